@@ -1,0 +1,77 @@
+"""The nonlinearities: accurate over the whole range, in any floating dtype, complex included.
+
+    σ(a) = 1 / (1 + e^(−a)) = e^a / (1 + e^a)        softmax(o)_j = e^(o_j) / Σ_k e^(o_k)
+    tanh(a)                                          log softmax(o)_j = o_j − log Σ_k e^(o_k)
+    relu(a) = max(a, 0)
+
+Their derivatives are written through their own values, so a tape keeps the value alone:
+
+    σ′ = σ ⊙ (1 − σ)      tanh′ = 1 − tanh²      relu′ = [relu > 0], 0 at the kink as in torch
+    softmax:      δo = p ⊙ (δp − Σ δp ⊙ p)
+    log softmax:  δo = δℓ − e^ℓ Σ δℓ
+
+Of two equal formulas the one whose exponential cannot overflow is taken. Choices look at the real
+part alone, which keeps every function analytic where it is smooth: Im f(x + iεu)/ε is its exact
+derivative along u (the complex step).
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §1.12 and §27.
+"""
+
+from functools import cache
+
+import numpy as np
+
+
+def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """σ(a), any shape; the result goes to `out` when given, which may be `a` itself.
+
+    Keeps relative accuracy where σ is tiny: (1 + tanh(a/2))/2 would be exactly 0 below −38.
+    """
+    e = np.negative(a, out=out)
+    np.minimum(e, _largest_exponent(e.dtype), out=e)
+    np.exp(e, out=e)
+    e += 1
+    return np.reciprocal(e, out=e)
+
+
+def tanh(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """tanh(a), any shape; the result goes to `out` when given, which may be `a` itself."""
+    return np.tanh(a, out=out)
+
+
+def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """max(a, 0), any shape; NaN stays NaN; the result goes to `out` when given."""
+    return np.multiply(a, ~(a.real <= 0), out=out)
+
+
+def softmax(o: np.ndarray) -> np.ndarray:
+    """softmax over the last axis; a logit of −inf has probability exactly 0."""
+    e = np.exp(o - _largest(o))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def softmax_back(p: np.ndarray, d_p: np.ndarray) -> np.ndarray:
+    """δo from p = softmax(o) and δp, over the last axis."""
+    return p * (d_p - (d_p * p).sum(axis=-1, keepdims=True))
+
+
+def log_softmax(o: np.ndarray) -> np.ndarray:
+    """log softmax over the last axis, finite for logits 10⁴ apart."""
+    shifted = o - _largest(o)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def log_softmax_back(log_p: np.ndarray, d_log_p: np.ndarray) -> np.ndarray:
+    """δo from ℓ = log softmax(o) and δℓ, over the last axis."""
+    return d_log_p - np.exp(log_p) * d_log_p.sum(axis=-1, keepdims=True)
+
+
+def _largest(o: np.ndarray) -> np.ndarray:
+    """The largest real part over the last axis: the shift that leaves no exponential above 1."""
+    return o.real.max(axis=-1, keepdims=True)
+
+
+@cache
+def _largest_exponent(dtype: np.dtype) -> np.floating:
+    """Just below log(max): e to this power is finite, and its inverse no larger than `tiny`."""
+    return np.log(np.finfo(dtype).max) - 1

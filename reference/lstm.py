@@ -1,0 +1,137 @@
+"""The LSTM cell and its adjoint, with or without a projection of h.
+
+    x  [n, I]  input            u  [n, 4H]  net input from x        n  rows alive at this step
+    c  [n, H]  cell state       a  [n, 4H]  net input               ₋  the step before
+    m  [n, H]  gated cell       i f g o  [n, H]  gates              ⊙  elementwise product
+    h  [n, P]  hidden state     W_ih [4H, I]   W_hh [4H, P]   W_hr [P, H]   b_ih, b_hh [4H]
+
+Forward                                    u, a are packed i f g o, as in torch.nn.LSTM
+    (1)  u = x W_ihᵀ + b_ih + b_hh         every step at once: nothing here waits for h
+    (2)  a = u + h₋ W_hhᵀ                  the only line that time makes sequential
+    (3)  i, f, o = σ(a_i), σ(a_f), σ(a_o)  g = tanh(a_g)
+    (4)  c = f ⊙ c₋ + i ⊙ g
+    (5)  m = o ⊙ tanh(c)
+    (6)  h = m W_hrᵀ                       h = m and P = H where there is no projection
+
+Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
+    (6′) δm = δh W_hr
+    (5′) δo = δm ⊙ tanh(c)                 δc += δm ⊙ o ⊙ (1 − tanh²c)
+    (4′) δi = δc ⊙ g   δf = δc ⊙ c₋   δg = δc ⊙ i   δc₋ = δc ⊙ f
+    (3′) δa_k = δk ⊙ k ⊙ (1 − k) for k in i f o     δa_g = δg ⊙ (1 − g²)
+    (2′) δh₋ = δa W_hh
+    (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa   δW_hr = Σ δhᵀ m
+
+Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
+the adjoint's δ as in Greff et al. 2017.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import activations
+
+
+class Params(NamedTuple):
+    """Weights in torch's shapes; biases and projection may be absent. Its gradient is one too."""
+
+    weight_ih: np.ndarray
+    weight_hh: np.ndarray
+    bias_ih: np.ndarray | None = None
+    bias_hh: np.ndarray | None = None
+    weight_hr: np.ndarray | None = None
+
+
+class State(NamedTuple):
+    """What one step hands to the next."""
+
+    h: np.ndarray
+    c: np.ndarray
+
+
+class Tape(NamedTuple):
+    """What the primed equations read beside the states: i f g o packed, and tanh(c)."""
+
+    gates: np.ndarray
+    tanh_c: np.ndarray
+
+
+class Delta(NamedTuple):
+    """What (1′) reads of every step: δa packed i f g o, and δh where there is a projection."""
+
+    a: np.ndarray
+    h: np.ndarray | None
+
+
+def by_gate(packed: np.ndarray) -> np.ndarray:
+    """[4H, ·] seen as [4, H, ·]."""
+    return packed.reshape(4, len(packed) // 4, *packed.shape[1:])
+
+
+def net_input(params: Params, x: np.ndarray) -> np.ndarray:
+    """u [4, N, H] from x [N, I], the rows of all steps."""
+    u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
+    if params.bias_ih is not None:
+        u += by_gate(params.bias_ih + params.bias_hh)[:, None]
+    return u
+
+
+def new_tape(u: np.ndarray) -> Tape:
+    """A tape of the N rows of u for `step` to fill; the gates overwrite u."""
+    return Tape(u, np.empty_like(u[0]))
+
+
+def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
+    """From `before`, fill `tape` and `after`."""
+    a = u
+    a += before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)
+    i, f, g, o = a
+    activations.sigmoid(a[:2], out=a[:2])  # (3)
+    activations.tanh(g, out=g)
+    activations.sigmoid(o, out=o)
+    np.multiply(f, before.c, out=after.c)
+    np.add(after.c, i * g, out=after.c)  # (4)
+    activations.tanh(after.c, out=tape.tanh_c)
+    if params.weight_hr is None:
+        np.multiply(o, tape.tanh_c, out=after.h)  # (5)
+    else:
+        np.matmul(o * tape.tanh_c, params.weight_hr.T, out=after.h)  # (5) (6)
+
+
+def new_delta(params: Params, rows: int) -> Delta:
+    """A delta of N rows for `step_back` to fill."""
+    width, P = params.weight_hh.shape
+    like = params.weight_hh
+    delta_h = None if params.weight_hr is None else np.empty_like(like, shape=(rows, P))
+    return Delta(np.empty_like(like, shape=(rows, width)), delta_h)
+
+
+def step_back(
+    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
+) -> None:
+    """Take `total` from δh, δc of this step to those of the step before; fill `delta`."""
+    i, f, g, o = tape.gates
+    delta_i, delta_f, delta_g, delta_o = delta.a.reshape(len(delta.a), 4, -1).swapaxes(0, 1)
+    delta_c, delta_m = total.c, total.h
+    if params.weight_hr is not None:
+        delta.h[:] = total.h
+        delta_m = total.h @ params.weight_hr  # (6′)
+    delta_c += delta_m * o * (1 - tape.tanh_c * tape.tanh_c)  # (5′)
+    np.multiply(delta_m * tape.tanh_c, o * (1 - o), out=delta_o)  # (5′) (3′)
+    np.multiply(delta_c * g, i * (1 - i), out=delta_i)  # (4′) (3′)
+    np.multiply(delta_c * before.c, f * (1 - f), out=delta_f)  # (4′) (3′)
+    np.multiply(delta_c * i, 1 - g * g, out=delta_g)  # (4′) (3′)
+    delta_c *= f  # (4′)
+    np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
+
+
+def gradients(
+    params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
+) -> tuple[np.ndarray, Params]:
+    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    d_bias = None if params.bias_ih is None else delta.a.sum(axis=0)
+    d_weight_hr = None
+    if params.weight_hr is not None:
+        d_weight_hr = delta.h.T @ (tape.gates[3] * tape.tanh_c)
+    d_params = Params(delta.a.T @ x, delta.a.T @ h_before, d_bias, d_bias, d_weight_hr)  # (1′)
+    return delta.a @ params.weight_ih, d_params

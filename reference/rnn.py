@@ -1,0 +1,106 @@
+"""The simple recurrent cell and its adjoint.
+
+    x  [n, I]  input           u  [n, H]  net input from x       n  rows alive at this step
+    h  [n, H]  hidden state    a  [n, H]  net input              ₋  the step before
+    W_ih [H, I]   W_hh [H, H]   b_ih, b_hh [H]                   ⊙  elementwise product
+
+Forward
+    (1)  u = x W_ihᵀ + b_ih + b_hh         every step at once: nothing here waits for h
+    (2)  a = u + h₋ W_hhᵀ                  the only line that time makes sequential
+    (3)  h = φ(a)                          φ = tanh or relu
+
+Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
+    (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h > 0] for relu
+    (2′) δh₋ = δa W_hh
+    (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa      Σ over all steps, at once
+
+Source: Elman 1990, with the two biases of torch.nn.RNN; adjoint: Werbos 1990.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import activations
+
+
+class Params(NamedTuple):
+    """Weights in torch's shapes; both biases may be absent. The gradient is a Params too."""
+
+    weight_ih: np.ndarray
+    weight_hh: np.ndarray
+    bias_ih: np.ndarray | None = None
+    bias_hh: np.ndarray | None = None
+
+
+class State(NamedTuple):
+    """What one step hands to the next."""
+
+    h: np.ndarray
+
+
+class Tape(NamedTuple):
+    """Nothing: the primed equations read the states alone."""
+
+
+class Delta(NamedTuple):
+    """What (1′) reads of every step."""
+
+    a: np.ndarray
+
+
+def net_input(params: Params, x: np.ndarray) -> np.ndarray:
+    """u [N, H] from x [N, I], the rows of all steps."""
+    u = x @ params.weight_ih.T  # (1)
+    if params.bias_ih is not None:
+        u += params.bias_ih + params.bias_hh
+    return u
+
+
+def new_tape(u: np.ndarray) -> Tape:
+    """A tape of the N rows of u for `step` to fill."""
+    return Tape()
+
+
+def step_tanh(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
+    """From `before`, fill `after`."""
+    a = np.matmul(before.h, params.weight_hh.T, out=after.h)
+    a += u  # (2)
+    activations.tanh(a, out=a)  # (3)
+
+
+def step_relu(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
+    """From `before`, fill `after`."""
+    a = np.matmul(before.h, params.weight_hh.T, out=after.h)
+    a += u  # (2)
+    activations.relu(a, out=a)  # (3)
+
+
+def new_delta(params: Params, rows: int) -> Delta:
+    """A delta of N rows for `step_back` to fill."""
+    return Delta(np.empty_like(params.weight_hh, shape=(rows, params.weight_hh.shape[0])))
+
+
+def step_tanh_back(
+    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
+) -> None:
+    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)
+    np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
+
+
+def step_relu_back(
+    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
+) -> None:
+    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    np.multiply(total.h, after.h.real > 0, out=delta.a)  # (3′)
+    np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
+
+
+def gradients(
+    params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
+) -> tuple[np.ndarray, Params]:
+    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    d_bias = None if params.bias_ih is None else delta.a.sum(axis=0)
+    d_params = Params(delta.a.T @ x, delta.a.T @ h_before, d_bias, d_bias)  # (1′)
+    return delta.a @ params.weight_ih, d_params

@@ -1,0 +1,134 @@
+"""Time: a cell unrolled over packed rows, and its adjoint, which is backpropagation through time.
+
+    x  [N, I]   the rows of all steps, step t holding the first n_t sequences, n_0 = B ≥ n_1 ≥ …
+    h  [B + N, H]   h_0, then the h of every step: the history
+    state  what the cell hands from step to step (h; h and c for the LSTM), each [B, ·] at the ends
+
+A dense batch is n_t = B for every t; a packed one is no special case. Step t reads the first n_t
+rows of the step before it. A sequence that has ended leaves its last state where it was written.
+
+Forward
+    (1)  h₋, h = the rows of step t − 1 that live on, the rows of step t
+    (2)  h = cell(x_t, h₋)                          for t = 0 … T−1
+    (3)  output = h of every step,  h_n = h of every sequence's last step
+
+Adjoint
+    (3′) δh = δh_n where a sequence ends
+    (2′) δh = δoutput_t + δh,  δh₋ = cell′(δh)       for t = T−1 … 0
+    (1′) δh_0 = δh after step 0,  parameters and δx from the rows of all steps at once
+
+The reverse direction is the same loop over every sequence reversed in its own length; that
+reversal is a permutation of the rows and its own inverse.
+
+Source: Werbos 1990; Graves & Schmidhuber 2005 for two directions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Cell(NamedTuple):
+    """What time asks of a cell: the functions of `rnn`, `gru` or `lstm`."""
+
+    net_input: Callable[..., np.ndarray]
+    new_tape: Callable[..., Any]
+    step: Callable[..., None]
+    new_delta: Callable[..., Any]
+    step_back: Callable[..., None]
+    gradients: Callable[..., Any]
+
+
+class Step(NamedTuple):
+    """The rows of one step: `now` in the data; `before` and `after` in the history."""
+
+    now: slice
+    before: slice
+    after: slice
+
+
+class Schedule(NamedTuple):
+    """Which rows each step reads and writes."""
+
+    steps: list[Step]
+    last: slice | np.ndarray  # of the history: the last state of every sequence
+    previous: slice | np.ndarray  # of the history: the state that each row of the data met
+    reversal: np.ndarray  # of the data: every sequence reversed in its own length
+
+
+class Tape(NamedTuple):
+    """What the adjoint of `unroll` reads."""
+
+    params: Any
+    x: np.ndarray
+    history: Any
+    tape: Any
+    schedule: Schedule
+
+
+def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
+    """The rows of each step from batch_sizes [T], which never grow."""
+    n = np.asarray(batch_sizes, dtype=np.intp)
+    T, B, N = len(n), int(n[0]), int(n.sum())
+    start = n.cumsum() - n
+    before = np.concatenate([[0], B + start[:-1]])
+    steps = [
+        Step(slice(s, s + k), slice(b, b + k), slice(B + s, B + s + k))
+        for s, b, k in zip(start.tolist(), before.tolist(), n.tolist(), strict=True)
+    ]
+    t = np.repeat(np.arange(T), n)
+    row = np.arange(N) - start[t]
+    length = (n > np.arange(B)[:, None]).sum(axis=1)
+    reversal = start[length[row] - 1 - t] + row
+    if n[-1] == B:
+        return Schedule(steps, slice(N, N + B), slice(0, N), reversal)
+    return Schedule(steps, B + start[length - 1] + np.arange(B), before[t] + row, reversal)
+
+
+def unroll(
+    cell: Cell, params: Any, x: np.ndarray, state: Any, rows: Schedule
+) -> tuple[np.ndarray, Any, Tape]:
+    """Output [N, H], the state after every sequence's last step, and the tape."""
+    B = len(state[0])
+    u = cell.net_input(params, x)
+    tape = cell.new_tape(u)
+    history = state._make([np.concatenate([s, np.empty_like(s, shape=(len(x), s.shape[1]))])
+                           for s in state])
+    for now, before, after in rows.steps:
+        cell.step(  # (1) (2)
+            params,
+            u[..., now, :],
+            rows_of(history, before),
+            rows_of(tape, now),
+            rows_of(history, after),
+        )
+    final = rows_of(history, rows.last)  # (3)
+    return history.h[B:], final, Tape(params, x, history, tape, rows)
+
+
+def unroll_back(
+    cell: Cell, tape: Tape, d_output: np.ndarray, d_state: Any
+) -> tuple[np.ndarray, Any, Any]:
+    """δx [N, I], δ of the initial state and of every parameter."""
+    params, x, history, steps_tape, rows = tape
+    total = d_state._make([d.copy() for d in d_state])  # (3′)
+    delta = cell.new_delta(params, len(x))
+    for now, before, after in reversed(rows.steps):
+        alive = rows_of(total, slice(now.stop - now.start))
+        np.add(d_output[now], alive.h, out=alive.h)  # (2′)
+        cell.step_back(
+            params,
+            rows_of(history, before),
+            rows_of(steps_tape, now),
+            rows_of(history, after),
+            alive,
+            rows_of(delta, now),
+        )
+    d_x, d_params = cell.gradients(params, x, history.h[rows.previous], steps_tape, delta)  # (1′)
+    return d_x, total, d_params
+
+
+def rows_of(fields: Any, rows: slice | np.ndarray) -> Any:
+    """The same rows of every field; an absent field stays absent."""
+    return fields._make([None if f is None else f[..., rows, :] for f in fields])
