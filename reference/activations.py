@@ -41,7 +41,9 @@ def tanh(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(a, 0), any shape; NaN stays NaN; the result goes to `out` when given."""
-    return np.multiply(a, ~(a.real <= 0), out=out)
+    h = np.positive(a, out=out)
+    np.copyto(h, 0, where=h.real <= 0)  # set, not multiplied: −inf · 0 would be NaN
+    return h
 
 
 def softmax(o: np.ndarray) -> np.ndarray:
