@@ -1,0 +1,117 @@
+"""What all tests share: Hypothesis profiles, options, and a closing account of what was run.
+
+    profile   examples   drawn                  chosen by --hypothesis-profile, else by the
+    dev             12   anew in each run       variable HYPOTHESIS_PROFILE, else ci where CI
+    ci              40   the same in each run   is set, and dev elsewhere
+    nightly       1000   anew in each run
+
+A given --hypothesis-seed is obeyed under every profile. One thread for every library, so that a
+run does not depend on the machine's width; `pytest -n` is the way to use more cores.
+"""
+
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
+import sys
+from collections import Counter, defaultdict
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", max_examples=12, **calm)
+settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **calm)
+settings.register_profile("nightly", max_examples=1000, **calm)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("bptt-oracle")
+    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"],
+                    help="run PyTorch on this device alone (auto: on every device there is)")
+    group.addoption("--dtype", default="all", choices=["all", "float32", "float64"],
+                    help="run PyTorch in this dtype alone")
+    group.addoption("--path", default="all", metavar="NAME",
+                    help="run PyTorch along this execution path alone")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    config.addinivalue_line("markers", "claim(id, ...): rows of the ledger that this test checks")
+    config.addinivalue_line("filterwarnings", "ignore:LSTM with projections:UserWarning")
+    if config.getoption("--hypothesis-seed") is not None:
+        settings.register_profile("seeded", settings.default, derandomize=False)
+        settings.load_profile("seeded")
+
+
+def pytest_itemcollected(item):
+    for marker in item.iter_markers("claim"):
+        item.user_properties.extend(("claim", claim) for claim in marker.args)
+
+
+@pytest.fixture
+def record_cases(request):
+    """record_cases(path, n): this test ran n cases along that path; counted in the summary."""
+    return lambda path, n: request.node.user_properties.append((f"cases:{path}", n))
+
+
+def pytest_report_header(config):
+    chosen = " ".join(f"--{o}={config.getoption(o)}" for o in ("device", "dtype", "path"))
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    wide = np.finfo(np.longdouble)
+    return [
+        f"torch {_version('torch')}, numpy {np.__version__}, BLAS {blas['name']} {blas['version']}",
+        f"longdouble {wide.nmant + 1} significant bits, threads {os.environ['OMP_NUM_THREADS']}",
+        chosen,
+    ]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    outcomes, cases = defaultdict(set), Counter()
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "claim":
+                    outcomes[value].add("failed" if outcome == "error" else outcome)
+                elif name.startswith("cases:") and report.when == "call":
+                    cases[name.removeprefix("cases:")] += value
+    line = terminalreporter.write_line
+    terminalreporter.section("account")
+    failed = {claim for claim, seen in outcomes.items() if "failed" in seen}
+    verified = {claim for claim, seen in outcomes.items() if "passed" in seen} - failed
+    for words, claims in [
+        ("claims verified", verified),
+        ("claims failed", failed),
+        ("claims not run", outcomes.keys() - verified - failed),
+    ]:
+        if claims:
+            line(f"{words} ({len(claims)}): {' '.join(sorted(claims, key=_natural))}")
+    for path, n in sorted(cases.items()):
+        line(f"cases along {path}: {n}")
+    for reason, n in Counter(
+        report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())
+    ).items():
+        line(f"not run, {n} tests: {reason.removeprefix('Skipped: ')}")
+    if "torch" in sys.modules or config.pluginmanager.has_plugin("dsession"):
+        import torch  # here already, or in the workers of this run
+
+        if not torch.cuda.is_available():
+            line("cuda: not run: no GPU on this machine that this torch can use")
+        if not torch.backends.mps.is_available():
+            line("mps: not run: no Apple GPU on this machine")
+
+
+def _natural(claim):
+    """A2 before A10."""
+    digits = "".join(c for c in claim if c.isdigit())
+    return claim[0], int(digits or 0), claim
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
