@@ -7,7 +7,7 @@
 
     x       [T, B, I]; [B, T, I] with batch_first; [T, I] unbatched; or a PackedSequence
     output  the same layout, with D·H features (D·P under a projection), D directions
-    state   h [L·D, B, H], and c likewise for the LSTM; [L·D, H] unbatched; index layer·D + direction
+    state   h [L·D, B, H], the LSTM's c too; [L·D, H] unbatched; index layer·D + direction
 
 The stack, for layer k = 0 … L−1 and direction d = forward, reverse
     (1)  y_kd = unroll(cell_kd, x_k)              the reverse one over reversed sequences
@@ -160,7 +160,8 @@ def forward(
     )
     kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0
     masks = [layout.to_rows(mask) * y.dtype.type(kept) for mask in dropout_masks or ()]
-    layers, final = [], []
+    layers: list[list[UnrollTape]] = []
+    final: list[Any] = []
     for layer in range(net.num_layers):
         tapes, outputs = [], []
         for suffix in suffixes(net, layer):
@@ -195,7 +196,7 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
     last = tape.layers[-1][0]
     N, width = len(last.x), last.history.h.shape[1]
     D = 1 + net.bidirectional
-    d_y = (
+    d_y: Any = (
         np.zeros_like(last.x, shape=(N, D * width))
         if d_output is None
         else layout.to_rows(d_output)
@@ -206,7 +207,7 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
     for layer in reversed(range(net.num_layers)):
         if tape.masks and layer < net.num_layers - 1:
             d_y = d_y * tape.masks[layer]  # (3′)
-        d_x = 0
+        d_x: Any = 0
         for direction in reversed(range(D)):
             suffix = suffixes(net, layer)[direction]
             d_half = d_y[:, direction * width : (direction + 1) * width]  # (2′)
@@ -330,7 +331,9 @@ class RNN:
     bidirectional: bool = False
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
 
-    __post_init__ = checks.construction
+    def __post_init__(self) -> None:
+        checks.construction(self)
+
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
 
     @property
@@ -352,7 +355,9 @@ class GRU:
     bidirectional: bool = False
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
 
-    __post_init__ = checks.construction
+    def __post_init__(self) -> None:
+        checks.construction(self)
+
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
     mode = "GRU"
 
@@ -370,7 +375,9 @@ class LSTM:
     bidirectional: bool = False
     proj_size: int = 0
 
-    __post_init__ = checks.construction
+    def __post_init__(self) -> None:
+        checks.construction(self)
+
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
     mode = "LSTM"
 
@@ -394,7 +401,9 @@ class RNNCell:
     bias: bool = True
     nonlinearity: str = "tanh"
 
-    __post_init__ = checks.cell_construction
+    def __post_init__(self) -> None:
+        checks.cell_construction(self)
+
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward
 
@@ -412,7 +421,9 @@ class GRUCell:
     hidden_size: int
     bias: bool = True
 
-    __post_init__ = checks.cell_construction
+    def __post_init__(self) -> None:
+        checks.cell_construction(self)
+
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward
     mode = "GRU"
@@ -426,7 +437,9 @@ class LSTMCell:
     hidden_size: int
     bias: bool = True
 
-    __post_init__ = checks.cell_construction
+    def __post_init__(self) -> None:
+        checks.cell_construction(self)
+
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward
     mode = "LSTM"

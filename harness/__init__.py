@@ -1,0 +1,1 @@
+"""Cases, truth, the judge, and the command line that holds PyTorch against the reference."""

@@ -1,0 +1,193 @@
+"""The command line: `bptt-oracle`, or `python -m harness` in a bare checkout."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(
+    help="What this PyTorch's recurrent nets compute, against mathematics PyTorch did not produce.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
+
+
+class Device(StrEnum):
+    """Where to run; auto is every device there is."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Dtype(StrEnum):
+    """The tested types."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+@app.command()
+def check(
+    device: Annotated[Device, typer.Option(help="Where to run; auto is all there is.")] = (
+        Device.auto
+    ),
+    dtype: Annotated[
+        list[Dtype] | None, typer.Option(help="Tested type; may be repeated; all by default.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(help="Path, may be repeated; all of the device by default.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file too.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+) -> None:
+    """Hold torch against the derivations; exit 0 agree, 1 fault, 2 could not run."""
+    from torch_impl.paths import WrongRoad
+
+    from . import report
+    from .check import check as run_all
+    from .check import one_thread
+    from .corpus import corpus
+    from .environment import environment
+    from .files import write_json
+
+    chosen, skipped = _paths(device, path)
+    if json is not None and not json.parent.is_dir():
+        _refuse(f"the folder of {json} does not exist; name one that does")
+    dtypes = [d.value for d in dtype or list(Dtype)]
+    workers = workers or os.cpu_count() or 1
+    workers = 1 if any(not name.startswith("cpu") for name in chosen) else workers
+    if workers == 1:
+        one_thread()
+    console, header, results = report.new_console(), environment(), []
+    report.print_environment(console, header)
+    try:
+        with _progress() as progress:
+            for some in progress.track(
+                run_all(corpus(cases, seed), dtypes, chosen, workers), total=cases
+            ):
+                results.extend(some)
+    except WrongRoad as error:
+        _refuse(str(error))
+    results.sort(key=lambda r: (r.case, r.path, r.dtype))
+    if all(r.verdict == "excluded" for r in results):
+        _refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
+    report.print_results(console, results, skipped)
+    if json is not None:
+        write_json(json, {"environment": header, "results": [r._asdict() for r in results]})
+    words = {r.verdict for r in results}
+    if words <= {"excluded", "untrusted"}:
+        _refuse("every result is untrusted: nothing could be judged on this machine")
+    raise typer.Exit(FAULT if "fault" in words else AGREE)
+
+
+@app.command()
+def replay(
+    case: Annotated[str, typer.Argument(metavar="ID", help="A case id, as check prints it.")],
+    path: Annotated[str, typer.Option(help="The path to take.")] = "cpu-native",
+    dtype: Annotated[Dtype, typer.Option(help="The tested type.")] = Dtype.float32,
+    script: Annotated[
+        bool, typer.Option("--script", help="Print a program of torch and numpy alone instead.")
+    ] = False,
+) -> None:
+    """Run one case again, the framework beside the truth; exit as check does."""
+    from torch_impl.paths import PATHS, WrongRoad
+
+    from . import replay as replaying
+    from .case import parse
+    from .check import one_thread
+    from .report import new_console
+    from .script import script as program
+
+    (name,), _ = _paths(Device.auto, [path])
+    one_thread()
+    try:
+        described = parse(case)
+        outcome, measured = replaying.replay(described, PATHS[name], dtype.value)
+    except (ValueError, WrongRoad) as error:
+        _refuse(str(error))
+    if script:
+        sys.stdout.write(program(described, PATHS[name], dtype.value, measured))
+        return
+    console = new_console()
+    console.print(f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True)
+    word = replaying.print_replay(console, described, outcome, measured)
+    raise typer.Exit({"agree": AGREE, "fault": FAULT}.get(word, COULD_NOT_RUN))
+
+
+@app.command()
+def selftest(
+    comparisons: Annotated[
+        int, typer.Option(min=1000, help="Tensor comparisons to look for false alarms in.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+) -> None:
+    """Judge the judge: no false alarm, and every planted mistake convicted."""
+    from .report import new_console
+    from .selftest import print_outcome
+    from .selftest import selftest as run_selftest
+
+    with _progress() as progress:
+        outcome = run_selftest(comparisons, seed, workers or os.cpu_count() or 1, progress)
+    raise typer.Exit(AGREE if print_outcome(new_console(), outcome) else FAULT)
+
+
+def _paths(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The paths to take, and why devices that were not named are left out."""
+    from torch_impl.paths import PATHS, devices
+
+    reasons = devices()
+    for name in names or ():
+        if name not in PATHS:
+            _refuse(f"there is no path {name!r}; choose from {', '.join(PATHS)}")
+        where = PATHS[name].device
+        if device not in (Device.auto, where):
+            _refuse(f"the path {name} runs on {where}, not on --device {device.value}")
+        if reasons[where]:
+            _refuse(f"the path {name} cannot run: {reasons[where]}")
+    if names:
+        return list(dict.fromkeys(names)), {}
+    if device is not Device.auto:
+        if reasons[device.value]:
+            _refuse(f"--device {device.value} cannot run: {reasons[device.value]}")
+        reasons = {name: "" if name == device.value else "absent" for name in reasons}
+        return [p.name for p in PATHS.values() if not reasons[p.device]], {}
+    return [p.name for p in PATHS.values() if not reasons[p.device]], reasons
+
+
+def _progress() -> Progress:
+    """A bar on standard error, gone when done, none where that is no terminal."""
+    return Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """Say why nothing was run, and stop."""
+    print(f"bptt-oracle: {sentence}", file=sys.stderr)
+    raise typer.Exit(COULD_NOT_RUN)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line."""
+    return app(arguments, prog_name="bptt-oracle")
+
+
+if __name__ == "__main__":
+    main()

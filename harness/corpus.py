@@ -1,0 +1,81 @@
+"""The corpus: cases in a fixed order, the covering design first, then options at random.
+
+Sizes are pairwise distinct unless a row asks for T, B or H = 1, or for widths around those of
+vector registers; lengths differ, with ties now and then. `corpus(count, seed)` is the same list on
+every machine, and a longer one begins with a shorter one.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .case import Case, contradiction
+from .design import FACTORS, possible, rows
+
+SIZES = (2, 3, 4, 5, 6, 7)
+VECTOR_WIDTHS = (8, 15, 16, 17, 31, 33)
+
+
+def corpus(count: int, seed: int = 0) -> list[Case]:
+    """The first `count` cases of a seed."""
+    design = rows()
+    cases = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        row = design[index] if index < len(design) else _random_row(rng)
+        cases.append(complete(row, rng, seed * 1_000_000 + index))
+    return cases
+
+
+def complete(row: dict[str, Any], rng: np.random.Generator, seed: int) -> Case:
+    """The case of a row of options, its sizes and lengths drawn."""
+    T, B, I, H = (int(n) for n in rng.permutation(SIZES)[:4])  # noqa: E741
+    if row["size"] == "vector":
+        I, H = (int(n) for n in rng.permutation(VECTOR_WIDTHS)[:2])  # noqa: E741
+    T = 1 if row["size"] == "T1" else T
+    H = 1 if row["size"] == "H1" else H
+    B = 1 if row["size"] == "B1" or row["layout"] == "unbatched" else B
+    case = Case(
+        cell=row["cell"],
+        T=T,
+        B=B,
+        I=I,
+        H=H,
+        layers=row["layers"],
+        bidirectional=row["bidirectional"],
+        bias=row["bias"],
+        P=int(rng.integers(1, H)) if row["projected"] else 0,
+        layout=row["layout"],
+        lengths=_lengths(rng, T, B, row["layout"]),
+        state=row["state"],
+        strided=row["strided"],
+        dropout=row["dropout"],
+        cotangents=tuple(row["cotangents"].split("+")),
+        regime=row["regime"],
+        seed=seed,
+    )
+    reason = contradiction(case)
+    if reason:
+        raise ValueError(f"the row {row} describes no computation: {reason}")
+    return case
+
+
+def _lengths(rng: np.random.Generator, T: int, B: int, layout: str) -> tuple[int, ...]:
+    """B lengths, the longest T; for the unsorted layout not in falling order, if that can be."""
+    if layout not in ("sorted", "packed"):
+        return ()
+    lengths = [T, *(int(n) for n in rng.integers(1, T + 1, B - 1))]
+    if layout == "packed" and min(lengths) == T > 1:
+        lengths[-1] = T - 1
+    lengths.sort(reverse=layout == "sorted")
+    if layout == "packed" and B > 2:
+        lengths.insert(1, lengths.pop())
+    return tuple(lengths)
+
+
+def _random_row(rng: np.random.Generator) -> dict[str, Any]:
+    """Options drawn until they can stand together."""
+    while True:
+        row = {key: values[rng.integers(len(values))] for key, values in FACTORS.items()}
+        if possible(row):
+            return row

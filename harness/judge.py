@@ -1,0 +1,79 @@
+"""What "agrees" means: errors in units of what a careful evaluation would make.
+
+    R = |framework − truth| / noise        one number for a tensor, ≈ 1 where all is well
+
+taken twice, of the largest error and of its root mean square, and the worse of the two counts: one
+wrong element cannot hide among many, nor a slight wrongness of all below the largest. Each tensor
+is measured by its own noise; a large gradient does not excuse a small one.
+
+Verdicts
+    agree      R ≤ LIMIT in every tensor, and NaN and infinities where truth has them
+    fault      otherwise
+    untrusted  the case cannot tell: nothing finite to compare, or noise as large as the values
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from .truth import Yardstick
+
+LIMIT = 16.0  # rounding alone stays below half of it, the least of the faults lies far above
+
+
+class Score(NamedTuple):
+    """One tensor's measure: R, and the index of its worst element."""
+
+    tensor: str
+    R: float
+    at: tuple[int, ...]
+    ill: bool  # the noise exceeds the values: R tells nothing
+
+
+class Verdict(NamedTuple):
+    """The judge's word on one run, and the tensor that decided it."""
+
+    word: str
+    worst: Score
+    scores: tuple[Score, ...]
+
+
+def judge(results: Mapping[str, np.ndarray], yardstick: Yardstick, exact: bool = False) -> Verdict:
+    """Compare a run's results with truth. `exact` says that no operation of the case rounds, so
+    that any difference is a fault. Raises KeyError when a tensor is missing."""
+    scores = tuple(
+        score(name, results[name], truth, yardstick.noise[name], exact)
+        for name, truth in yardstick.truth.items()
+    )
+    telling = [s for s in scores if not s.ill]
+    if not telling:
+        return Verdict("untrusted", scores[0], scores)
+    worst = max(telling, key=lambda s: s.R)
+    return Verdict("agree" if worst.R <= LIMIT else "fault", worst, scores)
+
+
+def score(
+    name: str, value: np.ndarray, truth: np.ndarray, noise: tuple[float, float], exact: bool = False
+) -> Score:
+    """The measure of one tensor; R is inf for a wrong shape, or NaN where truth has none."""
+    if value.shape != truth.shape:
+        return Score(name, np.inf, (), False)
+    value = value.astype(truth.dtype)
+    if not truth.size:
+        return Score(name, 0.0, (), False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(value - truth)
+        known = np.isfinite(truth) & np.isfinite(value)
+        same = known | (value == truth) | (np.isnan(value) & np.isnan(truth))
+        error = np.where(known, error, np.where(same, 0, np.inf))
+    index = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
+    largest = float(error[index])
+    if largest == 0 or exact:
+        return Score(name, np.inf if largest else 0.0, index, False)
+    magnitude = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
+    if not np.isfinite(largest):
+        return Score(name, np.inf, index, False)
+    mean = float(largest * np.sqrt(np.mean((error / largest) ** 2)))
+    R = max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
+    return Score(name, R, index, noise[0] >= magnitude)

@@ -1,0 +1,55 @@
+"""One case again, the framework beside the truth."""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from torch_impl.paths import Path, Run, dropout_masks, excluded, run, unit_roundoff
+
+from .case import Case, draw
+from .judge import judge
+from .report import STYLE
+from .truth import Yardstick, yardstick
+from .where import where
+
+
+class Excluded(ValueError):
+    """The path does not exist for the case."""
+
+
+def replay(case: Case, path: Path, dtype: str) -> tuple[Run, Yardstick]:
+    """A case's results on a path, and the yardstick. Raises Excluded where there are none."""
+    problem = draw(case)
+    reason = excluded(path, problem, dtype)
+    if reason:
+        raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
+    masks = dropout_masks(problem, dtype)
+    return run(path, problem, dtype, masks), yardstick(
+        problem, dtype, unit_roundoff(path, dtype), masks
+    )
+
+
+def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick) -> str:
+    """R of every tensor, then the worst tensor's worst elements side by side; the verdict."""
+    exact = case.regime == "exact" and measured.exact
+    verdict = judge(outcome.results, measured, exact)
+    table = Table("tensor", "shape", "R", "worst at", "framework", "truth", "noise")
+    for score in sorted(verdict.scores, key=lambda s: -s.R):
+        value, truth = outcome.results[score.tensor], measured.truth[score.tensor]
+        table.add_row(
+            score.tensor,
+            str(list(value.shape)),
+            "ill-conditioned" if score.ill else f"{score.R:.2f}",
+            where(case, score.tensor, score.at),
+            _number(value, score.at),
+            _number(truth, score.at),
+            f"{measured.noise[score.tensor][0]:.1e}",
+        )
+    console.print(table)
+    console.print(f"road taken: {outcome.road}; verdict: [{STYLE[verdict.word]}]{verdict.word}[/]")
+    return verdict.word
+
+
+def _number(array: np.ndarray, index: tuple[int, ...]) -> str:
+    """The element with all its digits."""
+    return f"{array[index]:.17g}" if array.size and index else "-"

@@ -1,0 +1,68 @@
+"""What a person reads: the environment, a table path × cell × dtype, the worst cases."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .check import Result
+from .judge import LIMIT
+
+STYLE = {"agree": "green", "fault": "bold red", "untrusted": "yellow", "drift": "yellow"}
+
+
+def new_console(**options: Any) -> Console:
+    """A console that does not cut lines when its output is piped."""
+    console = Console(**options)
+    return console if console.is_terminal else Console(**({"width": 160} | options))
+
+
+def print_environment(console: Console, environment: Mapping[str, Any]) -> None:
+    """The header, two columns."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in environment.items():
+        grid.add_row(f"[dim]{name}[/]", str(value))
+    console.print(grid)
+
+
+def print_results(console: Console, results: Sequence[Result], devices: Mapping[str, str]) -> None:
+    """The table, the reasons for what was not run, the worst cases."""
+    ran = [r for r in results if r.verdict != "excluded"]
+    table = Table("path", "cell", "dtype", "cases", "worst R", "where", "verdict")
+    for column in (3, 4):
+        table.columns[column].justify = "right"
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in ran:
+        groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
+    for key in sorted(groups):
+        rows = groups[key]
+        worst = max(rows, key=lambda r: r.R if r.verdict != "untrusted" else -1)
+        word = overall(rows)
+        place = worst.note or f"{worst.tensor}, {worst.place}"
+        style = STYLE[word]
+        table.add_row(*key, str(len(rows)), f"{worst.R:.2f}", place, f"[{style}]{word}[/]")
+    console.print(table)
+    for device, reason in devices.items():
+        if reason:
+            console.print(f"{device}: not run: {reason}")
+    untrusted = sum(r.verdict == "untrusted" for r in ran)
+    if untrusted:
+        console.print(f"untrusted: {untrusted} results of cases that cannot tell")
+    console.print(f"\nworst cases (R is the error over the noise; a fault above {LIMIT:g}):")
+    for r in sorted(ran, key=lambda r: -r.R)[:5]:
+        style = STYLE[r.verdict]
+        console.print(
+            f"  [{style}]{r.R:9.2f}[/]  {r.case}  --path {r.path} --dtype {r.dtype}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    console.print("replay one: bptt-oracle replay ID --path PATH --dtype DTYPE", highlight=False)
+
+
+def overall(results: Sequence[Result]) -> str:
+    """The verdict on many results: the worst of theirs."""
+    words = {r.verdict for r in results}
+    if "fault" in words:
+        return "fault"
+    return "agree" if "agree" in words else "untrusted"

@@ -1,0 +1,1 @@
+"""The reference's nets run by PyTorch, under the same names."""
