@@ -241,7 +241,7 @@ def cell_forward(
     weights = cell_params(net, params, "")
     zeros = np.zeros_like(rows, shape=(len(rows), net.hidden_size))
     given = [zeros] * len(equations.state._fields) if state is None else as_tuple(net, state)
-    before = equations.state(*[s.reshape(len(rows), -1) for s in given])
+    before = equations.state(*[s.reshape(len(rows), net.hidden_size) for s in given])
     u = equations.cell.net_input(weights, rows)
     tape = equations.cell.new_tape(u)
     after = before._make([np.empty_like(s) for s in before])
@@ -266,8 +266,8 @@ def cell_backward(net: Any, tape: "CellTape", d_state: Any) -> Grads:
     cell.step_back(tape.params, tape.before, tape.tape, tape.after, total, delta)
     d_x, d_params = cell.gradients(tape.params, tape.x, tape.before.h, tape.tape, delta)
     grads = {name: d for name, d in d_params._asdict().items() if d is not None}
-    d_state = from_tuple(net, [d.reshape(*tape.outer, -1) for d in total])
-    return Grads(d_x.reshape(*tape.outer, -1), d_state, grads)
+    d_state = from_tuple(net, [d.reshape(*tape.outer, net.hidden_size) for d in total])
+    return Grads(d_x.reshape(*tape.outer, net.input_size), d_state, grads)
 
 
 class CellTape(NamedTuple):
