@@ -1,0 +1,71 @@
+"""Unbiased online recurrent optimisation: the influence of `rtrl` as the product of two vectors.
+
+    s̃  [B, S]   θ̃  [B, *θ]      P_t ≈ s̃ θ̃ᵀ, and equal to it on average
+    ν  [B, S]   independent signs ±1, new at every step         ‖θ̃‖  over all parameters together
+
+    (1)  s̃_t = ρ₀ J_t s̃_{t−1} + ρ₁ ν
+    (2)  θ̃_t = θ̃_{t−1} / ρ₀ + νᵀ M_t / ρ₁
+    (3)  ρ₀ = (‖θ̃_{t−1}‖ / ‖J_t s̃_{t−1}‖)^½     ρ₁ = (‖νᵀM_t‖ / ‖ν‖)^½
+    (4)  ∂L/∂θ ≈ Σ_t (ȳ_tᵀ s̃_t) θ̃_t
+
+Why it is unbiased. s̃θ̃ᵀ has four terms: J s̃θ̃ᵀ, whose mean is J P; ννᵀM, whose mean is M because
+E[ννᵀ] = I; and two cross terms odd in ν. (3) is even in ν, so the cross terms vanish for every ρ of
+this kind; ρ only keeps the variance down. Memory is S + |θ| for each sequence.
+
+Source: Tallec & Ollivier 2018, "Unbiased Online Recurrent Optimization".
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .jacobian import by_parameter, jacobian, steps
+from .modules import cell_params
+
+
+def uoro(
+    net: Any,
+    params: dict[str, np.ndarray],
+    x: np.ndarray,
+    d_output: np.ndarray,
+    signs: np.ndarray,
+    state: Any = None,
+) -> dict[str, np.ndarray]:
+    """An unbiased estimate of ∂L/∂θ, by name, for a net of one layer and one direction.
+
+    x is [T, B, I], d_output [T, B, H], signs [T, B, S] of −1 and +1; every sequence has an
+    estimate of its own, and their sum is returned. float32 or float64.
+    """
+    weights = cell_params(net, params, "_l0")
+    s = np.zeros_like(signs[0])
+    theta: dict[str, Any] = {}
+    found: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
+    for now, d_output_t, sign in zip(steps(net, params, x, state), d_output, signs, strict=True):
+        J_s = (jacobian(weights, now) @ s[:, :, None])[:, :, 0]
+        new = {
+            name: np.einsum("bs,bs...->b...", sign, M)
+            for name, M in by_parameter(weights, now).items()
+        }
+        rho_0 = balance(theta, J_s)  # (3)
+        rho_1 = balance(new, sign)
+        s = rho_0[:, None] * J_s + rho_1[:, None] * sign  # (1)
+        theta = {
+            name: over(theta.get(name, 0 * M), rho_0) + over(M, rho_1)  # (2)
+            for name, M in new.items()
+        }
+        reach = (d_output_t * s[:, : d_output.shape[2]]).sum(axis=1)
+        for name, value in theta.items():
+            found[f"{name}_l0"] += np.tensordot(reach, value, 1)  # (4)
+    return found
+
+
+def balance(theta: dict[str, np.ndarray], s: np.ndarray) -> np.ndarray:
+    """ρ [B]: the square root of ‖θ̃‖ over ‖s‖; 1 where either vanishes, which drops nothing."""
+    square = sum((v**2).reshape(len(s), -1).sum(axis=1) for v in theta.values())
+    both = square * (s**2).sum(axis=1) > 0
+    return np.where(both, square / np.where(both, (s**2).sum(axis=1), 1), 1) ** 0.25
+
+
+def over(v: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """v [B, ...] over ρ [B]."""
+    return v / rho.reshape(-1, *[1] * (v.ndim - 1))
