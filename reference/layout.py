@@ -22,6 +22,17 @@ class Layout(NamedTuple):
     batch_axis: int | None  # of an array [T, B, ·] or [B, T, ·]; None where there is none
     packed: PackedSequence | None
 
+    def batch(self) -> tuple[int, ...]:
+        """(B,), or () of an unbatched input."""
+        return () if self.packed is self.batch_axis is None else (int(self.batch_sizes[0]),)
+
+    def shape(self, width: int) -> tuple[int, ...]:
+        """Of an array in this layout with `width` features; packed, of its data."""
+        if self.packed is not None:
+            return (len(self.packed.data), width)
+        steps, batch = (len(self.batch_sizes),), self.batch()
+        return (*batch, *steps, width) if self.batch_axis == 0 else (*steps, *batch, width)
+
     def to_rows(self, value: Any) -> np.ndarray:
         """Rows [N, ·] of an array or PackedSequence in this layout."""
         if self.packed is not None:
