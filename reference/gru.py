@@ -103,7 +103,7 @@ def step_back(
 ) -> None:
     """Take `total` from δh of this step to that of the step before; fill `delta`."""
     r, z, n = tape.gates
-    delta_r, delta_z, delta_n = delta.v.reshape(len(delta.v), 3, -1).swapaxes(0, 1)
+    delta_r, delta_z, delta_n = delta.v.reshape(len(r), 3, r.shape[1]).swapaxes(0, 1)
     np.multiply(total.h * (1 - z), 1 - n * n, out=delta.u_n)  # (5′) (4′)
     np.multiply(delta.u_n, r, out=delta_n)  # (4′)
     np.multiply(delta.u_n * tape.v_n, r * (1 - r), out=delta_r)  # (4′) (3′)

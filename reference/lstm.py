@@ -111,7 +111,7 @@ def step_back(
 ) -> None:
     """Take `total` from δh, δc of this step to those of the step before; fill `delta`."""
     i, f, g, o = tape.gates
-    delta_i, delta_f, delta_g, delta_o = delta.a.reshape(len(delta.a), 4, -1).swapaxes(0, 1)
+    delta_i, delta_f, delta_g, delta_o = delta.a.reshape(len(i), 4, i.shape[1]).swapaxes(0, 1)
     delta_c, delta_m = total.c, total.h
     if params.weight_hr is not None:
         delta.h[:] = total.h

@@ -131,7 +131,7 @@ def parameter_shapes(net: Any) -> dict[str, tuple[int, ...]]:
 
 def init(net: Any, rng: np.random.Generator) -> Params:
     """Every parameter drawn from U(−1/√H, 1/√H), in torch's order, float64."""
-    bound = net.hidden_size**-0.5
+    bound = max(net.hidden_size, 1) ** -0.5
     return {
         name: rng.uniform(-bound, bound, shape) for name, shape in net.parameter_shapes().items()
     }
@@ -237,7 +237,7 @@ def cell_forward(
     """
     checks.cell_forward(net, params, x, state)
     equations = EQUATIONS[net.mode]
-    rows = x.reshape(-1, net.input_size)
+    rows = x[None] if x.ndim == 1 else x
     weights = cell_params(net, params, "")
     zeros = np.zeros_like(rows, shape=(len(rows), net.hidden_size))
     given = [zeros] * len(equations.state._fields) if state is None else as_tuple(net, state)
