@@ -27,7 +27,7 @@ def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Keeps relative accuracy where σ is tiny: (1 + tanh(a/2))/2 would be exactly 0 below −38.
     """
-    e = np.negative(a, out=out)
+    e = np.multiply(a, -1, out=out)  # NumPy 2.4's negative misreads arrays of stride 64 bytes
     np.minimum(e, _largest_exponent(e.dtype), out=e)
     np.exp(e, out=e)
     e += 1

@@ -66,6 +66,15 @@ def test_the_dtype_is_kept_and_the_argument_left_alone_unless_it_is_out(f, dtype
 
 
 @pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
+@pytest.mark.parametrize("dtype", ALL)
+def test_in_place_over_any_stride_the_value_is_that_of_a_copy(f, dtype):
+    for stride in range(1, 20):  # np.negative of NumPy 2.4.6 fails at 16 and at 64 bytes
+        a = np.random.default_rng(stride).standard_normal(stride * 12).astype(dtype)[::stride]
+        expected = f(a.copy())
+        assert np.array_equal(f(a, out=a), expected)
+
+
+@pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
 def test_not_a_number_stays_not_a_number(f):
     assert np.isnan(f(np.array([np.nan, 1.0]))[0])
 
