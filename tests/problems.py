@@ -113,11 +113,14 @@ def pull_back(problem, tape, cotangents):
     return {name: named[name] for name in problem.inputs}
 
 
-def solve_by_torch(problem, cotangents):
-    """Outputs and gradients by name, as torch computes them in the dtype of the inputs."""
+def solve_by_torch(problem, cotangents, training=True, seed=0):
+    """Outputs and gradients by name, as torch computes them in the dtype of the inputs.
+
+    In training, torch draws its dropout masks from the seed.
+    """
     import torch
 
-    module = torch_module(problem.net, problem.inputs["x"].dtype)
+    module = torch_module(problem.net, problem.inputs["x"].dtype).train(training)
     leaves = dict(module.named_parameters())
     for name, value in problem.inputs.items():
         if name in STATE_OR_X:
@@ -131,6 +134,7 @@ def solve_by_torch(problem, cotangents):
     state = leaves.get("h_0")
     if "c_0" in leaves:
         state = (leaves["h_0"], leaves["c_0"])
+    torch.manual_seed(seed)
     value = module(x, state)
     output, after = (None, value) if is_cell(problem.net) else value
     outputs = _name_state(problem.net, after, "n")
