@@ -1,0 +1,92 @@
+"""A case is its name: spelled out, read back, drawn the same everywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from drawn_cases import cases, pinned
+from harness.case import Case, draw, net_of, parse
+from harness.where import where
+
+
+@given(cases())
+def test_a_case_is_read_back_from_its_id(case):
+    assert parse(case.id) == case
+
+
+@given(cases())
+def test_the_same_case_draws_the_same_arrays(case):
+    first, second = draw(case), draw(case)
+    assert first.x.tobytes() == second.x.tobytes()
+    assert all(first.params[n].tobytes() == second.params[n].tobytes() for n in first.params)
+
+
+@given(cases(regimes=("generic", "saturated", "cancelling", "wide", "tiny")))
+def test_no_array_of_a_case_is_zero_or_constant_and_no_two_layers_are_alike(case):
+    problem = draw(case)
+    arrays = [problem.x, *problem.params.values(), *(problem.state or ())]
+    arrays += [d for d in (problem.d_output, *problem.d_state) if d is not None]
+    for array in arrays:
+        assert np.all(array != 0)
+        assert array.size == 1 or np.unique(array).size > 1
+    for array in (*(problem.state or ()), *(d for d in problem.d_state if d is not None)):
+        assert len({layer.tobytes() for layer in array}) == len(array)
+
+
+@given(cases())
+def test_the_net_of_a_case_has_the_parameters_that_are_drawn(case):
+    shapes = {name: value.shape for name, value in draw(case).params.items()}
+    assert shapes == net_of(case).parameter_shapes()
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("nonsense", "is not a case id"),
+        ("GRU.T6.B3.I4.H5.L1.time.h0.c_n.generic.s0", "only an LSTM has c_n"),
+        ("GRU.T6.B3.I4.H5.L1.packed-6-1.h0.output.generic.s0", "one length for each"),
+        ("GRU.T6.B2.I4.H5.L1.sorted-1-6.h0.output.generic.s0", "never grow"),
+        ("GRU.T6.B2.I4.H5.L1.unbatched.h0.output.generic.s0", "one sequence"),
+        ("GRU.T0.B2.I4.H5.L1.time.h0.output.generic.s0", "sizes start at 1"),
+        ("GRU.T99999.B2.I4.H5.L1.time.h0.output.generic.s0", "sizes end at"),
+        ("GRU.T6.B2.I4.H5.L1.time.h0.drop0_3.output.generic.s0", "at least two"),
+        ("LSTM.T6.B2.I4.H5.L1.P5.time.h0.output.generic.s0", "narrower"),
+        ("GRU.T6.B2.I4.H5.L1.time.h0.output.exact.s0", "relu"),
+    ],
+)
+def test_a_name_that_describes_no_computation_is_refused_in_one_sentence(name, reason):
+    with pytest.raises(ValueError, match=reason) as refusal:
+        parse(name)
+    assert "\n" not in str(refusal.value)
+
+
+def test_strided_cases_hand_torch_tensors_that_are_not_contiguous(monkeypatch):
+    from torch_impl import paths
+
+    seen = []
+
+    def spy(net, params, x, lengths, enforce_sorted, state):
+        seen.extend([x, *state])
+        return original(net, params, x, lengths, enforce_sorted, state)
+
+    original = paths.rnn_module
+    monkeypatch.setattr(paths, "rnn_module", spy)
+    paths.run(paths.PATHS["cpu-native"], draw(pinned(strided=True)), "float64")
+    assert len(seen) == 3 and not any(value.is_contiguous() for value in seen)
+
+
+@pytest.mark.parametrize(
+    "tensor, index, place",
+    [
+        ("output", (2, 1, 3), "time 2 row 1 unit 3"),
+        ("output", (2, 1, 7), "time 2 row 1 reverse unit 1"),
+        ("h_n", (3, 1, 4), "layer 1 reverse row 1 unit 4"),
+        ("d_weight_ih_l0", (13, 2), "gate g unit 1 from input 2"),
+        ("d_weight_hh_l1_reverse", (5, 2), "gate i unit 5 from unit 2"),
+        ("d_bias_ih_l0", (6,), "gate f unit 0"),
+        ("d_x", (0, 2, 3), "time 0 row 2 input 3"),
+    ],
+)
+def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
+    case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)
+    assert where(case, tensor, index) == place

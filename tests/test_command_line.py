@@ -1,0 +1,136 @@
+"""The command line as a person types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from drawn_cases import pinned
+from harness.__main__ import main
+from harness.check import check
+from harness.corpus import corpus
+
+CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
+
+
+def bptt_oracle(capsys, *arguments):
+    """Exit status, standard output and standard error of one command."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return stop.value.code, out, err
+
+
+def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_path):
+    file = tmp_path / "run.json"
+    code, out, _ = bptt_oracle(
+        capsys, "check", "--cases", "12", "--workers", "1", "--json", str(file)
+    )
+    assert code == 0
+    for words in ("torch", "numpy", "cpu-native", "worst cases", "bptt-oracle replay", "agree"):
+        assert words in out
+    results = json.loads(file.read_text())["results"]
+    assert {r["verdict"] for r in results} <= {"agree", "excluded"}
+    assert {r["dtype"] for r in results} == {"float32", "float64"}
+    worst = max(results, key=lambda r: r["R"])
+    assert worst["case"] in out and list(tmp_path.iterdir()) == [file]
+
+
+def test_check_exits_1_on_a_fault(capsys, monkeypatch):
+    monkeypatch.setattr("harness.judge.LIMIT", 0.01)
+    code, out, _ = bptt_oracle(capsys, "check", "--cases", "2", "--workers", "1")
+    assert code == 1 and "fault" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["check", "--path", "cpu-fast"], "there is no path 'cpu-fast'"),
+        (["check", "--path", "cuda-cudnn", "--device", "cpu"], "runs on cuda"),
+        (["check", "--json", "/no/such/folder/run.json"], "does not exist"),
+        (["replay", "LSTM.T5"], "is not a case id"),
+        (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
+    ],
+)
+def test_what_cannot_be_run_exits_2_with_one_sentence(capsys, arguments, words):
+    code, out, err = bptt_oracle(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert words in err and err.count("\n") == 1
+
+
+def test_an_absent_device_exits_2_with_the_reason(capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    code, _, err = bptt_oracle(capsys, "check", "--device", "cuda")
+    assert code == 2 and "no CUDA device" in err
+
+
+@pytest.mark.parametrize("arguments", [["check", "--cases", "0"], ["check", "--dtype", "int8"]])
+def test_a_malformed_option_exits_2(capsys, arguments):
+    assert bptt_oracle(capsys, *arguments)[0] == 2
+
+
+def test_replay_shows_framework_and_truth_side_by_side(capsys):
+    code, out, _ = bptt_oracle(capsys, "replay", CASE.id, "--dtype", "float64")
+    assert code == 0
+    for words in ("framework", "truth", "noise", "d_weight_hh_l1_reverse", "road taken: native"):
+        assert words in out
+
+
+def test_a_script_is_a_program_of_its_own_that_finds_the_same_errors(capsys, tmp_path):
+    unbatched = pinned(cell="RNN_RELU", B=1, layout="unbatched", cotangents=("h_n",))
+    for number, (path, case) in enumerate(
+        [
+            ("cpu-native", CASE),
+            ("cpu-cells", CASE),
+            ("cpu-manual", pinned(layout="batch", dropout=0.25)),
+            ("cpu-native", unbatched),
+            ("cpu-onednn", pinned()),
+        ]
+    ):
+        code, program, _ = bptt_oracle(capsys, "replay", case.id, "--path", path, "--script")
+        assert code == 0
+        assert "harness" not in program and "import reference" not in program
+        (tmp_path / f"report_{number}.py").write_text(program)
+    together = "import runpy; [runpy.run_path(f'report_{k}.py') for k in (4, 3, 2, 1, 0)]"
+    ran = subprocess.run(
+        [sys.executable, "-c", together], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    measures = [line for line in ran.stdout.splitlines() if "over the noise" in line]
+    ratios = [float(line.split()[-1]) for line in measures]
+    assert ran.stdout.count("torch ") == 5 and len(ratios) > 60
+    assert all(ratio < 8 for ratio in ratios if ratio == ratio)
+    assert any(ratio > 0.1 for ratio in ratios)
+
+
+def test_two_workers_find_what_one_finds():
+    names = ["cpu-native"]
+    alone, together = (
+        sorted(
+            (r.case, r.dtype, r.R)
+            for some in check(corpus(6), ["float32"], names, workers)
+            for r in some
+        )
+        for workers in (1, 2)
+    )
+    assert alone == together
+
+
+def test_the_module_is_the_same_command_and_its_output_can_be_piped():
+    ran = subprocess.run(
+        [sys.executable, "-m", "harness", "check", "--cases", "2", "--workers", "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0
+    assert "\x1b" not in ran.stdout and "…" not in ran.stdout
+
+
+def test_importing_the_reference_imports_no_torch():
+    program = "import sys, reference; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

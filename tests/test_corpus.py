@@ -1,0 +1,58 @@
+"""The corpus: every pair of options together, the same on every machine."""
+
+from itertools import combinations
+
+import pytest
+
+from harness import design
+from harness.case import CELLS, LAYOUTS, REGIMES
+from harness.corpus import corpus
+
+
+def test_every_pair_of_option_values_that_can_stand_together_does():
+    rows = design.rows()
+    missing = [
+        (a, x, b, y)
+        for a, b in combinations(design.FACTORS, 2)
+        for x in design.FACTORS[a]
+        for y in design.FACTORS[b]
+        if design.possible({a: x, b: y}) and not any(row[a] == x and row[b] == y for row in rows)
+    ]
+    assert missing == []
+
+
+def test_the_committed_design_is_the_one_the_library_makes():
+    pytest.importorskip("covertable", reason="covertable, which makes the design, is not installed")
+    assert design.generate() == design.rows()
+
+
+def test_a_longer_corpus_begins_with_a_shorter_one():
+    assert corpus(120)[:50] == corpus(50)
+
+
+def test_another_seed_gives_other_cases():
+    assert not {c.id for c in corpus(60, 1)} & {c.id for c in corpus(60, 2)}
+
+
+def test_ids_are_unique():
+    ids = [case.id for case in corpus(500)]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_corpus_holds_what_has_hidden_faults_before():
+    """Zero states, zero biases, squares, single rows, cotangents of one kind, sorted or equal
+    lengths, one layer or two: each of these has hidden a fault of some framework."""
+    cases = corpus(64)
+    assert {c.cell for c in cases} == set(CELLS)
+    assert {c.layout for c in cases} == set(LAYOUTS)
+    assert {c.regime for c in cases} == set(REGIMES)
+    assert {c.layers for c in cases} == {1, 2, 3}
+    for size in "TBH":
+        assert any(getattr(c, size) == 1 for c in cases)
+    distinct = [c for c in cases if len({c.T, c.B, c.I, c.H}) == 4]
+    assert len(distinct) > len(cases) / 2
+    packed = [c for c in cases if c.layout == "packed"]
+    assert any(list(c.lengths) != sorted(c.lengths, reverse=True) for c in packed)
+    assert any(len(set(c.lengths)) < len(c.lengths) for c in packed)
+    assert any(not c.state for c in cases) and any(c.state for c in cases)
+    assert any("output" not in c.cotangents for c in cases)

@@ -1,0 +1,152 @@
+"""The judge judged, before any case: what it must convict, and what it must not."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from drawn_cases import cases, pinned, rng_of
+from harness import truth as truths
+from harness.case import draw
+from harness.check import examine
+from harness.corpus import corpus
+from harness.judge import LIMIT, judge, score
+from harness.selftest import trial
+from harness.truth import Yardstick, evaluate, yardstick
+from torch_impl.paths import PATHS, dropout_masks, run
+
+NATIVE = PATHS["cpu-native"]
+
+
+def measured(case, dtype):
+    problem = draw(case)
+    masks = dropout_masks(problem, dtype)
+    return problem, masks, yardstick(problem, dtype, masks=masks)
+
+
+@given(cases(), st.sampled_from(["float32", "float64"]))
+def test_the_reference_in_the_tested_type_is_never_a_fault(case, dtype):
+    problem, masks, yard = measured(case, dtype)
+    results = evaluate(problem, np.dtype(dtype), masks)
+    verdict = judge(results, yard)
+    assert verdict.word != "fault" and verdict.worst.R <= 1.001
+
+
+@given(cases(), st.sampled_from(["float32", "float64"]), st.sampled_from([-1, 1]))
+def test_a_fault_of_32_noises_in_one_element_is_convicted(case, dtype, sign):
+    problem, masks, yard = measured(case, dtype)
+    results = run(NATIVE, problem, dtype, masks).results
+    telling = [
+        s.tensor for s in judge(results, yard).scores if not s.ill and yard.noise[s.tensor][0]
+    ]
+    assume(telling)
+    rng = rng_of(case)
+    name = telling[rng.integers(len(telling))]
+    wrong = results[name].astype(yard.truth[name].dtype)
+    wrong[tuple(rng.integers(wrong.shape))] += sign * 32 * yard.noise[name][0]
+    verdict = judge(results | {name: wrong}, yard)
+    assert (verdict.word, verdict.worst.tensor) == ("fault", name)
+
+
+@given(cases(regimes=("generic", "saturated", "cancelling", "wide")))
+def test_one_element_of_one_gradient_off_by_a_millionth_is_convicted(case):
+    problem, masks, yard = measured(case, "float64")
+    results = run(NATIVE, problem, "float64", masks).results
+    rng = rng_of(case)
+    names = [n for n in results if n.startswith("d_") and np.abs(results[n]).max() > 0]
+    names = [n for n in names if yard.noise[n][0] < 1e-9 * np.abs(yard.truth[n]).max()]
+    assume(names)
+    name = names[rng.integers(len(names))]
+    wrong = results[name].copy()
+    wrong[tuple(rng.integers(wrong.shape))] += 1e-6 * np.abs(wrong).max()
+    assert judge(results | {name: wrong}, yard).word == "fault"
+
+
+@pytest.mark.parametrize("case", corpus(24), ids=lambda case: case.id)
+def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_convicted(case):
+    outcome = trial(case)
+    assert outcome.alarms == []
+    assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
+
+
+def test_over_many_tensors_the_median_of_R_is_near_one_half():
+    ratios = [r for case in corpus(24) for values in trial(case).ratios.values() for r in values]
+    assert 0.2 <= np.median(ratios) <= 1
+    assert max(ratios) < LIMIT / 2
+
+
+def test_each_tensor_has_its_own_noise():
+    yard = Yardstick(
+        {"large": np.array([1e6]), "small": np.array([1e-6])},
+        {"large": (0.1, 0.1), "small": (1e-13, 1e-13)},
+        False,
+    )
+    assert judge({"large": np.array([1e6]), "small": np.array([1.001e-6])}, yard).word == "fault"
+
+
+def test_a_slight_wrongness_of_all_elements_counts_though_none_is_large():
+    value = np.zeros(400)
+    noise = (1.0, 0.05)  # one noisy element among four hundred
+    wrong = value + 0.9
+    assert score("x", wrong, value, noise).R > LIMIT
+    one = value.copy()
+    one[3] = 0.9
+    assert score("x", one, value, noise).R < 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_where_truth_is_finite_is_a_fault(bad):
+    assert np.inf == score("x", np.array([1.0, bad]), np.array([1.0, 2.0]), (1e9, 1e9)).R
+
+
+def test_infinities_and_nan_of_truth_must_be_met_exactly():
+    true = np.array([np.inf, np.nan, 1.0])
+    assert score("x", np.array([np.inf, np.nan, 1.0]), true, (1e-9, 1e-9)).R == 0
+    assert np.inf == score("x", np.array([-np.inf, np.nan, 1.0]), true, (1e-9, 1e-9)).R
+    assert np.inf == score("x", np.array([np.inf, 0.0, 1.0]), true, (1e-9, 1e-9)).R
+
+
+def test_a_wrong_shape_is_a_fault_and_a_missing_tensor_an_error():
+    yard = Yardstick({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
+    assert judge({"x": np.ones((3, 2))}, yard).word == "fault"
+    with pytest.raises(KeyError):
+        judge({}, yard)
+
+
+def test_a_case_whose_noise_exceeds_its_values_is_untrusted_not_faulty():
+    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, 0.0])}, yard).word == "untrusted"
+
+
+def test_in_the_exact_regime_the_last_bit_decides():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
+    off = np.array([1.0, np.nextafter(2.0, 3)])
+    assert judge({"x": off}, yard).word == "agree"
+    assert judge({"x": off}, yard, exact=True).word == "fault"
+
+
+def test_where_longdouble_is_no_wider_float64_verdicts_are_marked_untrusted(monkeypatch):
+    (before,) = examine(pinned(), "float64", [NATIVE])
+    monkeypatch.setattr("harness.check.longdouble_is_wider", lambda: False)
+    (after,) = examine(pinned(), "float64", [NATIVE])
+    (single,) = examine(pinned(), "float32", [NATIVE])
+    assert (before.verdict, after.verdict, single.verdict) == ("agree", "untrusted", "agree")
+    assert "longdouble" in after.note
+
+
+def test_moved_activations_are_put_back_even_when_a_run_fails():
+    from reference import activations
+
+    original = activations.tanh
+    rng = np.random.default_rng(0)
+    with pytest.raises(ZeroDivisionError), truths._moved_activations(rng, 1e-8):
+        assert activations.tanh is not original
+        raise ZeroDivisionError
+    assert activations.tanh is original
+
+
+def test_noise_grows_with_the_unit_roundoff():
+    problem = draw(pinned())
+    fine, coarse = yardstick(problem, "float32"), yardstick(problem, "float32", 2.0**-11)
+    ratios = [coarse.noise[n][0] / fine.noise[n][0] for n in fine.noise]
+    assert 2000 < np.median(ratios) < 30000  # 2^-11 is 2^13 = 8192 times 2^-24
