@@ -126,7 +126,8 @@ def run(path: Path, problem: Problem, dtype: str, masks: Sequence[np.ndarray] = 
         state = (
             None if given is None else [tensor(s, problem.strided).requires_grad_() for s in given]
         )
-        torch.manual_seed(problem.seed)
+        if problem.net.dropout:
+            torch.manual_seed(problem.seed)
         if path.run == "module":
             output, final = rnn_module(
                 problem.net, params, x, problem.lengths, problem.enforce_sorted, state
