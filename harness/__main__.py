@@ -143,6 +143,26 @@ def selftest(
     raise typer.Exit(AGREE if print_outcome(new_console(), outcome) else FAULT)
 
 
+@app.command()
+def claims(
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the table to this Markdown file instead.")
+    ] = None,
+) -> None:
+    """Every claim, its code, its tests and the last verdict; exit 1 while one is open."""
+    from .claims import claims as all_claims
+    from .claims import print_claims, to_markdown
+    from .files import write_text
+    from .report import new_console
+
+    rows = all_claims()
+    if markdown is None:
+        print_claims(new_console(), rows)
+    else:
+        write_text(markdown, to_markdown(rows))
+    raise typer.Exit(FAULT if any(row.verdict in ("open", "failed") for row in rows) else AGREE)
+
+
 def _paths(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
     """The paths to take, and why devices that were not named are left out."""
     from torch_impl.paths import PATHS, devices

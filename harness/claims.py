@@ -1,0 +1,120 @@
+"""The ledger: every claim, the code that computes it, the tests that hold it, the last verdict.
+
+Tests name the rows they hold with `@pytest.mark.claim("B8")`; the last run of pytest leaves its
+verdicts in pytest's cache.
+"""
+
+import ast
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+LEDGER = Path(__file__).with_name("ledger.toml")
+VERDICTS = ROOT / ".pytest_cache" / "v" / "bptt-oracle" / "claims"
+
+
+class Claim(NamedTuple):
+    """One row. Where it does not hold as its source states it, `text` goes on to what is true."""
+
+    id: str
+    holds: bool
+    sources: list[str]
+    text: str
+    code: str
+    page: str
+    tests: list[str]
+    verdict: str  # verified, refuted, failed; open where no run has told
+
+
+def claims(tests: Path = ROOT / "tests") -> list[Claim]:
+    """All rows, with the tests found under a folder."""
+    found = tests_by_claim(tests.glob("test_*.py"))
+    last = _last_verdicts()
+    rows = []
+    for row in tomllib.loads(LEDGER.read_text())["claim"]:
+        word = {"passed": "verified" if row["holds"] else "refuted", "failed": "failed"}
+        verdict = word.get(last.get(row["id"], ""), "open")
+        rows.append(Claim(**row, tests=found.get(row["id"], []), verdict=verdict))
+    return rows
+
+
+def tests_by_claim(files: Iterable[Path]) -> dict[str, list[str]]:
+    """The tests that name each row, as file::function."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(files):
+        tree = ast.parse(file.read_text())
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef):
+                for name in _marks(function):
+                    found.setdefault(name, []).append(f"{file.name}::{function.name}")
+    return found
+
+
+def _marks(function: ast.FunctionDef) -> list[str]:
+    """The rows that a test's claim markers name."""
+    return [
+        argument.value
+        for mark in function.decorator_list
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("mark.claim")
+        for argument in mark.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+
+
+def _last_verdicts() -> dict[str, str]:
+    """What the last run of pytest said, by row; empty where there was none."""
+    try:
+        verdicts: dict[str, str] = json.loads(VERDICTS.read_text())
+    except (OSError, ValueError):
+        return {}
+    return verdicts if isinstance(verdicts, dict) else {}
+
+
+def print_claims(console: Console, rows: list[Claim]) -> None:
+    """The ledger as a table."""
+    table = Table("id", "claim", "code", "tests", "last verdict")
+    style = {"verified": "green", "refuted": "cyan", "failed": "bold red", "open": "yellow"}
+    for row in rows:
+        mark = "" if row.holds else "✗ "
+        word = f"[{style[row.verdict]}]{row.verdict}[/]"
+        table.add_row(row.id, mark + row.text, row.code, str(len(row.tests)), word)
+    console.print(table)
+    counts = {word: sum(row.verdict == word for row in rows) for word in style}
+    console.print(", ".join(f"{n} {word}" for word, n in counts.items()))
+    if counts["open"]:
+        console.print("open rows have not been run here: run `pytest`")
+
+
+def to_markdown(rows: list[Claim]) -> str:
+    """The ledger as a page, each row linked to its derivation, its code and its tests."""
+    lines = [
+        "# Claims",
+        "",
+        "Every claim of the two source documents, and what became of it. ✗ marks a statement",
+        "that does not hold as written: its tests are counterexamples, and the",
+        "[errata](errata.md) say what is true instead. This page is written by",
+        "`bptt-oracle claims --markdown docs/claims.md`.",
+        "",
+        "| id | claim | derivation | code | tests | last verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        code = ", ".join(_link(part.strip()) for part in row.code.split(","))
+        tests = "<br>".join(f"[{t.split('::')[1]}](../tests/{t.split('::')[0]})" for t in row.tests)
+        mark = "" if row.holds else "✗ "
+        page = f"[{row.page}]({row.page}.md)"
+        lines.append(f"| {row.id} | {mark}{row.text} | {page} | {code} | {tests} | {row.verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def _link(code: str) -> str:
+    """A link to a file of the reference, or of the folder that is named, and its equations."""
+    file, _, equations = code.partition(" ")
+    path = file if "/" in file else f"reference/{file}"
+    return f"[{file}](../{path}) {equations}".strip()
