@@ -1,0 +1,72 @@
+"""The adjoint identity for a function of named arrays, and the same question put to torch.
+
+`run(inputs) -> outputs, pull`: outputs by name, and a function from cotangents by name to
+gradients by name. `graph(tensors) -> outputs`: the same in torch, differentiated by autograd.
+"""
+
+import numpy as np
+import torch
+
+
+def random_like(arrays, seed):
+    """A standard normal array of the shape and dtype of each: cotangents, directions."""
+    rng = np.random.default_rng(seed)
+    return {n: rng.standard_normal(v.shape).astype(v.dtype) for n, v in arrays.items()}
+
+
+def agree(found, expected, tolerance=1e-12):
+    """Assert the same names and shapes, and elements that differ by no more than `tolerance`
+    times the largest element of their own array.
+    """
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.shape(found[name]) == np.shape(value), name
+        bound = tolerance * np.abs(value).max(initial=0)
+        error = np.abs(found[name] - value).max(initial=0)
+        assert error <= bound, f"{name}: off by {error:.3g}, allowed {bound:.3g}"
+
+
+def adjoint_gap(run, inputs, seed=1):
+    """|⟨ȳ, J u⟩ − ⟨Jᵀȳ, u⟩| relative to the products summed; J u by complex step."""
+    outputs, pull = run(inputs)
+    outputs = {name: np.asarray(v) for name, v in outputs.items()}
+    cotangents, direction = random_like(outputs, seed), random_like(inputs, seed + 1)
+    moved, _ = run({name: v + 1e-30j * direction[name] for name, v in inputs.items()})
+    pulled = pull(cotangents)
+    assert {n: g.shape for n, g in pulled.items()} == {n: v.shape for n, v in inputs.items()}
+    left = [cotangents[name] * moved[name].imag / 1e-30 for name in outputs]
+    right = [pulled[name] * direction[name] for name in inputs]
+    total = sum(np.abs(term).sum() for term in left + right)
+    gap = abs(sum(t.sum() for t in left) - sum(t.sum() for t in right))
+    return gap / total if total else gap  # total is 0 where everything is dropped
+
+
+def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
+    """Assert that outputs and gradients are torch's, to rounding."""
+    outputs, pull = run(inputs)
+    outputs = {name: np.asarray(v) for name, v in outputs.items()}
+    cotangents = random_like(outputs, seed)
+    leaves = {name: torch.tensor(v, requires_grad=True) for name, v in inputs.items()}
+    found = graph(leaves)
+    grads = torch.autograd.grad(
+        [found[name] for name in outputs],
+        list(leaves.values()),
+        [torch.tensor(cotangents[name]) for name in outputs],
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    agree(outputs, {name: v.detach().numpy() for name, v in found.items()}, tolerance)
+    expected = {name: g.numpy() for name, g in zip(inputs, grads, strict=True)}
+    agree(pull(cotangents), expected, tolerance)
+
+
+def refuses(error, message, function, *args):
+    """Assert that a call raises this class, with one sentence that holds `message`."""
+    try:
+        function(*args)
+    except error as e:
+        assert type(e) is error
+        assert message in str(e)
+        assert str(e).rstrip().endswith(".") and ". " not in str(e)
+    else:
+        raise AssertionError("accepted")

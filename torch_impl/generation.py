@@ -1,0 +1,58 @@
+"""Greedy and sampled generation with explicit draws, and scheduled sampling, step by step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import loss
+from .language_model import TinyRNNLM
+
+
+def sample(logits: Tensor, u: Tensor) -> Tensor:
+    """The token [B] that u [B] picks under softmax(logits [B, V]), by the inverse of the CDF."""
+    cdf = logits.softmax(dim=-1).cumsum(dim=-1)
+    total = cdf[:, -1:]
+    return ((cdf <= u[:, None] * total) & (cdf < total)).sum(dim=-1)
+
+
+@torch.no_grad()
+def greedy(model: TinyRNNLM, prompt: Tensor, steps: int, state: Any = None) -> Tensor:
+    """The `steps` tokens [B, steps] that follow prompt [B, T], each the most likely one."""
+    tokens, fed = [], prompt
+    for _ in range(steps):
+        logits, state = model(fed, state)
+        fed = logits[:, -1:].argmax(dim=-1)
+        tokens.append(fed)
+    return torch.cat(tokens, dim=1)
+
+
+@torch.no_grad()
+def sampled(model: TinyRNNLM, prompt: Tensor, draws: Tensor, state: Any = None) -> Tensor:
+    """The tokens [B, steps] that follow prompt [B, T], one for each of draws [B, steps]."""
+    tokens, fed = [], prompt
+    for u in draws.unbind(dim=1):
+        logits, state = model(fed, state)
+        fed = sample(logits[:, -1], u)[:, None]
+        tokens.append(fed)
+    return torch.cat(tokens, dim=1)
+
+
+def scheduled_step(model: TinyRNNLM, ids: Tensor, truth: Tensor, draws: Tensor) -> Tensor:
+    """The loss when each input is the text's or the model's own sample, in one differentiable run.
+
+    Nothing is detached: a sample is an integer, and autograd stops at it by itself.
+    """
+    text, targets = loss.shift(ids)
+    outputs: list[Tensor] = []
+    fed, state = text[:, 0], None
+    for t in range(text.shape[1]):
+        if t > 0:
+            own = sample(outputs[-1], draws[:, t])
+            fed = torch.where(truth[:, t], text[:, t], own)
+        logits, state = model(fed[:, None], state)
+        outputs.append(logits[:, 0])
+    mask = None
+    if model.emb.padding_idx is not None:
+        mask = targets != model.emb.padding_idx
+    return loss.cross_entropy(torch.stack(outputs, dim=1), targets, mask)
