@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 Tensors = Sequence[torch.Tensor]
-Params = Mapping[str, torch.nn.Parameter]
+Params = Mapping[str, torch.Tensor]
 
 
 def rnn_module(
@@ -26,8 +26,18 @@ def rnn_module(
     state: Tensors | None,
 ) -> tuple[torch.Tensor, Tensors]:
     """The net as torch.nn has it; in training mode where it drops out."""
-    module = new_module(net, params)
-    module.train(net.dropout > 0)
+    return call_module(new_module(net, params), net, x, lengths, enforce_sorted, state)
+
+
+def call_module(
+    module: Callable[..., Any],
+    net: Any,
+    x: torch.Tensor,
+    lengths: Sequence[int] | None,
+    enforce_sorted: bool,
+    state: Tensors | None,
+) -> tuple[torch.Tensor, Tensors]:
+    """A module of torch.nn called; packed on the way in and padded on the way out."""
     given = None if state is None else (tuple(state) if net.mode == "LSTM" else state[0])
     packed: Any = x
     if lengths is not None:

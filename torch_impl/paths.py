@@ -4,6 +4,8 @@
     cpu-native     nn.RNN, GRU, LSTM in ATen's own code
     cpu-cells      a loop of nn.RNNCell, GRUCell, LSTMCell
     cpu-manual     plain tensor operations, time outside, layers inside
+    cpu-onednn-again, cpu-native-again     a module called before, with other weights, lengths and
+                   batch, then given its weights; its gradient taken twice, and the second judged
     cuda-cudnn     the cuDNN kernels, float32 products in float32
     cuda-tf32      the cuDNN kernels, float32 products in TF32
     cuda-native, cuda-cells, cuda-manual        as on the CPU
@@ -14,7 +16,7 @@ from the graph of autograd whether it was really the one.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .modules import loop_of_cells, manual_stack, rnn_module
+from .calls import Call, Way, call_of, earlier, time_major, way
 from .problem import Problem
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -36,6 +38,7 @@ class Path(NamedTuple):
     run: str  # module, cells or manual
     kernel: str  # what must be among the nodes of the graph; empty for none of the fused ones
     tf32: bool = False
+    again: bool = False
 
 
 class Run(NamedTuple):
@@ -52,6 +55,8 @@ PATHS = {
         Path("cpu-native", "cpu", "module", ""),
         Path("cpu-cells", "cpu", "cells", ""),
         Path("cpu-manual", "cpu", "manual", ""),
+        Path("cpu-onednn-again", "cpu", "module", "MkldnnRnn", again=True),
+        Path("cpu-native-again", "cpu", "module", "", again=True),
         Path("cuda-cudnn", "cuda", "module", "CudnnRnn"),
         Path("cuda-tf32", "cuda", "module", "CudnnRnn", tf32=True),
         Path("cuda-native", "cuda", "module", ""),
@@ -79,7 +84,7 @@ def devices() -> dict[str, str]:
 def excluded(path: Path, problem: Problem, dtype: str) -> str:
     """Why a path does not exist for a problem; empty where it does."""
     net = problem.net
-    if path.name == "cpu-onednn":
+    if path.kernel == "MkldnnRnn":
         if net.mode != "LSTM" or dtype != "float32":
             return "oneDNN computes the LSTM in float32"
         if net.proj_size or net.dropout or problem.lengths is not None:
@@ -104,39 +109,30 @@ def unit_roundoff(path: Path, dtype: str) -> float:
     return 2.0**-11 if path.tf32 else {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
 
 
-def run(path: Path, problem: Problem, dtype: str, masks: Sequence[np.ndarray] = ()) -> Run:
+def run(
+    path: Path,
+    problem: Problem,
+    dtype: str,
+    masks: Sequence[np.ndarray] = (),
+    wrap: Callable[[Way], Way] | None = None,
+) -> Run:
     """Outputs, final states and all gradients by name, computed on that path.
 
     Names are output, h_n, c_n, d_x, d_h_0, d_c_0 and d_ before a parameter's name. `masks` are
-    `dropout_masks` of the same problem. Raises WrongRoad when torch went another way.
+    `dropout_masks` of the same problem. `wrap` puts something around the path's own way
+    to answer a call: a planted mistake. Raises WrongRoad when torch went another way.
     """
-    kind, device = DTYPES[dtype], torch.device(path.device)
-
-    def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
-        value = torch.from_numpy(array).to(device, kind)
-        if strided and value.dim() > 1:
-            wider = torch.stack([value, torch.full_like(value, float("nan"))], dim=-1)
-            value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
-        return value
-
+    tensor = _tensors(path, dtype)
     with _flags(path):
-        params = {name: torch.nn.Parameter(tensor(p)) for name, p in problem.params.items()}
-        x = tensor(problem.x, problem.strided).requires_grad_()
-        given = problem.state
-        state = (
-            None if given is None else [tensor(s, problem.strided).requires_grad_() for s in given]
-        )
+        call = call_of(problem, tensor, masks)
+        forward = way(path.run)
+        if wrap is not None:
+            forward = wrap(forward)
+        if path.again:
+            _live(forward, call)
         if problem.net.dropout:
             torch.manual_seed(problem.seed)
-        if path.run == "module":
-            output, final = rnn_module(
-                problem.net, params, x, problem.lengths, problem.enforce_sorted, state
-            )
-        else:
-            written_out = loop_of_cells if path.run == "cells" else manual_stack
-            kept = 1 / (1 - problem.net.dropout) if problem.net.dropout < 1 else 0.0
-            scaled = [tensor(_time_major(problem, mask)) * kept for mask in masks]
-            output, final = written_out(problem.net, params, x, problem.lengths, scaled, state)
+        output, final = forward(call)
         values = [output, *final]
         cotangents = [problem.d_output, *problem.d_state]
         wanted = [
@@ -145,12 +141,18 @@ def run(path: Path, problem: Problem, dtype: str, masks: Sequence[np.ndarray] = 
             if d is not None
         ]
         road = _road(path, [v for v, _ in wanted])
-        inputs = [x, *(state or ()), *params.values()]
-        grads = torch.autograd.grad(
-            [v for v, _ in wanted], inputs, [d for _, d in wanted], allow_unused=True
-        )
+        state, params = call.state or [], call.params
+        inputs = [call.x, *state, *params.values()]
+        for keep in (True, False) if path.again else (False,):
+            grads = torch.autograd.grad(
+                [v for v, _ in wanted],
+                inputs,
+                [d for _, d in wanted],
+                retain_graph=keep,
+                allow_unused=True,
+            )
     names = ["output", "h_n", "c_n"][: len(values)]
-    names += ["d_x", *["d_h_0", "d_c_0"][: len(state or ())], *(f"d_{n}" for n in params)]
+    names += ["d_x", *["d_h_0", "d_c_0"][: len(state)], *(f"d_{n}" for n in params)]
     outcome = [
         *values,
         *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)),
@@ -168,8 +170,8 @@ def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
     if not net.dropout:
         return []
     D, F = 1 + net.bidirectional, getattr(net, "proj_size", 0) or net.hidden_size
-    T = len(_time_major(problem, problem.x))
-    B = _time_major(problem, problem.x).shape[1]
+    T = len(time_major(problem, problem.x))
+    B = time_major(problem, problem.x).shape[1]
     packed = None
     shape: tuple[int, ...] = (T, B, D * F) if problem.x.ndim == 3 else (T, 1, D * F)
     if problem.lengths is not None:
@@ -191,11 +193,36 @@ def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
     return masks
 
 
-def _time_major(problem: Problem, value: np.ndarray) -> np.ndarray:
-    """[T, B, ·] of an array in the problem's layout."""
-    if value.ndim == 2:
-        return value[:, None]
-    return value.swapaxes(0, 1) if problem.net.batch_first else value
+def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
+    """What makes a tensor of an array; a strided one is not contiguous, NaN between its numbers."""
+    kind, device = DTYPES[dtype], torch.device(path.device)
+
+    def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
+        value = torch.from_numpy(array).to(device, kind)
+        if strided and value.dim() > 1:
+            wider = torch.stack([value, torch.full_like(value, float("nan"))], dim=-1)
+            value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
+        return value
+
+    return tensor
+
+
+def _live(forward: Way, call: Call) -> None:
+    """The calls before the one that counts: a gradient taken, weights replaced, then updated in
+    place as an optimiser does."""
+    meant = {name: p.detach().clone() for name, p in call.params.items()}
+    others: dict[str, torch.Tensor] = {
+        name: torch.nn.Parameter(-0.5 * p) for name, p in meant.items()
+    }
+    before = earlier(call)
+    output, _ = forward(before._replace(params=others))
+    torch.autograd.grad(output.sum(), list(others.values()), allow_unused=True)
+    with torch.no_grad():
+        for p in call.params.values():
+            p.mul_(0.75)
+        forward(before._replace(params=call.params))
+        for name, p in call.params.items():
+            p.copy_(meant[name])
 
 
 @contextmanager
