@@ -37,7 +37,7 @@ def dtype(request, path):
 
 def cases_on(path):
     """Cases that exist on a path, most of them."""
-    if path.name == "cpu-onednn":
+    if path.kernel == "MkldnnRnn":
         return cases(cells=["LSTM"], layouts=["time", "batch", "unbatched"], plain=True)
     return cases()
 
