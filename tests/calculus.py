@@ -43,21 +43,59 @@ def adjoint_gap(run, inputs, seed=1):
 
 def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
     """Assert that outputs and gradients are torch's, to rounding."""
-    outputs, pull = run(inputs)
-    outputs = {name: np.asarray(v) for name, v in outputs.items()}
+    outputs, _ = run(inputs)
     cotangents = random_like(outputs, seed)
+    agree(solved(run, inputs, cotangents), solved_by_torch(graph, inputs, cotangents), tolerance)
+
+
+def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
+    """Assert that torch's error in float32 is at most 32 times that of a careful evaluation.
+
+    The truth is float64. A careful evaluation is the reference in float32, the worst of three
+    runs whose inputs are moved by about one unit roundoff, and never better than that of the
+    largest element.
+    """
+    narrow = {name: v.astype(np.float32) for name, v in inputs.items()}
+    cotangents = {n: d.astype(np.float32) for n, d in random_like(run(narrow)[0], seed).items()}
+    wide = {name: v.astype(np.float64) for name, v in narrow.items()}
+    truth = solved(run, wide, {n: d.astype(np.float64) for n, d in cotangents.items()})
+    unit = np.finfo(np.float32).eps / 2
+    noise = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
+    for trial in range(3):
+        rng = np.random.default_rng(trial)
+        moved = {
+            name: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(np.float32)
+            for name, v in narrow.items()
+        }
+        for name, v in solved(run, moved, cotangents).items():
+            assert v.dtype == np.float32, name
+            noise[name] = max(noise[name], np.abs(v - truth[name]).max(initial=0))
+    for name, v in solved_by_torch(graph, narrow, cotangents).items():
+        assert np.abs(v - truth[name]).max(initial=0) <= 32 * noise[name], name
+
+
+def solved(run, inputs, cotangents):
+    """Outputs by name, and gradients as d_ + name."""
+    outputs, pull = run(inputs)
+    return {n: np.asarray(v) for n, v in outputs.items()} | {
+        f"d_{name}": d for name, d in pull(cotangents).items()
+    }
+
+
+def solved_by_torch(graph, inputs, cotangents):
+    """The same, by torch and its autograd."""
     leaves = {name: torch.tensor(v, requires_grad=True) for name, v in inputs.items()}
     found = graph(leaves)
     grads = torch.autograd.grad(
-        [found[name] for name in outputs],
+        [found[name] for name in cotangents],
         list(leaves.values()),
-        [torch.tensor(cotangents[name]) for name in outputs],
+        [torch.tensor(d) for d in cotangents.values()],
         allow_unused=True,
         materialize_grads=True,
     )
-    agree(outputs, {name: v.detach().numpy() for name, v in found.items()}, tolerance)
-    expected = {name: g.numpy() for name, g in zip(inputs, grads, strict=True)}
-    agree(pull(cotangents), expected, tolerance)
+    return {name: v.detach().numpy() for name, v in found.items()} | {
+        f"d_{name}": g.numpy() for name, g in zip(inputs, grads, strict=True)
+    }
 
 
 def refuses(error, message, function, *args):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculus import adjoint_gap, agree, agrees_with_torch, refuses
+from calculus import adjoint_gap, agree, agrees_with_torch, agrees_with_torch_in_float32, refuses
 from models import nets, one_ulp_away, params_of, train, train_in_torch
 from reference import GRU, LSTM, RNN
 from reference.classifier import SequenceClassifier, classifier_step
@@ -56,6 +56,13 @@ def test_the_backward_is_the_adjoint_of_the_tangent(case, seed):
 def test_logits_and_every_gradient_are_torchs(case, seed):
     clf, ids, lengths, _, params, _ = case
     agrees_with_torch(*logits_of(clf, ids, lengths), params, seed)
+
+
+@pytest.mark.claim("B11")
+@given(cases(), seeds)
+def test_in_float32_torch_errs_no_more_than_a_careful_evaluation_does(case, seed):
+    clf, ids, lengths, _, inputs, _ = case
+    agrees_with_torch_in_float32(*logits_of(clf, ids, lengths), inputs, seed)
 
 
 @pytest.mark.claim("B11")

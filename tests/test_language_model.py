@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculus import adjoint_gap, agree, agrees_with_torch, refuses
+from calculus import adjoint_gap, agree, agrees_with_torch, agrees_with_torch_in_float32, refuses
 from models import (
     named_state,
     nets,
@@ -81,6 +81,13 @@ def test_the_backward_is_the_adjoint_of_the_tangent(case, seed):
 def test_logits_state_and_every_gradient_are_torchs(case, seed):
     lm, ids, inputs = case
     agrees_with_torch(*logits_of(lm, ids), inputs, seed)
+
+
+@pytest.mark.claim("B8")
+@given(cases(), seeds)
+def test_in_float32_torch_errs_no_more_than_a_careful_evaluation_does(case, seed):
+    lm, ids, inputs = case
+    agrees_with_torch_in_float32(*logits_of(lm, ids), inputs, seed)
 
 
 @pytest.mark.claim("B8", "P8")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculus import adjoint_gap, agree, agrees_with_torch, refuses
+from calculus import adjoint_gap, agree, agrees_with_torch, agrees_with_torch_in_float32, refuses
 from reference import layers
 from strategies import seeds, sizes
 from torch_impl import layers as torch_layers
@@ -81,6 +81,7 @@ def test_the_backward_is_the_adjoint_of_the_tangent(case, seed):
 def test_values_and_gradients_are_torchs(case, seed):
     inputs, run, graph = case[:3]
     agrees_with_torch(run, graph, inputs, seed)
+    agrees_with_torch_in_float32(run, graph, inputs, seed)
 
 
 @given(dropouts(), seeds)

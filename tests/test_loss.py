@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculus import adjoint_gap, agrees_with_torch, refuses
+from calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, refuses
 from reference import loss
 from strategies import seeds, sizes
 from torch_impl import loss as torch_loss
@@ -56,7 +56,9 @@ def test_masked_value_and_gradient_are_torchs(name, case, seed):
     def graph(leaves):
         return {"L": torch_loss.cross_entropy(leaves["logits"], named, marks, WEIGHTS[name])}
 
-    agrees_with_torch(run_of(labels, mask, getattr(loss, name)), graph, inputs, seed)
+    run = run_of(labels, mask, getattr(loss, name))
+    agrees_with_torch(run, graph, inputs, seed)
+    agrees_with_torch_in_float32(run, graph, inputs, seed)
 
 
 @pytest.mark.claim("P8")

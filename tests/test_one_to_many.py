@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calculus import adjoint_gap, agrees_with_torch, refuses
+from calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, refuses
 from models import nets, params_of
 from reference import GRU, LSTM, RNN
 from reference.generation import greedy
@@ -62,6 +62,13 @@ def test_the_backward_is_the_adjoint_of_the_tangent(case, seed):
 def test_logits_and_every_gradient_the_inputs_included_are_torchs(case, seed):
     model, ids, inputs = case
     agrees_with_torch(*logits_of(model, ids), inputs, seed)
+
+
+@pytest.mark.claim("A6")
+@given(cases(), seeds)
+def test_in_float32_torch_errs_no_more_than_a_careful_evaluation_does(case, seed):
+    model, ids, inputs = case
+    agrees_with_torch_in_float32(*logits_of(model, ids), inputs, seed)
 
 
 @pytest.mark.claim("A6")
