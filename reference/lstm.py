@@ -129,9 +129,10 @@ def gradients(
     params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
 ) -> tuple[np.ndarray, Params]:
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
-    d_bias = None if params.bias_ih is None else delta.a.sum(axis=0)
+    d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
+    d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_weight_hr = None
     if params.weight_hr is not None:
         d_weight_hr = delta.h.T @ (tape.gates[3] * tape.tanh_c)
-    d_params = Params(delta.a.T @ x, delta.a.T @ h_before, d_bias, d_bias, d_weight_hr)  # (1′)
-    return delta.a @ params.weight_ih, d_params
+    d_weights = delta.a.T @ x, delta.a.T @ h_before  # (1′)
+    return delta.a @ params.weight_ih, Params(*d_weights, d_bias_ih, d_bias_hh, d_weight_hr)

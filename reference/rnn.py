@@ -12,7 +12,7 @@ Forward
 Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
     (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h > 0] for relu
     (2′) δh₋ = δa W_hh
-    (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa      Σ over all steps, at once
+    (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa     Σ over all steps, at once
 
 Source: Elman 1990, with the two biases of torch.nn.RNN; adjoint: Werbos 1990.
 """
@@ -101,6 +101,7 @@ def gradients(
     params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
 ) -> tuple[np.ndarray, Params]:
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
-    d_bias = None if params.bias_ih is None else delta.a.sum(axis=0)
-    d_params = Params(delta.a.T @ x, delta.a.T @ h_before, d_bias, d_bias)  # (1′)
+    d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
+    d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
+    d_params = Params(delta.a.T @ x, delta.a.T @ h_before, d_bias_ih, d_bias_hh)  # (1′)
     return delta.a @ params.weight_ih, d_params
