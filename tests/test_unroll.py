@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import textbook
 from problems import cast, draw, pull_back, sequences, solve, torch_module
 from reference import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from strategies import nets, problems, seeds, sizes
+from strategies import cells, nets, problems, seeds, sizes
 from verdicts import adjoint_identity_holds, agree, random_like
 
 DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
@@ -158,6 +158,17 @@ def test_neither_pass_writes_to_what_it_is_given_and_a_tape_serves_twice(problem
     agree(outputs, values, 0)
     agree(first, kept, 0)
     agree(second, kept, 0)
+
+
+@given(st.one_of(problems(one_layer), cells()))
+def test_every_gradient_has_memory_of_its_own(problem):
+    outputs, tape = solve(problem)
+    cotangents = random_like(outputs)
+    grads = pull_back(problem, tape, cotangents)
+    others = [*problem.inputs.values(), *outputs.values(), *cotangents.values()]
+    for name, d in grads.items():
+        rest = others + [value for other, value in grads.items() if other != name]
+        assert not any(np.shares_memory(d, value) for value in rest), name
 
 
 @every_layer
