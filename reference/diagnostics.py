@@ -60,8 +60,8 @@ def rate(norms: np.ndarray) -> np.floating:
     """The factor per step of the straight line through the logarithms of norms [K]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(norms)
-    k = np.arange(len(logs)) - (len(logs) - 1) / 2
-    return np.exp(k @ logs / (k @ k))
+        k = np.arange(len(logs)) - (len(logs) - 1) / 2
+        return np.exp(k @ logs / (k @ k))
 
 
 def change(norms: np.ndarray) -> np.floating:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import gates
+from . import checks, gates
 from .modules import EQUATIONS, as_tuple, cell_params
 
 
@@ -52,13 +52,14 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
     """The steps of a net of one layer and one direction over x [T, B, I], one at a time.
 
     The state is as in `net.forward`, and may be None. Raises ValueError for a deeper net, where a
-    step has no single Jacobian.
+    step has no single Jacobian, and what `net.forward` raises.
     """
     if net.num_layers > 1 or net.bidirectional or net.batch_first or x.ndim != 3:
         raise ValueError(
             f"Expected one layer in one direction and x of shape [T, B, I], but got {net} and x of "
             f"shape {x.shape}; give the layers one at a time."
         )
+    checks.forward(net, params, x, state, None)
     before = initial_state(net, x, state)
     for x_t in x:
         now = step(net, cell_params(net, params, "_l0"), x_t, before)

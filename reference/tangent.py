@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import tangent_gru, tangent_lstm, tangent_rnn
+from . import checks, tangent_gru, tangent_lstm, tangent_rnn
 from .dual import Dual, both, part
 from .layout import Layout, layout_of
 from .modules import EQUATIONS, as_tuple, cell_params, from_tuple, suffixes
@@ -63,8 +63,10 @@ def forward(
 ) -> tuple[Dual, Dual, Tape]:
     """Output, final state and tape; arguments as in `net.forward`, but in pairs.
 
-    The derivative of what shall stay fixed is zero. Layouts, dtypes and dropout are the facade's.
+    The derivative of what shall stay fixed is zero. Layouts, dtypes and dropout are the facade's,
+    and so are the errors raised, for either half of a pair.
     """
+    both(checks.forward, net, params, x, state, dropout_masks)
     layout = layout_of(x.value, net.batch_first)
     rows = schedule(layout.batch_sizes)
     y = both(layout.to_rows, x)

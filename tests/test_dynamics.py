@@ -1,0 +1,174 @@
+"""Products of Jacobians through time: in their order, they are backpropagation."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference import dynamics
+from reference.modules import EQUATIONS
+from reference.unroll import rows_of
+from single import NETS, close, derivative, side_by_side, single
+from strategies import seeds
+
+names = st.sampled_from(sorted(NETS))
+
+
+def cotangents(p):
+    """ȳ [T, B, S]: that of the output at every step, and that of the final state at the last."""
+    last = side_by_side(p.net, p.d_state)
+    found = np.zeros((*p.d_output.shape[:2], last.shape[1]))
+    found[:, :, : p.d_output.shape[2]] = p.d_output
+    found[-1] += last
+    return found
+
+
+@pytest.mark.claim("B5")
+@given(name=names, seed=seeds, k=st.integers(0, 6))
+def test_the_products_summed_over_all_paths_are_the_recursion(name, seed, k):
+    p = single(name, seed=seed)
+    J, d_states = dynamics.jacobians(p.net, p.params, p.x, p.state), cotangents(p)
+    delta = dynamics.error_signals(J, d_states)
+    close(dynamics.credit_by_products(J, d_states, k), delta[k], tolerance=1e-11)
+
+
+@pytest.mark.claim("B5", "B4")
+@given(name=names, seed=seeds)
+def test_the_recursion_by_explicit_jacobians_is_backpropagation_through_time(name, seed):
+    p = single(name, seed=seed)
+    J = dynamics.jacobians(p.net, p.params, p.x, p.state)
+    _, _, tape = p.net.forward(p.params, p.x, p.state)
+    grads = p.net.backward(tape, p.d_output, p.d_state)
+    close(dynamics.error_signals(J, cotangents(p))[0], side_by_side(p.net, grads.state), 1e-11)
+
+
+@pytest.mark.claim("B5")
+@given(name=st.sampled_from(["tanh", "GRU", "LSTM"]), seed=seeds)
+def test_the_product_in_the_wrong_order_is_another_matrix(name, seed):
+    p = single(name, seed=seed, T=3)
+    J = dynamics.jacobians(p.net, p.params, p.x, p.state)
+    right, wrong = dynamics.propagator(J, 0, 3), J[0] @ J[1] @ J[2]
+    assert np.abs(right - wrong).max() > 1e-6 * np.abs(right).max()
+
+
+@pytest.mark.claim("B5")
+@given(name=names, seed=seeds)
+def test_a_propagator_is_how_a_nudge_of_one_state_arrives_at_another(name, seed):
+    p = single(name, seed=seed)
+    J = dynamics.jacobians(p.net, p.params, p.x, p.state)
+    assert np.array_equal(dynamics.propagator(J, 2, 2)[0], np.eye(J.shape[-1]))
+    fields = p.state if p.net.mode == "LSTM" else (p.state,)
+    rng = np.random.default_rng(seed)
+    u = [rng.standard_normal(f.shape) for f in fields]
+    _, moved = derivative(p._replace(x=p.x[:4]), d_state=u)
+    direction = np.concatenate([d[0] for d in u], axis=1)
+    pushed = (dynamics.propagator(J, 0, 4) @ direction[:, :, None])[:, :, 0]
+    size = np.abs(J).max() ** 4 * np.abs(direction).max()
+    assert np.abs(pushed - moved).max() <= 1e-12 * size
+
+
+@pytest.mark.claim("B4")
+@given(name=names, seed=seeds)
+def test_every_delta_of_the_recursion_is_torch_s_gradient_at_that_node(name, seed):
+    p = single(name, seed=seed)
+    found, nodes = deltas(p), torch_nodes(p)
+    loss = sum(
+        (torch.tensor(d) * states[0]).sum()
+        for d, states in zip(p.d_output, nodes["states"], strict=True)
+    )
+    d_last = p.d_state if p.net.mode == "LSTM" else (p.d_state,)
+    loss = loss + sum(
+        (torch.tensor(d[0]) * s).sum() for d, s in zip(d_last, nodes["states"][-1], strict=True)
+    )
+    for kind, steps in nodes.items():
+        for t, at_step in enumerate(steps):
+            expected = torch.autograd.grad(loss, at_step, retain_graph=True)
+            for delta, g in zip(found[kind][t], expected, strict=True):
+                close(delta, g, tolerance=1e-11)
+
+
+def deltas(p):
+    """δ of the state and of the net input at every step, as `unroll_back` passes through them."""
+    _, _, tape = p.net.forward(p.params, p.x, p.state)
+    params, x, history, steps_tape, rows = tape.layers[0][0]
+    cell = EQUATIONS[p.net.mode].cell
+    d_last = p.d_state if p.net.mode == "LSTM" else (p.d_state,)
+    total = type(history)(*[d[0].copy() for d in d_last])
+    delta = cell.new_delta(params, len(x))
+    states = []
+    for t, (now, before, after) in reversed(list(enumerate(rows.steps))):
+        total.h[:] += p.d_output[t]
+        states.insert(0, [field.copy() for field in total])
+        tapes = rows_of(steps_tape, now)
+        cell.step_back(
+            params, rows_of(history, before), tapes, rows_of(history, after), total,
+            rows_of(delta, now),
+        )  # fmt: skip
+    by_step = [[f[now] for f in delta if f is not None] for now, _, _ in rows.steps]
+    net_inputs = [d[::-1] for d in by_step] if p.net.mode == "GRU" else [d[:1] for d in by_step]
+    return {"states": states, "net inputs": net_inputs}
+
+
+def torch_nodes(p):
+    """The states after every step, and the net inputs, as nodes of one graph of torch.
+
+    The state is what the step hands on: δc of the recursion does not hold the path through the h
+    of its own step, so c has a node for it apart.
+    """
+    w = {key.removesuffix("_l0"): torch.tensor(value) for key, value in p.params.items()}
+    fields = p.state if p.net.mode == "LSTM" else (p.state,)
+    state = [torch.tensor(f[0], requires_grad=True) for f in fields]
+    states, net_inputs = [], []
+    for x in torch.tensor(p.x, requires_grad=True):
+        u = torch.nn.functional.linear(x, w["weight_ih"], w.get("bias_ih"))
+        v = torch.nn.functional.linear(state[0], w["weight_hh"], w.get("bias_hh"))
+        if p.net.mode == "GRU":
+            u_n = u[:, -4:].clone()
+            (v_r, v_z, v_n), (u_r, u_z, _) = v.chunk(3, 1), u.chunk(3, 1)
+            r, z = torch.sigmoid(u_r + v_r), torch.sigmoid(u_z + v_z)
+            n = torch.tanh(u_n + r * v_n)
+            state, at_step = [(1 - z) * n + z * state[0]], [u_n, v]
+        elif p.net.mode == "LSTM":
+            a = u + v
+            i, f, g, o = a.chunk(4, 1)
+            c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+            m = torch.sigmoid(o) * torch.tanh(c)
+            h = m @ w["weight_hr"].T if "weight_hr" in w else m
+            state, at_step = [h, c.clone()], [a]
+        else:
+            a = u + v
+            state, at_step = [torch.tanh(a) if p.net.nonlinearity == "tanh" else torch.relu(a)], [a]
+        states.append(state)
+        net_inputs.append(at_step)
+    return {"states": states, "net inputs": net_inputs}
+
+
+@pytest.mark.claim("D3′")
+def test_spectral_radii_below_one_do_not_bound_the_product():
+    first, second = np.array([[0.0, 0], [2, 0]]), np.array([[0.0, 2], [0, 0]])
+    assert max(abs(np.linalg.eigvals(first))) == max(abs(np.linalg.eigvals(second))) == 0
+    assert max(abs(np.linalg.eigvals(second @ first))) == 4
+    J = np.stack([first, second] * 5)[:, None]
+    assert np.linalg.norm(dynamics.propagator(J, 0, 10)[0], 2) == 4.0**5
+
+
+@pytest.mark.claim("D3′")
+def test_spectral_radii_above_one_do_not_make_the_product_large():
+    first, second = np.diag([2.0, 0]), np.diag([0, 2.0])
+    J = np.stack([first, second])[:, None]
+    assert not dynamics.propagator(J, 0, 2).any()
+
+
+@pytest.mark.claim("D3′")
+def test_a_relu_net_has_jacobians_of_radius_zero_and_a_gradient_that_explodes():
+    """The counterexample inside a net: its inputs open one unit at a time."""
+    from reference import RNN
+
+    net = RNN(2, 2, nonlinearity="relu", bias=False)
+    params = {"weight_ih_l0": 64 * np.eye(2), "weight_hh_l0": np.array([[0.0, 2], [2, 0]])}
+    t = np.arange(10)
+    gate = np.where((t % 2)[:, None] == [1, 0], 1.0, -(4.0 ** t[:, None]))[:, None]
+    J = dynamics.jacobians(net, params, gate, np.array([[[1.0, 0.5]]]))
+    assert np.abs(np.linalg.eigvals(J)).max() == 0
+    assert np.linalg.norm(dynamics.propagator(J, 0, 10)[0], 2) == 2.0**10

@@ -1,0 +1,58 @@
+"""Real-time recurrent learning: the gradient of BPTT, carried forward."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference import rtrl
+from single import NETS, close, single
+from strategies import seeds
+
+names = st.sampled_from(sorted(NETS))
+
+
+def by_bptt(p, d_output, d_state=None):
+    _, _, tape = p.net.forward(p.params, p.x, p.state)
+    return p.net.backward(tape, d_output, d_state).params
+
+
+@pytest.mark.claim("X1")
+@given(name=names, seed=seeds, T=st.integers(1, 8))
+def test_rtrl_is_bptt(name, seed, T):
+    p = single(name, T=T, seed=seed)
+    found = rtrl.rtrl(p.net, p.params, p.x, p.d_output, p.d_state, p.state)
+    expected = by_bptt(p, p.d_output, p.d_state)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        close(found[key], value)
+
+
+@pytest.mark.claim("X1")
+@given(name=names, seed=seeds)
+def test_a_loss_at_one_step_needs_nothing_from_later_steps(name, seed):
+    p = single(name, seed=seed)
+    alone = np.zeros_like(p.d_output)
+    alone[2] = p.d_output[2]
+    early = rtrl.rtrl(p.net, p.params, p.x[:3], alone[:3], None, p.state)
+    for key, value in by_bptt(p, alone).items():
+        close(early[key], value)
+
+
+@pytest.mark.claim("X1")
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_without_a_state_it_starts_from_zero(name):
+    p = single(name)
+    _, _, tape = p.net.forward(p.params, p.x)
+    expected = p.net.backward(tape, p.d_output).params
+    for key, value in rtrl.rtrl(p.net, p.params, p.x, p.d_output).items():
+        close(value, expected[key])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_the_dtype_is_kept(name, dtype):
+    p = single(name)
+    params = {key: value.astype(dtype) for key, value in p.params.items()}
+    found = rtrl.rtrl(p.net, params, p.x.astype(dtype), p.d_output.astype(dtype))
+    assert {value.dtype for value in found.values()} == {np.dtype(dtype)}

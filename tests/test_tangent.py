@@ -1,0 +1,100 @@
+"""Forward mode by hand: equal to the complex step, to torch's forward mode, and to BPTT."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+
+from directions import pair_of, push, tensors, torch_wrap
+from problems import draw, pull_back, solve, torch_module
+from reference import LSTM, RNN, tangent
+from single import NETS
+from strategies import problems, seeds
+from torch_impl import second_order as torch_second_order
+from verdicts import agree, derivative, random_like
+
+
+@pytest.mark.claim("X1")
+@given(problem=problems(), seed=seeds)
+def test_the_tangent_is_the_complex_step(problem, seed):
+    direction = random_like(problem.inputs, seed)
+    outputs, pushed, _ = push(problem, direction)
+    agree(outputs, solve(problem)[0])
+    agree(pushed, derivative(problem, direction), tolerance=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own forward mode
+@pytest.mark.claim("X1")
+@given(problem=problems(state=True), seed=seeds)
+def test_the_tangent_is_torch_s_forward_mode(problem, seed):
+    direction = random_like(problem.inputs, seed)
+    module, wrap = torch_module(problem.net).eval(), torch_wrap(problem)
+    expected = torch_second_order.tangent(module, tensors(problem.inputs), tensors(direction), wrap)
+    _, pushed, _ = push(problem, direction)
+    named = zip(("output", "h_n", "c_n"), expected, strict=False)
+    agree(pushed, {name: v.numpy() for name, v in named}, tolerance=1e-11)
+
+
+@pytest.mark.claim("X1")
+@given(problem=problems(), seed=seeds)
+def test_pushing_forward_and_pulling_back_give_one_inner_product(problem, seed):
+    direction = random_like(problem.inputs, seed)
+    outputs, pushed, _ = push(problem, direction)
+    cotangents = random_like(outputs, seed + 1)
+    _, tape = solve(problem)
+    pulled = pull_back(problem, tape, cotangents)
+    left = [(cotangents[k] * pushed[k]) for k in outputs]
+    right = [(pulled[k] * direction[k]) for k in problem.inputs]
+    total = sum(np.abs(v).sum() for v in left + right)
+    assert abs(sum(v.sum() for v in left) - sum(v.sum() for v in right)) <= 1e-12 * total
+
+
+@pytest.mark.claim("X1")
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_the_tangent_is_linear_in_its_direction_and_blind_to_nothing(name):
+    problem = draw(NETS[name])
+    one, two = random_like(problem.inputs, 1), random_like(problem.inputs, 2)
+    both = {k: 2 * one[k] - 3 * two[k] for k in one}
+    pushed = [push(problem, d)[1] for d in (one, two, both)]
+    agree(pushed[2], {k: 2 * pushed[0][k] - 3 * pushed[1][k] for k in pushed[0]})
+    for k, v in one.items():
+        alone = {j: v if j == k else 0 * one[j] for j in one}
+        assert push(problem, alone)[1]["output"].any(), k
+
+
+@pytest.mark.claim("X1", "A7")
+def test_dropout_scales_the_tangent_by_the_mask_of_the_forward_pass():
+    net = LSTM(3, 4, num_layers=3, dropout=0.25)
+    problem = draw(net)
+    rng = np.random.default_rng(0)
+    masks = tuple(rng.integers(0, 2, (5, 3, 4)).astype(float) for _ in range(2))
+    problem = type(problem)(net, problem.inputs, problem.packing, masks)
+    direction = random_like(problem.inputs)
+    outputs, pushed, _ = push(problem, direction)
+    agree(outputs, solve(problem)[0])
+    agree(pushed, derivative(problem, direction))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_the_dtype_is_kept(name, dtype):
+    problem = draw(NETS[name])
+    inputs = {k: v.astype(dtype) for k, v in problem.inputs.items()}
+    problem = type(problem)(problem.net, inputs)
+    outputs, pushed, _ = push(problem, random_like(inputs))
+    assert {v.dtype for v in (*outputs.values(), *pushed.values())} == {np.dtype(dtype)}
+
+
+def test_a_direction_of_another_shape_is_refused_as_the_facade_refuses_it():
+    problem = draw(RNN(3, 4))
+    params, x, state = pair_of(problem, random_like(problem.inputs))
+    with pytest.raises(RuntimeError, match="input_size"):
+        tangent.forward(problem.net, params, x._replace(dot=x.dot[:, :, :2]), state)
+
+
+def test_torch_differentiates_the_same_function():
+    problem = draw(RNN(3, 4))
+    values = torch_second_order.run(torch_module(problem.net), tensors(problem.inputs))
+    with torch.no_grad():
+        found = [v.numpy() for v in values]
+    agree(dict(zip(("output", "h_n"), found, strict=True)), solve(problem)[0])
