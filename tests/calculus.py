@@ -49,28 +49,33 @@ def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
 
 
 def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
-    """Assert that torch's error in float32 is at most 32 times that of a careful evaluation.
+    """Assert that torch's error in float32 is at most 32 times that of a careful evaluation."""
+    agrees_with_torch_to_rounding(run, graph, inputs, seed, np.float32, np.float64)
 
-    The truth is float64. A careful evaluation is the reference in float32, the worst of three
-    runs whose inputs are moved by about one unit roundoff, and never better than that of the
-    largest element.
+
+def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
+    """Assert that torch's error in a narrow dtype is at most 32 times that of a careful evaluation.
+
+    The truth is in the wide one. A careful evaluation is the reference in the narrow one, the
+    worst of three runs whose inputs are moved by about one unit roundoff, and never better than
+    that of the largest element.
     """
-    narrow = {name: v.astype(np.float32) for name, v in inputs.items()}
-    cotangents = {n: d.astype(np.float32) for n, d in random_like(run(narrow)[0], seed).items()}
-    wide = {name: v.astype(np.float64) for name, v in narrow.items()}
-    truth = solved(run, wide, {n: d.astype(np.float64) for n, d in cotangents.items()})
-    unit = np.finfo(np.float32).eps / 2
+    inputs = {name: v.astype(narrow) for name, v in inputs.items()}
+    cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}
+    exact = {name: v.astype(wide) for name, v in inputs.items()}
+    truth = solved(run, exact, {n: d.astype(wide) for n, d in cotangents.items()})
+    unit = np.finfo(narrow).eps / 2
     noise = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
     for trial in range(3):
         rng = np.random.default_rng(trial)
         moved = {
-            name: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(np.float32)
-            for name, v in narrow.items()
+            name: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow)
+            for name, v in inputs.items()
         }
         for name, v in solved(run, moved, cotangents).items():
-            assert v.dtype == np.float32, name
+            assert v.dtype == narrow, name
             noise[name] = max(noise[name], np.abs(v - truth[name]).max(initial=0))
-    for name, v in solved_by_torch(graph, narrow, cotangents).items():
+    for name, v in solved_by_torch(graph, inputs, cotangents).items():
         assert np.abs(v - truth[name]).max(initial=0) <= 32 * noise[name], name
 
 
