@@ -35,6 +35,7 @@ class Case(NamedTuple):
     P: int = 0  # the LSTM's projection; 0 for none
     layout: str = "time"
     lengths: tuple[int, ...] = ()  # of a packed batch, T the longest
+    tied: bool = False  # weights, and biases, of one layer and of one shape: one parameter
     state: bool = True
     strided: bool = False  # input, state and cotangents not contiguous
     dropout: float = 0.0
@@ -52,6 +53,7 @@ class Case(NamedTuple):
             "bi" * self.bidirectional,
             "nobias" * (not self.bias),
             f"P{self.P}" * bool(self.P),
+            "tied" * self.tied,
             f"{self.layout}-{lengths}" if lengths else self.layout,
             "h0" * self.state,
             "strided" * self.strided,
@@ -66,7 +68,7 @@ class Case(NamedTuple):
 _ID = re.compile(
     rf"(?P<cell>{'|'.join(CELLS)})"
     r"\.T(?P<T>\d+)\.B(?P<B>\d+)\.I(?P<I>\d+)\.H(?P<H>\d+)\.L(?P<layers>\d+)"
-    r"(?P<bidirectional>\.bi)?(?P<nobias>\.nobias)?(\.P(?P<P>\d+))?"
+    r"(?P<bidirectional>\.bi)?(?P<nobias>\.nobias)?(\.P(?P<P>\d+))?(?P<tied>\.tied)?"
     rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)"
     r"(?P<state>\.h0)?(?P<strided>\.strided)?(\.drop(?P<dropout>[\d_]+))?"
     r"\.(?P<cotangents>(output|h_n|c_n)(\+(h_n|c_n))*)"
@@ -90,6 +92,7 @@ def parse(name: str) -> Case:
         bidirectional=bool(part["bidirectional"]),
         bias=not part["nobias"],
         P=int(part["P"] or 0),
+        tied=bool(part["tied"]),
         layout=part["layout"],
         lengths=lengths,
         state=bool(part["state"]),
@@ -113,6 +116,8 @@ def contradiction(case: Case) -> str:
         return "sizes end at 4096"
     if case.P and (case.cell != "LSTM" or case.P >= case.H):
         return "a projection belongs to an LSTM and is narrower than its hidden state"
+    if case.tied and not case.bias:
+        return "what is tied in every net is its biases"
     if "c_n" in case.cotangents and case.cell != "LSTM":
         return "only an LSTM has c_n"
     if packed != bool(case.lengths):
@@ -159,6 +164,10 @@ def draw(case: Case) -> Problem:
         name: numbers(rng, "bias" if name.startswith("bias") else "weight", shape, case)
         for name, shape in net.parameter_shapes().items()
     }
+    for name in params if case.tied else ():
+        of_input = name.replace("_hh_", "_ih_")
+        if params.get(of_input, params[name]).shape == params[name].shape:
+            params[name] = params.get(of_input, params[name])
     D, F = 1 + case.bidirectional, case.P or case.H
     x = numbers(rng, "x", _batch(case, case.I), case)
     rows = () if case.layout == "unbatched" else (case.B,)

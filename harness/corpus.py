@@ -51,6 +51,7 @@ def complete(row: dict[str, Any], rng: np.random.Generator, seed: int) -> Case:
         bidirectional=row["bidirectional"],
         bias=row["bias"],
         P=int(rng.integers(1, H)) if row["projected"] else 0,
+        tied=row["tied"],
         layout=row["layout"],
         lengths=_lengths(rng, T, B, row["layout"]),
         state=row["state"],

@@ -17,6 +17,7 @@ FACTORS: dict[str, list[Any]] = {
     "bidirectional": [False, True],
     "bias": [True, False],
     "projected": [False, True],
+    "tied": [False, True],
     "layout": list(LAYOUTS),
     "state": [True, False],
     "strided": [False, True],
@@ -33,6 +34,7 @@ def possible(row: dict[str, Any]) -> bool:
     cell, size = row.get("cell"), row.get("size")
     return not (
         (row.get("projected") and (cell not in ("LSTM", None) or size == "H1"))
+        or (row.get("tied") and not row.get("bias", True))
         or ("c_n" in row.get("cotangents", "") and cell not in ("LSTM", None))
         or (row.get("dropout") and row.get("layers") == 1)
         or (row.get("regime") == "exact" and cell not in ("RNN_RELU", None))

@@ -51,6 +51,7 @@ def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
         names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
         source=inspect.getsource(torch_impl.modules),
         masks=_spelled(masks),
+        tied=_tied(problem.params),
         params=_spelled(problem.params),
         x=_spelled(problem.x),
         state=_spelled(problem.state),
@@ -58,6 +59,12 @@ def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
         truth=_spelled(measured.truth),
         noise=pprint.pformat({name: noise[0] for name, noise in measured.noise.items()}),
     )
+
+
+def _tied(params: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Names of one array, each with the first of them."""
+    first = {id(p): name for name, p in reversed(params.items())}
+    return [(name, first[id(p)]) for name, p in params.items() if first[id(p)] != name]
 
 
 def _spelled(value: Any) -> str:

@@ -146,4 +146,7 @@ def _evaluate(problem: Problem, cast: Any, masks: Sequence[np.ndarray]) -> dict[
     if state is not None:
         given = grads.state if pair else (grads.state,)
         results |= dict(zip(("d_h_0", "d_c_0"), given, strict=False))
-    return results | {f"d_{name}": d for name, d in grads.params.items()}
+    tied: dict[int, Any] = {}  # one array under two names is one parameter: its gradients add
+    for name, d in grads.params.items():
+        tied[id(problem.params[name])] = tied.get(id(problem.params[name]), 0) + d
+    return results | {f"d_{name}": tied[id(problem.params[name])] for name in grads.params}
