@@ -27,6 +27,7 @@ class Call(NamedTuple):
     enforce_sorted: bool
     state: list[torch.Tensor] | None
     masks: list[torch.Tensor]
+    training: bool = True
 
 
 Way = Callable[[Call], Result]
@@ -65,6 +66,7 @@ def _module(made: dict[str, torch.nn.Module], c: Call) -> Result:
     """nn.RNN, GRU or LSTM, made at the first call; tensors that are no parameters of their own,
     but computed from some, reach it by functional_call."""
     module = made.get("module") or made.setdefault("module", new_module(c.net, {}))
+    module.train(c.training)
     called: Callable[..., Any] = module
     if all(isinstance(p, torch.nn.Parameter) for p in c.params.values()):
         for name, p in c.params.items():

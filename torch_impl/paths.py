@@ -11,23 +11,57 @@
     cuda-native, cuda-cells, cuda-manual        as on the CPU
     mps            nn.RNN, GRU, LSTM on Apple's GPU
 
+More, for who asks by name: nn's modules by whichever kernel torch chooses, called in another way
+
+    cpu-functional cpu-eval cpu-thrice cpu-inference cpu-subsets       see ways
+    cpu-autocast-bfloat16 cpu-autocast-float16                         products in a lower type
+    cpu-deterministic                       deterministic algorithms, uninitialised memory filled
+    cpu-threads                             as many threads as processors, two at the least
+    cpu-module-compiled cpu-cells-compiled cpu-manual-compiled         minutes a case
+    cuda-…                                  the same but threads, and cuda-cudnn-again
+
 A path says for which problems it exists, sets its flags, and afterwards reads from the flags and
 from the graph of autograd whether it was really the one.
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .calls import Call, Way, call_of, earlier, time_major, way
+from .dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
+from .flags import (
+    ANY,
+    WrongRoad,
+    compiler,
+    cublas_is_deterministic,
+    flags,
+    graph_nodes,
+    road,
+)
 from .problem import Problem
+from .ways import AROUND_THE_ATTEMPT, AROUND_THE_CALL, plainly, twice
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+__all__ = [
+    "DTYPES",
+    "MORE",
+    "PATHS",
+    "Path",
+    "Run",
+    "WrongRoad",
+    "devices",
+    "dropout_masks",
+    "excluded",
+    "graph_nodes",
+    "path_named",
+    "run",
+    "unit_roundoff",
+]
+
+KINDS = ("module", "cells", "manual")
 
 
 class Path(NamedTuple):
@@ -36,9 +70,10 @@ class Path(NamedTuple):
     name: str
     device: str
     run: str  # module, cells or manual
-    kernel: str  # what must be among the nodes of the graph; empty for none of the fused ones
+    kernel: str  # what must be in the graph; empty for none of the fused ones, ANY for any
     tf32: bool = False
     again: bool = False
+    way: str = ""  # one of ways, or deterministic or threads
 
 
 class Run(NamedTuple):
@@ -65,11 +100,37 @@ PATHS = {
         Path("mps", "mps", "module", ""),
     )
 }
-_FUSED = ("MkldnnRnn", "CudnnRnn", "MiopenRnn")
+
+_WAYS = (
+    "functional",
+    "eval",
+    "thrice",
+    "inference",
+    "subsets",
+    "deterministic",
+    "autocast-bfloat16",
+    "autocast-float16",
+    "threads",
+    "compiled",
+)
+MORE = {
+    path.name: path
+    for path in (
+        *(Path(f"cpu-{way}", "cpu", "module", ANY, way=way) for way in _WAYS[:6]),
+        # not through oneDNN: on a processor without bfloat16 its LSTM raises under autocast
+        *(Path(f"cpu-{way}", "cpu", "module", "", way=way) for way in _WAYS[6:8]),
+        Path("cpu-threads", "cpu", "module", ANY, way="threads"),
+        *(Path(f"cpu-{run}-compiled", "cpu", run, ANY, way="compiled") for run in KINDS),
+        *(Path(f"cuda-{way}", "cuda", "module", ANY, way=way) for way in _WAYS[:8]),
+        Path("cuda-cudnn-again", "cuda", "module", "CudnnRnn", again=True),
+        *(Path(f"cuda-{run}-compiled", "cuda", run, ANY, way="compiled") for run in KINDS),
+    )
+}
 
 
-class WrongRoad(RuntimeError):
-    """The path set out for was not the one taken."""
+def path_named(name: str) -> Path:
+    """The path of that name, of PATHS or of MORE. Raises KeyError where there is none."""
+    return PATHS[name] if name in PATHS else MORE[name]
 
 
 def devices() -> dict[str, str]:
@@ -101,12 +162,28 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
         return "TF32 is a rounding of float32"
     if path.device == "mps" and dtype == "float64":
         return "MPS has no float64"
+    return _no_such_way(path, problem, dtype)
+
+
+def _no_such_way(path: Path, problem: Problem, dtype: str) -> str:
+    """Why a net cannot be called in the path's way; empty where it can."""
+    lower = path.way.startswith("autocast")
+    if lower and dtype != "float32":
+        return "autocast lowers float32"
+    if lower and problem.net.dropout not in (0, 1):
+        return "the masks drawn in the lower type are others"
+    if path.way == "deterministic" and path.device == "cuda" and not cublas_is_deterministic():
+        return "cuBLAS is deterministic only where CUBLAS_WORKSPACE_CONFIG=:4096:8 is set"
+    if path.way == "compiled" and not compiler():
+        return "there is no C++ compiler on this machine"
     return ""
 
 
 def unit_roundoff(path: Path, dtype: str) -> float:
     """Half the distance from 1 to the next number that the path's products tell apart."""
-    return 2.0**-11 if path.tf32 else {"float32": 2.0**-24, "float64": 2.0**-53}[dtype]
+    if path.way.startswith("autocast-"):
+        return UNIT_ROUNDOFF[path.way.removeprefix("autocast-")]
+    return UNIT_ROUNDOFF["tf32" if path.tf32 else dtype]
 
 
 def run(
@@ -123,44 +200,42 @@ def run(
     to answer a call: a planted mistake. Raises WrongRoad when torch went another way.
     """
     tensor = _tensors(path, dtype)
-    with _flags(path):
+    roads = []
+    with flags(path):
         call = call_of(problem, tensor, masks)
         forward = way(path.run)
         if wrap is not None:
             forward = wrap(forward)
+        if path.way in AROUND_THE_CALL:
+            forward = AROUND_THE_CALL[path.way](forward)
         if path.again:
             _live(forward, call)
-        if problem.net.dropout:
-            torch.manual_seed(problem.seed)
-        output, final = forward(call)
-        values = [output, *final]
-        cotangents = [problem.d_output, *problem.d_state]
-        wanted = [
-            (v, tensor(d, problem.strided))
-            for v, d in zip(values, cotangents, strict=True)
-            if d is not None
-        ]
-        road = _road(path, [v for v, _ in wanted])
         state, params = call.state or [], call.params
-        inputs = [call.x, *state, *params.values()]
-        for keep in (True, False) if path.again else (False,):
-            grads = torch.autograd.grad(
-                [v for v, _ in wanted],
-                inputs,
-                [d for _, d in wanted],
-                retain_graph=keep,
-                allow_unused=True,
-            )
+        leaves = [call.x, *state, *params.values()]
+        cotangents = [
+            None if d is None else tensor(d, problem.strided)
+            for d in (problem.d_output, *problem.d_state)
+        ]
+
+        def attempt() -> list[torch.Tensor]:
+            if problem.net.dropout:
+                torch.manual_seed(problem.seed)
+            output, final = forward(call)
+            values = [output, *final]
+            if torch.is_grad_enabled():
+                told = [v for v, d in zip(values, cotangents, strict=True) if d is not None]
+                roads.append(road(path, told))
+            return values
+
+        answer = twice if path.again else AROUND_THE_ATTEMPT.get(path.way, plainly)
+        values, grads = answer(attempt, leaves, cotangents)
     names = ["output", "h_n", "c_n"][: len(values)]
     names += ["d_x", *["d_h_0", "d_c_0"][: len(state)], *(f"d_{n}" for n in params)]
     outcome = [
         *values,
-        *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, inputs, strict=True)),
+        *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, leaves, strict=True)),
     ]
-    results = {
-        name: value.detach().cpu().numpy() for name, value in zip(names, outcome, strict=True)
-    }
-    return Run(results, road)
+    return Run(dict(zip(names, map(array_of, outcome), strict=True)), roads[-1])
 
 
 def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
@@ -198,7 +273,7 @@ def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
     kind, device = DTYPES[dtype], torch.device(path.device)
 
     def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
-        value = torch.from_numpy(array).to(device, kind)
+        value = torch.from_numpy(stored(array, dtype)).to(device, kind)
         if strided and value.dim() > 1:
             wider = torch.stack([value, torch.full_like(value, float("nan"))], dim=-1)
             value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
@@ -223,74 +298,3 @@ def _live(forward: Way, call: Call) -> None:
         forward(before._replace(params=call.params))
         for name, p in call.params.items():
             p.copy_(meant[name])
-
-
-@contextmanager
-def _flags(path: Path) -> Iterator[None]:
-    """The backend's switches set as the path wants them, and back."""
-    with ExitStack() as stack:
-        if path.device == "cpu":
-            enabled = path.kernel == "MkldnnRnn"
-            with warnings.catch_warnings():  # it speaks of Intel GPUs, whichever flag is set
-                warnings.simplefilter("ignore")
-                stack.enter_context(torch.backends.mkldnn.flags(enabled=enabled))
-        if path.device == "cuda":
-            enabled = path.kernel == "CudnnRnn"
-            stack.enter_context(torch.backends.cudnn.flags(enabled=enabled))
-            stack.enter_context(_tf32(path.tf32))
-        yield
-
-
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """TF32 in the products of float32, allowed or not, and back."""
-    rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
-    matmul = torch.backends.cuda.matmul
-    if hasattr(rnn, "fp32_precision"):  # torch 2.9 and later; the two ways must not be mixed
-        switches: list[tuple[Any, str, Any]] = [
-            (rnn, "fp32_precision", "tf32" if allowed else "ieee"),
-            (matmul, "fp32_precision", "tf32" if allowed else "ieee"),
-        ]
-    else:
-        switches = [
-            (torch.backends.cudnn, "allow_tf32", allowed),
-            (matmul, "allow_tf32", allowed),
-        ]
-    before = [getattr(owner, name) for owner, name, _ in switches]
-    for owner, name, value in switches:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for (owner, name, _), value in zip(switches, before, strict=True):
-            setattr(owner, name, value)
-
-
-def _road(path: Path, values: Sequence[torch.Tensor]) -> str:
-    """The fused kernel in the graph, or `native`. Raises WrongRoad when it is not the path's."""
-    names = graph_nodes(values)
-    fused = sorted(name for name in names if name.startswith(_FUSED))
-    if path.kernel and not any(name.startswith(path.kernel) for name in fused):
-        raise WrongRoad(
-            f"{path.name} should run {path.kernel}, but the graph holds none of it; "
-            "the flags of this build of torch do not reach that kernel"
-        )
-    if not path.kernel and fused:
-        raise WrongRoad(f"{path.name} should run no fused kernel, but the graph holds {fused[0]}")
-    precision = "tf32" if path.tf32 else "ieee"
-    rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
-    if path.device == "cuda" and hasattr(rnn, "fp32_precision") and rnn.fp32_precision != precision:
-        raise WrongRoad(f"{path.name} asked for {precision}, but cuDNN says {rnn.fp32_precision}")
-    return fused[0] if fused else "native"
-
-
-def graph_nodes(values: Sequence[torch.Tensor]) -> set[str]:
-    """The names of all nodes that autograd holds behind some values."""
-    todo = [value.grad_fn for value in values]
-    seen: set[Any] = set()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo.extend(following for following, _ in node.next_functions)
-    return {node.name() for node in seen}
