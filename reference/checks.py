@@ -95,7 +95,8 @@ def forward(net: Any, params: Any, x: Any, state: Any, dropout_masks: Any) -> No
             f"Expected sequence length to be larger than 0, got an input of shape {rows.shape}."
         )
     if state is not None:
-        parts = _parts(net, "state", state, short=IndexError, bare=IndexError)
+        bare = IndexError if isinstance(state, np.ndarray) else TypeError
+        parts = _parts(net, "state", state, short=IndexError, bare=bare)
         for label, part, shape in zip(("h_0", "c_0"), parts, _shapes(net, batch), strict=False):
             _like(label, part, shape, dtype, _STATE, AttributeError)
     if dropout_masks is not None:
@@ -179,7 +180,7 @@ def _dropout(net: Any) -> None:
         warnings.warn(
             f"dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
             f"expects num_layers greater than 1, but got dropout={p} and num_layers=1",
-            stacklevel=4,  # the line that constructs the net
+            stacklevel=5,  # the line that constructs the net
         )
 
 

@@ -123,9 +123,12 @@ def checked_lengths(
 ) -> np.ndarray:
     """The lengths as integers [B]; `error` where they are not that, or not in least … most."""
     given = np.asarray(lengths)
+    told = f"'lengths' should be a list of {B} whole numbers, got {lengths}."
+    if given.dtype.kind not in "biuf":
+        raise TypeError(told)
     whole = given.astype(np.intp)  # indices, whatever the dtype of the values
     if given.ndim != 1 or (whole != given).any():
-        raise error(f"'lengths' should be a list of {B} whole numbers, got {lengths}.")
+        raise error(told)
     if len(whole) != B:
         raise error(
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(whole)} "
