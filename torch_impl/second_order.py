@@ -44,7 +44,9 @@ def hessian_vector_product(
     """The gradient of a loss by name, and its derivative along the direction: double backward."""
     leaves = {name: v.detach().requires_grad_() for name, v in inputs.items()}
     found = torch.autograd.grad(loss(leaves), list(leaves.values()), create_graph=True)
-    along = sum((g * direction[name]).sum() for g, name in zip(found, leaves, strict=True))
+    along = torch.stack(
+        [(g * direction[name]).sum() for g, name in zip(found, leaves, strict=True)]
+    ).sum()
     second = torch.autograd.grad(
         along, list(leaves.values()), allow_unused=True, materialize_grads=True
     )
