@@ -5,9 +5,7 @@ Attributes alone are read, no values, save those that say how packed rows lie an
 
 Source: torch.nn.RNN, GRU, LSTM and their cells; for parameters Module.load_state_dict, for
 cotangents torch.autograd.backward.
-Differs: refused, too, are sizes that are bools, a `bidirectional` or a cell's `bias` that is no
-bool, RNNCell's unknown nonlinearity (there not before forward), cotangents of another dtype, and
-what torch lets through for packed data: see docs/packing.md.
+Differs: refused, too, is what torch takes for something else; docs/refusals.md lists it.
 """
 
 import warnings

@@ -122,6 +122,17 @@ def test_an_argument_that_the_signature_does_not_know_is_pythons_to_refuse(name)
 
 
 @pytest.mark.claim("A2")
+@pytest.mark.parametrize("name", PLAIN)
+def test_proj_size_cannot_be_given_by_position_where_torch_takes_it_and_fails_later(name):
+    nonlinearity = ("tanh",) if name == "RNN" else ()
+    arguments = (4, 6, 1, *nonlinearity, True, False, 0.0, False, 2)
+    with pytest.raises(TypeError, match="positional arguments but"):
+        getattr(reference, name)(*arguments)
+    with pytest.raises(RuntimeError, match="Expected hidden size"):
+        getattr(torch.nn, name)(*arguments).double()(to_torch(X))
+
+
+@pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", NETS)
 def test_dropout_over_one_layer_is_warned_of_where_the_net_is_made(name):
     told = []
@@ -223,6 +234,16 @@ def test_a_state_is_refused(name, row):
         state = state_of(name, state)
     refused(row, net.forward, params, x, state)
     torch_too(row, module, to_torch(x), to_torch(state))
+
+
+@pytest.mark.claim("A2")
+@pytest.mark.parametrize(("layers", "does"), [(1, IndexError), (2, RuntimeError)])
+def test_h_0_alone_is_no_state_of_an_lstm_of_any_depth(layers, does):
+    net, module, params = net_and_module("LSTM", 4, 6, layers)
+    alone = normal((layers, 3, 6))
+    row = Row("", alone, IndexError, r"should be the pair \(h, c\), got ndarray", does)
+    refused(row, net.forward, params, X, alone)
+    torch_too(row, module, to_torch(X), to_torch(alone))
 
 
 @pytest.mark.claim("A2")
