@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from problems import draw, pull_back, solve, solve_by_torch, torch_module
+from problems import cast, draw, pull_back, solve, solve_by_torch, torch_module
 from reference import GRU, LSTM, RNN
 from strategies import cells, nets, problems, seeds, sizes
 from verdicts import (
@@ -106,6 +106,13 @@ def test_any_net_on_any_layout_agrees_with_torch_in_float32_to_rounding(kind, da
 @given(problems())
 def test_the_adjoint_identity_holds(problem):
     adjoint_identity_holds(problem)
+
+
+@every_kind
+def test_the_adjoint_identity_holds_in_extended_precision(kind):
+    net = MAKE[kind](num_layers=3, bidirectional=True)
+    wide = cast(draw(net, lengths=[2, 5, 4]), np.longdouble)
+    adjoint_identity_holds(wide, 64 * np.finfo(np.longdouble).eps)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex128])
