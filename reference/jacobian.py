@@ -9,15 +9,16 @@ Given the two net inputs a cell is elementwise, so three matrices hold all there
     (2)  J = ∂s/∂s₋ = D + V [W_hh, 0]                       0 in the columns of c
     (3)  ∂s/∂W_ih = U ⊗ x   ∂s/∂b_ih = U   ∂s/∂W_hh = V ⊗ h₋   ∂s/∂b_hh = V
 
-    RNN   (4)  D = 0                U = V = d(φ′(a))                    so J = d(φ′(a)) W_hh
-    GRU   (5)  D = d(z)             U_r = V_r = d((1−z)(1−n²) v r(1−r))      v is v_n here
-          (6)                       U_z = V_z = d((h₋−n) z(1−z))
-          (7)                       U_n = d((1−z)(1−n²))   V_n = U_n d(r)
-    LSTM, rows of c
-          (8)  D_cc = d(f)          U_i, U_f, U_g, U_o = d(g i(1−i)), d(c₋ f(1−f)), d(i(1−g²)), 0
-    LSTM, rows of m = o ⊙ tanh(c)
-          (9)  dm = d(o(1−tanh²c)) dc + d(tanh(c) o(1−o)) da_o
-    and  (10)  h = m W_hrᵀ:  dh = W_hr dm,  ∂h_p/∂W_hr,qj = [p = q] m_j       where there is a W_hr
+RNN
+    (4)  D = 0          U = V = d(φ′(a))                        so that J = d(φ′(a)) W_hh
+GRU, v being the candidate's
+    (5)  D = d(z)       U_r = V_r = d((1−z)(1−n²) v r(1−r))
+    (6)                 U_z = V_z = d((h₋−n) z(1−z))
+    (7)                 U_n = d((1−z)(1−n²))                    V_n = U_n d(r)
+LSTM, first the rows of c, then those of m = o ⊙ tanh(c), then of h = m W_hrᵀ where there is a W_hr
+    (8)  dc = d(f) dc₋ + d(g i(1−i)) da_i + d(c₋ f(1−f)) da_f + d(i(1−g²)) da_g          a = u + v
+    (9)  dm = d(o(1−tanh²c)) dc + d(tanh(c) o(1−o)) da_o
+    (10) dh = W_hr dm + dW_hr m
 
 Source: Pascanu, Mikolov & Bengio 2013 for (4); the others by the same rule.
 """

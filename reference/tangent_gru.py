@@ -3,7 +3,8 @@
 The numbers are those of `gru`; a dot marks the derivative of a line, v̇ as in `dual`.
 
 Forward
-    (1) (2)  u, v as in `gru`              (1˙) (2˙)  by `dual.linear`
+    (1)  u = x W_ihᵀ + b_ih                (1˙)  by `dual.linear`
+    (2)  v = h₋ W_hhᵀ + b_hh               (2˙)  by `dual.linear`
     (3)  r, z = σ(u + v)                   (3˙)  k̇ = k (1−k) (u̇_k + v̇_k)   for k in r z
     (4)  n = tanh(u_n + r v_n)             (4˙)  ṅ = (1−n²) (u̇_n + ṙ v_n + r v̇_n)
     (5)  h = (1−z) n + z h₋                (5˙)  ḣ = (1−z) ṅ + z ḣ₋ + ż (h₋ − n)
@@ -16,7 +17,8 @@ Adjoint
          δv_n = δu_n r                           δv̇_n = δu̇_n r + δu_n ṙ
          δr = δu_n v_n                           δṙ = δu̇_n v_n + δu_n v̇_n
     (3′) δu_k = δv_k = δk k (1−k)          (3′˙) δu̇_k = δk̇ k (1−k) + δk (1−2k) k̇
-    (2′) (1′)  as in `gru`                 (2′˙) (1′˙)  by `dual.linear_back`
+    (2′) δh₋ += δv W_hh                    (2′˙) by `dual.linear_back`
+    (1′) δx = δu W_ih, …                   (1′˙) by `dual.linear_back`
 
 Source: Pearlmutter 1994, applied to `gru`. All products of vectors are elementwise.
 """

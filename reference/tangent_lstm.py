@@ -3,7 +3,8 @@
 The numbers are those of `lstm`; a dot marks the derivative of a line, v̇ as in `dual`. τ = tanh(c).
 
 Forward
-    (1) (2)  a as in `lstm`                (1˙) (2˙)  by `dual.linear`
+    (1)  u = x W_ihᵀ + b_ih                (1˙)  by `dual.linear`
+    (2)  a = u + h₋ W_hhᵀ + b_hh           (2˙)  by `dual.linear`
     (3)  i, f, o = σ(a)   g = tanh(a_g)    (3˙)  k̇ = k (1−k) ȧ_k for k in i f o   ġ = (1−g²) ȧ_g
     (4)  c = f c₋ + i g                    (4˙)  ċ = ḟ c₋ + f ċ₋ + i̇ g + i ġ
     (5)  m = o τ                           (5˙)  τ̇ = (1−τ²) ċ   ṁ = ȯ τ + o τ̇
@@ -17,7 +18,8 @@ Adjoint
          δg = δc i      δc₋ = δc f               δġ = δċ i + δc i̇   δċ₋ = δċ f + δc ḟ
     (3′) δa_k = δk k (1−k)                 (3′˙) δȧ_k = δk̇ k (1−k) + δk (1−2k) k̇
          δa_g = δg (1−g²)                        δȧ_g = δġ (1−g²) − 2 δg g ġ
-    (2′) (1′)  as in `lstm`                (2′˙) (1′˙)  by `dual.linear_back`
+    (2′) δh₋ = δa W_hh                     (2′˙) by `dual.linear_back`
+    (1′) δx = δa W_ih, …                   (1′˙) by `dual.linear_back`
 
 Source: Pearlmutter 1994, applied to `lstm`. All products of vectors are elementwise.
 """
