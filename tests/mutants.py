@@ -1,0 +1,485 @@
+"""Mistakes to plant in the reference: where, what becomes of which lines, and who must notice."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """In `file`, `old` (found there exactly once) becomes `new`, and the test `law` turns red."""
+
+    mistake: str
+    file: str
+    old: str
+    new: str
+    law: str
+
+
+RNN_TEXTBOOK = "test_rnn::test_the_cell_is_the_textbook_equation"
+RNN_ADJOINT = "test_rnn::test_the_adjoint_identity_holds"
+GRU_TEXTBOOK = "test_gru::test_the_cell_is_the_textbook_equation"
+GRU_ADJOINT = "test_gru::test_the_adjoint_identity_holds"
+LSTM_TEXTBOOK = "test_lstm::test_the_cell_is_the_textbook_equation"
+LSTM_ADJOINT = "test_lstm::test_the_adjoint_identity_holds"
+PROJECTED = "test_lstm::test_the_adjoint_identity_holds_under_a_projection"
+UNROLL_ADJOINT = "test_unroll::test_the_adjoint_identity_holds"
+UNROLL_TEXTBOOK = (
+    "test_unroll::"
+    "test_a_layer_is_the_textbook_step_after_step_and_its_output_is_the_hidden_state"
+)
+STACK_ADJOINT = "test_modules::test_the_adjoint_identity_holds"
+DROPOUT_ADJOINT = "test_dropout::test_the_adjoint_identity_holds_under_masks"
+TORCH_DROPOUT = "test_dropout::test_one_mask_in_both_passes_gives_torch_s_values_and_gradients"
+ALONE = (
+    "test_metamorphic::"
+    "test_a_row_alone_is_the_row_in_its_batch_and_parameters_gradients_add_up"
+)
+DIRECTIONS = (
+    "test_stack::"
+    "test_the_two_directions_are_concatenated_and_the_second_starts_at_each_sequence_s_end"
+)
+LAYER_OUTSIDE = "test_stack::test_layers_outside_and_time_inside_is_time_outside_and_layers_inside"
+
+MUTANTS = [
+    Mutant(
+        "sigma by way of tanh, which is 0 below -38",
+        "activations.py",
+        "return np.reciprocal(e, out=e)",
+        "return (1 + np.tanh(a / 2)) / 2",
+        "test_activations::test_sigmoid_of_minus_forty_is_not_rounded_to_zero",
+    ),
+    Mutant(
+        "relu by a product, in which minus infinity becomes NaN",
+        "activations.py",
+        "np.copyto(h, 0, where=h.real <= 0)",
+        "h *= h.real > 0",
+        "test_activations::test_relu_is_the_larger_of_its_argument_and_zero_infinities_included",
+    ),
+    Mutant(
+        "log softmax without the shift",
+        "activations.py",
+        "shifted = o - _largest(o)",
+        "shifted = o",
+        "test_activations::test_log_softmax_is_finite_for_logits_ten_thousand_apart",
+    ),
+    Mutant(
+        "softmax adjoint without the sum",
+        "activations.py",
+        "p * (d_p - (d_p * p).sum(axis=-1, keepdims=True))",
+        "p * (d_p - d_p * p)",
+        "test_activations::test_the_adjoint_of_softmax_and_log_softmax_is_their_complex_step",
+    ),
+    Mutant(
+        "rnn: W_hh not transposed",
+        "rnn.py",
+        "a = np.matmul(before.h, params.weight_hh.T, out=after.h)\n"
+        "    a += u  # (2)\n"
+        "    activations.tanh",
+        "a = np.matmul(before.h, params.weight_hh, out=after.h)\n"
+        "    a += u  # (2)\n"
+        "    activations.tanh",
+        RNN_TEXTBOOK,
+    ),
+    Mutant(
+        "rnn: tanh where relu was asked for",
+        "rnn.py",
+        "activations.relu(a, out=a)",
+        "activations.tanh(a, out=a)",
+        RNN_TEXTBOOK,
+    ),
+    Mutant(
+        "rnn: the second bias lost",
+        "rnn.py",
+        "u += params.bias_ih + params.bias_hh",
+        "u += params.bias_ih",
+        "test_rnn::test_a_one_hot_input_reads_one_column_and_both_biases",
+    ),
+    Mutant(
+        "rnn: 1 - h for 1 - h^2",
+        "rnn.py",
+        "1 - after.h * after.h",
+        "1 - after.h",
+        RNN_ADJOINT,
+    ),
+    Mutant(
+        "rnn: the derivative of relu is 1 at its kink",
+        "rnn.py",
+        "after.h.real > 0",
+        "after.h.real >= 0",
+        "test_rnn::test_relu_has_derivative_zero_at_its_kink_as_torch_has",
+    ),
+    Mutant(
+        "rnn: the slope read from the state before",
+        "rnn.py",
+        "np.multiply(total.h, after.h.real > 0, out=delta.a)",
+        "np.multiply(total.h, before.h.real > 0, out=delta.a)",
+        RNN_ADJOINT,
+    ),
+    Mutant(
+        "rnn: W_hh transposed on the way back",
+        "rnn.py",
+        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
+        "    np.matmul(delta.a, params.weight_hh, out=total.h)",
+        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
+        "    np.matmul(delta.a, params.weight_hh.T, out=total.h)",
+        RNN_ADJOINT,
+    ),
+    Mutant(
+        "rnn: bias gradient a mean over rows",
+        "rnn.py",
+        "delta.a.sum(axis=0)",
+        "delta.a.mean(axis=0)",
+        RNN_ADJOINT,
+    ),
+    Mutant(
+        "gru: reset and update swapped",
+        "gru.py",
+        "    r, z, n = u\n",
+        "    z, r, n = u\n",
+        GRU_TEXTBOOK,
+    ),
+    Mutant(
+        "gru: the reset gate lost",
+        "gru.py",
+        "n += r * v[2]",
+        "n += v[2]",
+        ""
+        "test_gru::test_a_shut_update_gate_takes_the_candidate_and_a_shut_reset_gate_hides_the_state",
+    ),
+    Mutant(
+        "gru: z and 1 - z swapped",
+        "gru.py",
+        "np.multiply(1 - z, n, out=after.h)\n    np.add(after.h, z * before.h, out=after.h)",
+        "np.multiply(z, n, out=after.h)\n    np.add(after.h, (1 - z) * before.h, out=after.h)",
+        "test_gru::test_an_open_update_gate_keeps_the_state_bit_for_bit",
+    ),
+    Mutant(
+        "gru: hidden bias outside the reset gate",
+        "gru.py",
+        "    n += r * v[2]\n",
+        "    n += r * v[2] + (0 if params.bias_hh is None else (1 - r) * "
+        "by_gate(params.bias_hh)[2])\n",
+        "test_gru::test_the_reset_gate_scales_the_hidden_bias_even_where_the_state_is_zero",
+    ),
+    Mutant(
+        "gru: = for += in the state's gradient",
+        "gru.py",
+        "np.add(total.h, delta.v @ params.weight_hh, out=total.h)",
+        "np.matmul(delta.v, params.weight_hh, out=total.h)",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: candidate's product not gated on the way back",
+        "gru.py",
+        "np.multiply(delta.u_n, r, out=delta_n)",
+        "delta_n[:] = delta.u_n",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: reset reads n for v_n",
+        "gru.py",
+        "delta.u_n * tape.v_n",
+        "delta.u_n * n",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: h_t for h_(t-1) in the update gate",
+        "gru.py",
+        "total.h * (before.h - n)",
+        "total.h * (after.h - n)",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: 1 - n for 1 - n^2",
+        "gru.py",
+        "1 - n * n",
+        "1 - n",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: both biases get one gradient",
+        "gru.py",
+        "None if params.bias_hh is None else delta.v.sum(axis=0)",
+        "d_bias_ih",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: W_hh's gradient from the input's deltas",
+        "gru.py",
+        "delta.v.T @ h_before",
+        "delta_u.T @ h_before",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "gru: gates read in another order on the way back",
+        "gru.py",
+        "r, z, n = tape.gates",
+        "z, r, n = tape.gates",
+        GRU_ADJOINT,
+    ),
+    Mutant(
+        "lstm: input and forget gate swapped",
+        "lstm.py",
+        "i, f, g, o = a\n",
+        "f, i, g, o = a\n",
+        "test_lstm::test_an_open_forget_gate_and_a_shut_input_gate_keep_the_cell_bit_for_bit",
+    ),
+    Mutant(
+        "lstm: candidate and output gate swapped",
+        "lstm.py",
+        "i, f, g, o = a\n",
+        "i, f, o, g = a\n",
+        LSTM_TEXTBOOK,
+    ),
+    Mutant(
+        "lstm: the second bias lost",
+        "lstm.py",
+        "by_gate(params.bias_ih + params.bias_hh)",
+        "by_gate(params.bias_ih)",
+        "test_lstm::test_weights_side_by_side_on_x_and_h_side_by_side_are_the_two_products",
+    ),
+    Mutant(
+        "lstm: gates read in another order on the way back",
+        "lstm.py",
+        "i, f, g, o = tape.gates",
+        "f, i, g, o = tape.gates",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: = for +=, the cell's cotangent lost",
+        "lstm.py",
+        "delta_c += delta_m * o",
+        "delta_c[:] = delta_m * o",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: 1 - tanh for 1 - tanh^2 of the cell",
+        "lstm.py",
+        "(1 - tape.tanh_c * tape.tanh_c)",
+        "(1 - tape.tanh_c)",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: 1 - g for 1 - g^2",
+        "lstm.py",
+        "1 - g * g",
+        "1 - g",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: slope of the output gate lost",
+        "lstm.py",
+        "o * (1 - o)",
+        "o",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: c_t for c_(t-1) in the forget gate",
+        "lstm.py",
+        "delta_c * before.c",
+        "delta_c * after.c",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: the cell's gradient not scaled by the forget gate",
+        "lstm.py",
+        "delta_c *= f",
+        "delta_c *= 1",
+        LSTM_ADJOINT,
+    ),
+    Mutant(
+        "lstm: projection skipped on the way back to its weight",
+        "lstm.py",
+        "delta.h.T @ (tape.gates[3] * tape.tanh_c)",
+        "delta.h.T @ tape.tanh_c",
+        PROJECTED,
+    ),
+    Mutant(
+        "lstm: both bias gradients are one array",
+        "lstm.py",
+        "d_bias_ih.copy()",
+        "d_bias_ih",
+        "test_unroll::test_every_gradient_has_memory_of_its_own",
+    ),
+    Mutant(
+        "time: h_t for h_(t-1) in the gradient of W_hh",
+        "unroll.py",
+        "history.h[rows.previous]",
+        "history.h[len(total[0]) :]",
+        UNROLL_ADJOINT,
+    ),
+    Mutant(
+        "time: the state's cotangent lost",
+        "unroll.py",
+        "d_state._make([d.copy() for d in d_state])",
+        "d_state._make([d * 0 for d in d_state])",
+        "test_unroll::test_each_cotangent_alone_is_enough_and_the_others_count_as_zero",
+    ),
+    Mutant(
+        "time: cotangents of the state overwritten",
+        "unroll.py",
+        "d_state._make([d.copy() for d in d_state])",
+        "d_state",
+        "test_unroll::test_neither_pass_writes_to_what_it_is_given_and_a_tape_serves_twice",
+    ),
+    Mutant(
+        "time: = for +=, the path through the next step lost",
+        "unroll.py",
+        "np.add(d_output[now], alive.h, out=alive.h)",
+        "alive.h[:] = d_output[now]",
+        UNROLL_ADJOINT,
+    ),
+    Mutant(
+        "time: backward runs forward",
+        "unroll.py",
+        "in reversed(rows.steps)",
+        "in rows.steps",
+        UNROLL_ADJOINT,
+    ),
+    Mutant(
+        "time: every sequence reversed in the longest one's length",
+        "unroll.py",
+        "start[length[row] - 1 - t] + row",
+        "start[T - 1 - t] + row % n[T - 1 - t]",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "time: h_n taken at the last step for all",
+        "unroll.py",
+        "B + start[length - 1] + np.arange(B)",
+        "B + start[-1] + np.arange(B) % n[-1]",
+        "test_unroll::test_the_state_after_a_sequence_is_the_output_of_its_own_last_step",
+    ),
+    Mutant(
+        "time: the first step reads a wrong row",
+        "unroll.py",
+        "[[0], B + start[:-1]]",
+        "[[0], start[:-1]]",
+        UNROLL_TEXTBOOK,
+    ),
+    Mutant(
+        "time: wrong row count, the longest rows alone go back",
+        "unroll.py",
+        "alive = rows_of(total, slice(now.stop - now.start))",
+        "alive = rows_of(total, slice(len(total[0]) - now.stop + now.start, None))",
+        UNROLL_ADJOINT,
+    ),
+    Mutant(
+        "dropout: mask forgotten in backward",
+        "modules.py",
+        "d_y = d_y * tape.masks[layer]",
+        "pass",
+        DROPOUT_ADJOINT,
+    ),
+    Mutant(
+        "dropout: what is kept not scaled",
+        "modules.py",
+        "kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0",
+        "kept = 1",
+        "test_dropout::test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p",
+    ),
+    Mutant(
+        "dropout: 1 / (1 - p) at p = 1",
+        "modules.py",
+        "kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0",
+        "kept = np.float64(1) / (1 - net.dropout)",
+        ""
+        "test_dropout::test_with_everything_dropped_nothing_below_reaches_the_output_or_gets_a_gradient_from_it",
+    ),
+    Mutant(
+        "dropout: after the last layer as well",
+        "modules.py",
+        "        if masks and layer < net.num_layers - 1:\n            y =",
+        "        if masks:\n            layer = min(layer, len(masks) - 1)\n            y =",
+        "test_dropout::test_nothing_is_dropped_after_the_last_layer_nor_from_any_state",
+    ),
+    Mutant(
+        "stack: every layer starts from the first state",
+        "modules.py",
+        "initial._make([s[len(final)] for s in initial])",
+        "initial._make([s[0] for s in initial])",
+        LAYER_OUTSIDE,
+    ),
+    Mutant(
+        "stack: the reverse direction starts from the forward's state",
+        "modules.py",
+        "initial._make([s[len(final)] for s in initial])",
+        "initial._make([s[len(final) // (1 + reverse)] for s in initial])",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "stack: gradients of the states in reverse order",
+        "modules.py",
+        "d_initial.insert(0, d_h_0)",
+        "d_initial.append(d_h_0)",
+        STACK_ADJOINT,
+    ),
+    Mutant(
+        "stack: h_n's cotangent of a wrong layer",
+        "modules.py",
+        "d[layer * D + direction] for d in d_final",
+        "d[layer] for d in d_final",
+        STACK_ADJOINT,
+    ),
+    Mutant(
+        "directions: the reverse output not turned back",
+        "modules.py",
+        "output[rows.reversal] if reverse else output",
+        "output",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "directions: halves swapped",
+        "modules.py",
+        "np.concatenate(outputs, axis=1)",
+        "np.concatenate(outputs[::-1], axis=1)",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "directions: the reverse cotangent not turned",
+        "modules.py",
+        "d_half[rows.reversal] if direction else d_half",
+        "d_half",
+        STACK_ADJOINT,
+    ),
+    Mutant(
+        "directions: = for +=, one direction's share of x lost",
+        "modules.py",
+        "d_x = d_x + (",
+        "d_x = (",
+        STACK_ADJOINT,
+    ),
+    Mutant(
+        "directions: forward weights for both",
+        "modules.py",
+        "cell_params(net, params, suffix)",
+        "cell_params(net, params, f'_l{layer}')",
+        DIRECTIONS,
+    ),
+    Mutant(
+        "packed: the states not permuted with the rows",
+        "layout.py",
+        "return state[:, self.packed.sorted_indices]",
+        "return state",
+        ALONE,
+    ),
+    Mutant(
+        "packed: h_n left in the order of the rows",
+        "layout.py",
+        "return state[:, self.packed.unsorted_indices]",
+        "return state",
+        ALONE,
+    ),
+    Mutant(
+        "packed: h_n permuted by the wrong one of the two",
+        "layout.py",
+        "return state[:, self.packed.unsorted_indices]",
+        "return state[:, self.packed.sorted_indices]",
+        ALONE,
+    ),
+    Mutant(
+        "batch_first ignored",
+        "layout.py",
+        "batch_axis = 0 if batch_first else 1",
+        "batch_axis = 1",
+        "test_modules::test_batch_first_swaps_the_axes_of_x_and_output_and_touches_no_state",
+    ),
+]

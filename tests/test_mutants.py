@@ -1,0 +1,86 @@
+"""Each mistake planted in a copy of the reference is caught by the test named for it."""
+
+import importlib
+import shutil
+import sys
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import reference
+from mutants import MUTANTS
+
+HERE = Path(__file__).parent
+SOURCE = Path(reference.__file__).parent
+
+
+@contextmanager
+def fresh_modules(folder, examples):
+    """Import the reference from `folder`, and the tests anew on top of it."""
+    stale = ["reference", *(path.stem for path in HERE.glob("*.py"))]
+    kept = {name: m for name, m in sys.modules.items() if name.partition(".")[0] in stale}
+    profile = hypothesis.settings.default
+    hypothesis.settings.register_profile(
+        "mutants",
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],  # the first counterexample will do
+    )
+    hypothesis.settings.load_profile("mutants")
+    for name in kept:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.partition(".")[0] in stale]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+        hypothesis.settings.register_profile("before mutants", profile)
+        hypothesis.settings.load_profile("before mutants")
+
+
+def run(law):
+    """Run "file::test" with every combination of its parameters."""
+    file, _, name = law.partition("::")
+    test = getattr(importlib.import_module(file), name)
+    marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
+    for values in product(*[m.args[1] for m in marks]):
+        arguments = {}
+        for mark, value in zip(marks, values, strict=True):
+            names = mark.args[0]
+            arguments |= {names: value} if isinstance(names, str) else dict(
+                zip(names, value, strict=True)
+            )
+        test(**arguments)
+
+
+@pytest.mark.parametrize("law", sorted({mutant.law for mutant in MUTANTS}))
+def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
+    shutil.copytree(SOURCE, tmp_path / "reference")
+    with fresh_modules(tmp_path, examples=3):
+        assert Path(importlib.import_module("reference").__file__).is_relative_to(tmp_path)
+        run(law)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.mistake)
+def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):
+    shutil.copytree(SOURCE, tmp_path / "reference")
+    file = tmp_path / "reference" / mutant.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, f"{mutant.file} has to hold this once: {mutant.old}"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    with fresh_modules(tmp_path, examples=60), pytest.raises(Exception):  # noqa: B017 any will do
+        run(mutant.law)
+
+
+def test_the_list_holds_at_least_thirty_mistakes_and_none_twice():
+    assert len({(mutant.file, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
+    assert len(MUTANTS) >= 30
