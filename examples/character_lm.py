@@ -1,0 +1,145 @@
+"""A character language model, trained in NumPy and in torch side by side from the same start.
+
+    python -m examples.character_lm              on the sentence 深度学习很有趣
+    python -m examples.character_lm a_book.txt   on a text file in UTF-8
+
+Both see the same windows of the text in the same order, and both sample with the same draws.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+import torch_impl.generation
+import torch_impl.language_model
+import torch_impl.optim
+from reference import GRU, LSTM, RNN, generation, optim
+from reference.language_model import TinyRNNLM, lm_step
+
+SENTENCE = "深度学习很有趣"
+CELLS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> None:
+    """Train, print the curve, sample."""
+    options, console = parser().parse_args(arguments), console or Console()
+    text = SENTENCE if options.file is None else options.file.read_text(encoding="utf-8")
+    if len(text) < 2:
+        raise SystemExit(f"{options.file} holds {len(text)} characters; two are the least.")
+    letters = sorted(set(text))
+    ids = np.array([letters.index(c) for c in text])
+    lm = TinyRNNLM(len(letters), CELLS[options.cell](16, options.hidden, batch_first=True))
+    console.print(f"{len(text)} characters, {len(letters)} different, {lm.rnn}")
+    params, model, losses = train(console, lm, ids, options)
+    console.print(curve(losses))
+    console.print(samples(letters, lm, params, model, ids, options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    command = argparse.ArgumentParser(
+        prog="python -m examples.character_lm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add("file", nargs="?", type=Path, help="a text file in UTF-8")
+    add("--cell", default="GRU", choices=CELLS)
+    add("--hidden", type=int, default=64)
+    add("--steps", type=int, default=300, help="of Adam")
+    add("--batch", type=int, default=16, help="windows in a batch")
+    add("--length", type=int, default=48, help="of a window, or the whole text where it is shorter")
+    add("--lr", type=float, default=1e-2, help="at first; it falls along a cosine to a tenth")
+    add("--clip", type=float, default=1.0, help="the largest norm of a gradient")
+    add("--sample", type=int, default=60, help="characters to generate")
+    add("--seed", type=int, default=0)
+    return command
+
+
+def windows(ids: np.ndarray, batch: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """`batch` windows of `length` inputs and one more token; the text once where it is shorter."""
+    if len(ids) <= length + 1:
+        return ids[None]
+    starts = rng.integers(0, len(ids) - length, batch)
+    return ids[starts[:, None] + np.arange(length + 1)]
+
+
+def train(
+    console: Console, lm: TinyRNNLM, ids: np.ndarray, options: argparse.Namespace
+) -> tuple[dict[str, np.ndarray], torch.nn.Module, np.ndarray]:
+    """The trained parameters, the trained torch model, and both losses [steps, 2]."""
+    rng = np.random.default_rng(options.seed)
+    params = lm.init(rng)
+    state, losses = optim.adam_start(params), []
+    model = torch_impl.language_model.TinyRNNLM(lm, params)
+    optimizer = torch_impl.optim.adam(model.parameters(), options.lr)
+    schedule = torch_impl.optim.warmup_cosine(optimizer, options.lr / 10, options.steps)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task("training", total=options.steps)
+        for t in range(options.steps):
+            batch = windows(ids, options.batch, options.length, rng)
+
+            here, grads = lm_step(lm, params, batch)
+            grads, _ = optim.clip_by_global_norm(grads, options.clip)
+            rate = optim.warmup_cosine(t, options.lr, options.lr / 10, options.steps)
+            params, state = optim.adam(params, grads, state, rate)
+
+            there = torch_impl.language_model.lm_step(model, torch.tensor(batch))
+            optimizer.zero_grad()
+            there.backward()
+            torch_impl.optim.clip_by_global_norm(model.parameters(), options.clip)
+            optimizer.step()
+            schedule.step()
+
+            losses.append((float(here), there.item()))
+            progress.update(task, advance=1, description=f"loss {here:.3f}")
+    return params, model, np.array(losses)
+
+
+def curve(losses: np.ndarray) -> Table:
+    """Both losses at a few steps, their largest gap so far, and the curve drawn underneath."""
+    gap = np.maximum.accumulate(np.abs(losses[:, 0] / losses[:, 1] - 1))
+    table = Table("step", "loss, NumPy", "loss, torch", "largest gap so far")
+    for t in np.unique(np.geomspace(1, len(losses), 8).astype(int)) - 1:
+        table.add_row(str(t + 1), *(f"{value:.6f}" for value in losses[t]), f"{gap[t]:.1e}")
+    means = [part.mean() for part in np.array_split(losses[:, 0], min(40, len(losses)))]
+    heights = np.array(means) / max(means) * (len(BARS) - 1)
+    table.caption = "".join(BARS[round(h)] for h in heights) + f"  {means[0]:.2f} → {means[-1]:.2f}"
+    return table
+
+
+def samples(
+    letters: list[str],
+    lm: TinyRNNLM,
+    params: dict[str, np.ndarray],
+    model: torch.nn.Module,
+    ids: np.ndarray,
+    options: argparse.Namespace,
+) -> Table:
+    """What both go on to write after the first character of the text."""
+    steps = min(options.sample, len(ids) - 1)
+    draws = np.random.default_rng(options.seed + 1).random((1, steps))
+    first, asked = ids[None, :1], torch.tensor(ids[None, :1])
+    written = {
+        "greedy, NumPy": generation.greedy(lm, params, first, steps),
+        "greedy, torch": torch_impl.generation.greedy(model, asked, steps).numpy(),
+        "sampled, NumPy": generation.sampled(lm, params, first, draws),
+        "sampled, torch": torch_impl.generation.sampled(model, asked, torch.tensor(draws)).numpy(),
+    }
+    table = Table("by", Column("text", overflow="fold"))
+    for name, tokens in written.items():
+        table.add_row(name, Text("".join(letters[i] for i in [ids[0], *tokens[0]])))
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The examples in short form: they run, print what they promise, and side by side they agree."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from examples import character_lm, recipes, sum_mod_10
+from examples.recipes import PUBLISHED, REMEDIES, Record, Run
+
+
+def printed(main, *arguments):
+    """What an example prints."""
+    console = Console(file=io.StringIO(), width=100)
+    main(arguments, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.claim("B1")
+def test_the_character_model_writes_its_sentence_in_numpy_and_in_torch():
+    shown = printed(character_lm.main, "--steps", "60", "--hidden", "24")
+    assert shown.count(character_lm.SENTENCE) >= 2  # greedy here and in torch
+    for words in ("loss, NumPy", "loss, torch", "largest gap so far", "sampled, torch"):
+        assert words in shown
+
+
+def test_the_character_model_reads_a_file_and_refuses_one_without_a_second_character(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text("the [bold]cat[/bold] sat on the mat; " * 20, encoding="utf-8")
+    options = "--steps", "5", "--length", "12", "--cell", "LSTM", "--hidden", "8"
+    assert "740 characters" in printed(character_lm.main, str(book), *options)
+    book.write_text("a", encoding="utf-8")
+    with pytest.raises(SystemExit, match="two are the least"):
+        printed(character_lm.main, str(book))
+
+
+@pytest.mark.claim("B11")
+def test_one_recipe_runs_side_by_side_and_is_judged_by_length():
+    shown = printed(sum_mod_10.main, "--steps", "20", "--recipe", "all + warm-up")
+    for words in ("Accuracy on 1000 unseen", "loss, torch", "digits"):
+        assert words in shown
+
+
+@pytest.mark.claim("B11")
+def test_all_recipes_over_many_seeds_are_set_beside_the_published_points():
+    chosen = "--only", "baseline", "all, GRU", "--remedies", "--torch"
+    shown = printed(sum_mod_10.main, "--recipes", "--steps", "5", "--seeds", "2", *chosen)
+    assert shown.count("0 of 2") == 4  # two recipes, two backends
+    for words in ("○", "max ‖g‖", "4 runs ended at chance"):
+        assert words in shown
+
+
+@pytest.mark.claim("B11")
+@pytest.mark.parametrize("recipe", PUBLISHED + REMEDIES, ids=lambda r: r.name)
+def test_every_recipe_takes_the_same_steps_here_and_in_torch(recipe):
+    here, there = recipes.train(recipe, 3, 12), recipes.train_in_torch(recipe, 3, 12)
+    losses = [(record.loss, loss) for (record, _), (loss, _) in zip(here, there, strict=True)]
+    np.testing.assert_allclose(*np.transpose(losses), rtol=1e-12)
+
+
+@pytest.mark.claim("B11")
+def test_the_batches_are_the_tutorials_digits_lengths_padding_and_sums():
+    ids, lengths, labels = recipes.draw(np.random.default_rng(0), 3000)
+    assert set(lengths) == {2, 3, 4, 5} and ids.shape == (3000, 5)
+    for row, n, label in zip(ids, lengths, labels, strict=True):
+        assert (row[n:] == recipes.PAD).all() and row[:n].max() <= 9
+        assert row[:n].sum() % 10 == label
+    learned_from, _, _ = recipes.draw(np.random.default_rng(0), 1000)
+    assert not np.array_equal(recipes.unseen(0)[0], learned_from)
+
+
+def test_the_verdict_follows_from_the_records():
+    def run(accuracy, spread, norm):
+        first, last = Record(0, 2.3, 0.3, 0.01, 0.2, 0.9), Record(9, 2.3, norm, 0.01, spread, 0.9)
+        return recipes.findings(Run("baseline", "NumPy", 0, accuracy, [first, last])).verdict
+
+    assert run(0.995, 0.01, 0.3) == "learned"
+    assert run(0.10, 0.01, 0.3) == "died: state ignores input"
+    assert run(0.10, 0.19, 0.3) == "at chance"
+    assert run(0.10, 0.19, 1e4) == run(0.10, 0.19, np.nan) == "exploded"
+    assert run(0.50, 0.90, 2.0) == "half-way"
+
+
+def test_marks_lie_where_the_accuracies_are():
+    assert sum_mod_10.strip([0.0, 0.5, 0.52, 1.0], None, width=5) == "●·2·●"
+    assert sum_mod_10.strip([0.0], 0.75, width=5) == "●··○·"
