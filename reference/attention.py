@@ -18,7 +18,7 @@ Adjoint                                     δv is ∂L/∂v summed over every p
     (1′) δh += δk W_h   δW_h = Σ δkᵀ h      Σ over all queries, at once
 
 A key that the mask leaves out is as good as absent: it is selected away before it is read, so that
-even NaN in it changes nothing, and its gradient is exactly 0.
+even NaN in it changes nothing, and with α = 0 its gradient is exactly 0.
 
 Source: Bahdanau, Cho & Bengio 2015, without their biases.
 """
@@ -94,8 +94,7 @@ def remember_back(
     """δh [B, T, H] and δW_h [A, H] from what all queries sent back."""
     A, H = params.weight_h.shape
     d_weight_h = d_k.reshape(-1, A).T @ memory.h.reshape(-1, H)
-    d_h = d_h + d_k @ params.weight_h  # (1′)
-    return np.where(memory.mask[..., None], d_h, 0), d_weight_h
+    return d_h + d_k @ params.weight_h, d_weight_h  # (1′)
 
 
 def attend(params: Params, s: np.ndarray, memory: Memory) -> tuple[np.ndarray, Tape]:

@@ -73,13 +73,16 @@ def forward(
 ) -> tuple[np.ndarray, Any, list[Stretch]]:
     """Output [T, B, H], final state and tape of x [T, B, I] with resets r [T, B].
 
-    Raises ValueError for a net with two directions or batch first, and when r does not fit x.
+    Raises ValueError for a net with two directions or batch first, and when r does not fit x;
+    RuntimeError for no steps at all.
     """
     if net.bidirectional or net.batch_first:
         raise ValueError(
             "Expected a net that reads one way, time first: a reset says that what follows does "
             "not know what came before."
         )
+    if len(x) == 0:
+        raise RuntimeError("Expected sequence length to be larger than 0 in x [T, B, I], got T = 0.")
     if r.shape != x.shape[:2]:
         raise ValueError(f"Expected resets [T, B] = {list(x.shape[:2])}, got {list(r.shape)}.")
     cuts = [0, *(t for t in range(1, len(x)) if r[t].any()), len(x)]

@@ -85,8 +85,7 @@ def test_what_is_put_is_got_in_any_order_and_an_unknown_id_has_the_initial_state
 
 @pytest.mark.claim("S6")
 def test_the_bank_holds_its_bound_under_a_hundred_thousand_streams():
-    net = LSTM(2, 16)
-    bank = bank_of(net, capacity=500)
+    bank = bank_of(GRU(2, 16), capacity=500)
     state, peaks = random_state(bank, 100, np.random.default_rng(0)), []
     tracemalloc.start()
     for step in range(1000):
@@ -94,10 +93,10 @@ def test_the_bank_holds_its_bound_under_a_hundred_thousand_streams():
         evicted = bank.put(ids, state)
         assert evicted == (list(range(ids[0] - 500, ids[0] - 400)) if step >= 5 else [])
         assert len(bank.rows) <= 500
-        if step in (9, 999):
+        if step in (99, 999):
             peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
-    assert peaks[1] < 1.05 * peaks[0]
+    assert peaks[1] < 1.1 * peaks[0]
     assert list(bank.rows) == list(range(99500, 100000))
 
 

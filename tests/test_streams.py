@@ -186,6 +186,9 @@ def test_bad_masks_and_nets_are_refused_with_one_sentence():
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
     refuses(ValueError, "int64 [5]", streams.reset, state, r[0].astype(int))
     refuses(ValueError, "bool [4]", streams.reset, state, r[:, 0])
+    refuses(
+        RuntimeError, "T = 0", streams.forward, net, params, inputs["x"][:0], r[:0], state
+    )
     refuses(ValueError, "[5, 4]", streams.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
         refuses(ValueError, "one way", streams.forward, wrong, params, inputs["x"], r, state)
