@@ -2,19 +2,33 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 
-from torch_impl.paths import PATHS, Path, WrongRoad, dropout_masks, excluded, run, unit_roundoff
+from torch_impl.dtypes import UNIT_ROUNDOFF
+from torch_impl.paths import (
+    Path,
+    WrongRoad,
+    arithmetic,
+    dropout_masks,
+    excluded,
+    path_named,
+    run,
+)
+from torch_impl.problem import Problem
 
 from .case import Case, draw
 from .judge import judge
-from .truth import longdouble_is_wider, yardstick
+from .truth import Yardstick, longdouble_is_wider, yardstick
 from .where import where
+
+Done = TypeVar("Done")
 
 
 class Result(NamedTuple):
@@ -31,20 +45,26 @@ class Result(NamedTuple):
     road: str
     seconds: float
     note: str  # why excluded; torch's message where it raised
-    tensors: dict[str, float]  # R of every tensor
+    tensors: dict[str, float]  # R of every tensor that can tell
 
 
 def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
     """A case judged on each of the paths, truth computed once for all of one precision."""
+    return [result for result, _ in answers(case, dtype, paths)]
+
+
+def answers(
+    case: Case, dtype: str, paths: Sequence[Path]
+) -> Iterator[tuple[Result, dict[str, np.ndarray]]]:
+    """As `examine`, each result with the tensors that were judged; none where none came out."""
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
-    yardsticks = {}
-    results = []
+    yardsticks: dict[str, Yardstick] = {}
     for path in paths:
         note = excluded(path, problem, dtype)
         blank = Result(case.id, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
         if note:
-            results.append(blank)
+            yield blank, {}
             continue
         start = time.perf_counter()
         try:
@@ -52,44 +72,58 @@ def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
         except WrongRoad:
             raise
         except Exception as error:  # whatever torch raises on a valid case is its answer
-            note = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            results.append(blank._replace(verdict="fault", R=float("inf"), note=note))
+            said = (str(error).splitlines() or [""])[0]
+            note = f"{type(error).__name__}: {said}"
+            yield blank._replace(verdict="fault", R=float("inf"), note=note), {}
             continue
         seconds = time.perf_counter() - start
-        u = unit_roundoff(path, dtype)
-        if u not in yardsticks:
-            yardsticks[u] = yardstick(problem, dtype, u, masks)
-        exact = case.regime == "exact" and yardsticks[u].exact
-        word, worst, scores = judge(outcome.results, yardsticks[u], exact)
+        precision = arithmetic(path, dtype)
+        if precision not in yardsticks:
+            yardsticks[precision] = measure(problem, dtype, precision, masks)
+        measured = yardsticks[precision]
+        exact = case.regime == "exact" and measured.exact
+        word, worst, scores = judge(outcome.results, measured, exact)
         if dtype == "float64" and not longdouble_is_wider():
             word, note = "untrusted", "longdouble is no wider than double on this machine"
-        results.append(
-            blank._replace(
-                verdict=word,
-                R=worst.R,
-                tensor=worst.tensor,
-                place=where(case, worst.tensor, worst.at),
-                road=outcome.road,
-                seconds=seconds,
-                note=note,
-                tensors={s.tensor: s.R for s in scores},
-            )
+        judged = blank._replace(
+            verdict=word,
+            R=worst.R,
+            tensor=worst.tensor,
+            place=where(case, worst.tensor, worst.at),
+            road=outcome.road,
+            seconds=seconds,
+            note=note,
+            tensors={s.tensor: s.R for s in scores if not s.ill},
         )
-    return results
+        yield judged, outcome.results
+
+
+def measure(
+    problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]
+) -> Yardstick:
+    """The yardstick of a problem whose products are computed in that precision."""
+    lower = precision if precision not in (dtype, "tf32") else ""
+    return yardstick(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
 
 
 def check(
     cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
 ) -> Iterator[list[Result]]:
     """The results of one case after another, in the order they are done."""
+    return spread(partial(examine_all, dtypes=dtypes, paths=paths), cases, workers)
+
+
+def spread(
+    work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
+) -> Iterator[Done]:
+    """What `work` makes of one case after another, in the order they are done."""
     if workers <= 1:
-        for case in cases:
-            yield examine_all(case, dtypes, paths)
+        yield from map(work, cases)
         return
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=one_thread
     ) as pool:
-        futures = [pool.submit(examine_all, case, dtypes, paths) for case in cases]
+        futures = [pool.submit(work, case) for case in cases]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -100,7 +134,7 @@ def check(
 
 def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
     """`examine` in every dtype."""
-    chosen = [PATHS[name] for name in paths]
+    chosen = [path_named(name) for name in paths]
     return [result for dtype in dtypes for result in examine(case, dtype, chosen)]
 
 

@@ -64,16 +64,19 @@ def score(
         return Score(name, 0.0, (), False)
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(value - truth)
-        known = np.isfinite(truth) & np.isfinite(value)
-        same = known | (value == truth) | (np.isnan(value) & np.isnan(truth))
-        error = np.where(known, error, np.where(same, 0, np.inf))
+        if not np.isfinite(error.max()):
+            known = np.isfinite(truth) & np.isfinite(value)
+            same = known | (value == truth) | (np.isnan(value) & np.isnan(truth))
+            error = np.where(known, error, np.where(same, 0, np.inf))
     index = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
     largest = float(error[index])
     if largest == 0 or exact:
         return Score(name, np.inf if largest else 0.0, index, False)
     magnitude = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
+    ill = noise[0] > 0 and noise[0] >= magnitude
     if not np.isfinite(largest):
-        return Score(name, np.inf, index, False)
-    mean = float(largest * np.sqrt(np.mean((error / largest) ** 2)))
+        return Score(name, np.inf, index, ill)
+    scaled = (error / error[index]).ravel()
+    mean = largest * float(np.sqrt(scaled.dot(scaled) / scaled.size))
     R = max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
-    return Score(name, R, index, noise[0] >= magnitude)
+    return Score(name, R, index, ill)

@@ -4,12 +4,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from torch_impl.paths import Path, Run, dropout_masks, excluded, run, unit_roundoff
+from torch_impl.paths import Path, Run, arithmetic, dropout_masks, excluded, run
 
 from .case import Case, draw
+from .check import measure
 from .judge import judge
 from .report import STYLE
-from .truth import Yardstick, yardstick
+from .truth import Yardstick
 from .where import where
 
 
@@ -24,9 +25,7 @@ def replay(case: Case, path: Path, dtype: str) -> tuple[Run, Yardstick]:
     if reason:
         raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
     masks = dropout_masks(problem, dtype)
-    return run(path, problem, dtype, masks), yardstick(
-        problem, dtype, unit_roundoff(path, dtype), masks
-    )
+    return run(path, problem, dtype, masks), measure(problem, dtype, arithmetic(path, dtype), masks)
 
 
 def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick) -> str:

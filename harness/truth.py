@@ -8,19 +8,29 @@ alone brings about: the reference run in the tested type, and three runs in the 
 every number that goes in, and every value of an activation, is moved by one unit roundoff up or
 down (Monte Carlo arithmetic, Parker 1997). Where a gate saturates, 1 − z is noise of absolute size
 u, and only the moved activations show it. A tensor's noise is never below u times its largest
-element: no evaluation stores it better.
+element, nor below half the smallest number of the type: no evaluation stores it better. It is
+infinite where the reference in the tested type overflows.
+
+NumPy has no bfloat16 to run the reference in: there the moved runs are all.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from reference import activations, packing
+from torch_impl.dtypes import UNIT_ROUNDOFF, stored
 from torch_impl.problem import Problem
 
-WIDER = {"float32": np.float64, "float64": np.longdouble}
+WIDER = {
+    "float64": np.longdouble,
+    "float32": np.float64,
+    "float16": np.float64,
+    "bfloat16": np.float64,
+}
 MOVED_RUNS = 3
 
 
@@ -48,31 +58,40 @@ def evaluate(problem: Problem, dtype: Any, masks: Sequence[np.ndarray] = ()) -> 
 
 
 def yardstick(
-    problem: Problem, dtype: str, u: float | None = None, masks: Sequence[np.ndarray] = ()
+    problem: Problem,
+    dtype: str,
+    u: float | None = None,
+    masks: Sequence[np.ndarray] = (),
+    lower: str = "",
 ) -> Yardstick:
-    """Truth and noise of a problem in a tested dtype, `u` its unit roundoff."""
-    tested, wide = np.dtype(dtype), WIDER[dtype]
-    u = float(np.finfo(tested).eps) / 2 if u is None else u
+    """Truth and noise of a problem in a tested dtype, `u` the unit roundoff of its products;
+    `lower` names the narrower type that autocast computes them in."""
+    wide, narrow = WIDER[dtype], lower or dtype
+    u = UNIT_ROUNDOFF[narrow] if u is None else u
 
     def up(value: np.ndarray | None) -> np.ndarray | None:
-        return None if value is None else value.astype(tested).astype(wide)
+        return None if value is None else stored(value, dtype).astype(wide)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         truth = _evaluate(problem, up, masks)
-        runs = [evaluate(problem, tested, masks)]
+        runs, least = [], 0.0
+        if narrow != "bfloat16":
+            runs.append(evaluate(problem, narrow, masks))
+            least = float(np.finfo(narrow).smallest_subnormal) / 2
         for k in range(MOVED_RUNS):
-            rng = np.random.default_rng([problem.seed, k])
+            factors = _factors(np.random.default_rng([problem.seed, k]), u, wide)
 
-            def moved(value: Any, rng: np.random.Generator = rng) -> Any:
+            def moved(value: Any, factors: Factors = factors) -> Any:
                 exact = up(value)
-                return None if exact is None else exact * (1 + u * _signs(rng, exact.shape))
+                return None if exact is None else exact * factors(exact.shape)
 
-            with _moved_activations(rng, u):
+            with _moved_activations(factors):
                 runs.append(_evaluate(problem, moved, masks))
-        noise, exactly = {}, True
+        noise, exactly = {}, narrow != "bfloat16" and u <= UNIT_ROUNDOFF[narrow]
         for name, exact in truth.items():
-            floor = u * float(np.abs(exact).max(initial=0))
-            sizes = [_sizes(run[name] - exact) for run in runs]
+            largest = _largest(exact)
+            floor = max(u * largest, least) if largest else 0.0
+            sizes = [_sizes(run[name], exact) for run in runs]
             noise[name] = (
                 max(floor, *(s[0] for s in sizes)),
                 max(floor / np.sqrt(max(exact.size, 1)), *(s[1] for s in sizes)),
@@ -81,30 +100,56 @@ def yardstick(
     return Yardstick(truth, noise, exactly)
 
 
-def _sizes(error: np.ndarray) -> tuple[float, float]:
-    """Largest and root mean square of the finite part of an error."""
-    finite = np.abs(error[np.isfinite(error)])
-    if not finite.size:
+def _largest(value: np.ndarray) -> float:
+    """The magnitude of the largest of the finite elements."""
+    largest = np.abs(value).max(initial=0)
+    if not np.isfinite(largest):
+        largest = np.abs(value[np.isfinite(value)]).max(initial=0)
+    return float(largest)
+
+
+def _sizes(value: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
+    """Largest and root mean square of a run's error; infinite where only the run overflows."""
+    error = np.abs(value - exact)
+    largest = error.max(initial=0)
+    if not np.isfinite(largest):
+        if not np.isfinite(value[np.isfinite(exact)]).all():
+            return float("inf"), float("inf")
+        error = error[np.isfinite(error)]
+        largest = error.max(initial=0)
+    if not largest:
         return 0.0, 0.0
-    largest = finite.max()
-    scaled = finite / largest if largest else finite  # squares may not underflow
-    return float(largest), float(largest * np.sqrt(np.mean(scaled * scaled)))
+    scaled = (error / largest).ravel()  # squares may not underflow
+    return float(largest), float(largest * np.sqrt(scaled.dot(scaled) / scaled.size))
 
 
-def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """±1 at random, as small integers: they cast into any dtype."""
-    return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(np.int8)
+Factors = Callable[[tuple[int, ...]], np.ndarray]
+
+
+def _factors(rng: np.random.Generator, u: float, wide: Any) -> Factors:
+    """A function from a shape to as many factors, each 1 + u or 1 − u at random."""
+    two, pool, used = np.array([1 - u, 1 + u], wide), np.empty(0, wide), 0
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray:
+        nonlocal pool, used
+        size = math.prod(shape)
+        if used + size > pool.size:  # many at once: a draw costs more than its numbers
+            pool, used = two[rng.integers(0, 2, max(size, 4096), dtype=np.int8)], 0
+        used += size
+        return pool[used - size : used].reshape(shape)
+
+    return draw
 
 
 @contextmanager
-def _moved_activations(rng: np.random.Generator, u: float) -> Iterator[None]:
+def _moved_activations(factors: Factors) -> Iterator[None]:
     """Every value of σ, tanh and relu moved by one unit roundoff, up or down."""
     originals = {name: getattr(activations, name) for name in ("sigmoid", "tanh", "relu")}
 
     def moving(activation: Any) -> Any:
         def moved(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
             value = activation(a, out=out)
-            return np.multiply(value, 1 + value.dtype.type(u) * _signs(rng, a.shape), out=value)
+            return np.multiply(value, factors(value.shape), out=value)
 
         return moved
 

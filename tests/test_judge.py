@@ -138,8 +138,8 @@ def test_moved_activations_are_put_back_even_when_a_run_fails():
     from reference import activations
 
     original = activations.tanh
-    rng = np.random.default_rng(0)
-    with pytest.raises(ZeroDivisionError), truths._moved_activations(rng, 1e-8):
+    factors = truths._factors(np.random.default_rng(0), 1e-8, np.float64)
+    with pytest.raises(ZeroDivisionError), truths._moved_activations(factors):
         assert activations.tanh is not original
         raise ZeroDivisionError
     assert activations.tanh is original

@@ -52,6 +52,7 @@ __all__ = [
     "Path",
     "Run",
     "WrongRoad",
+    "arithmetic",
     "devices",
     "dropout_masks",
     "excluded",
@@ -179,11 +180,16 @@ def _no_such_way(path: Path, problem: Problem, dtype: str) -> str:
     return ""
 
 
+def arithmetic(path: Path, dtype: str) -> str:
+    """The type that a path computes its products in."""
+    if path.way.startswith("autocast-"):
+        return path.way.removeprefix("autocast-")
+    return "tf32" if path.tf32 else dtype
+
+
 def unit_roundoff(path: Path, dtype: str) -> float:
     """Half the distance from 1 to the next number that the path's products tell apart."""
-    if path.way.startswith("autocast-"):
-        return UNIT_ROUNDOFF[path.way.removeprefix("autocast-")]
-    return UNIT_ROUNDOFF["tf32" if path.tf32 else dtype]
+    return UNIT_ROUNDOFF[arithmetic(path, dtype)]
 
 
 def run(
