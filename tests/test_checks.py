@@ -233,6 +233,16 @@ def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_gr
     )
     zeros = lambda h: torch.zeros_like(h)  # noqa: E731
     fails(checks.carry_and_detach(gru, training_loop(gru, zeros)), 5, "differs")
+    def packed_loop():
+        h = None
+        for _ in range(2):
+            rows = pack_padded_sequence(torch.randn(B, T, 5), torch.full((B,), T), True)
+            output, h = bare(rows, h)
+            output.data.sum().backward()
+            h = h.detach()
+
+    bare = nn.GRU(5, 7)
+    holds(checks.carry_and_detach(bare, packed_loop), 5)
     one = training_loop(gru, lambda h: h.detach(), chunks=1)
     refuses(ValueError, "got 1 calls", checks.carry_and_detach, gru, one)
 

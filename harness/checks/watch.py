@@ -34,7 +34,7 @@ def watched(model: nn.Module) -> Iterator[list[Call]]:
         after = output[1] if isinstance(output, tuple) and len(output) > 1 else None
         calls.append(
             Call(
-                x.detach().clone(),
+                x.data.clone(),  # of a PackedSequence, its rows
                 tuple(s.detach().clone() for s in parts(state)),
                 tuple(s.grad_fn is not None for s in parts(state)),
                 tuple(s.detach().clone() for s in parts(after)),
