@@ -34,7 +34,7 @@ class Claim(NamedTuple):
 
 def claims(tests: Path = ROOT / "tests") -> list[Claim]:
     """All rows, with the tests found under a folder."""
-    found = tests_by_claim(tests.glob("test_*.py"))
+    found = named_by_tests(tests.glob("test_*.py"))
     last = _last_verdicts()
     rows = []
     for row in tomllib.loads(LEDGER.read_text())["claim"]:
@@ -44,7 +44,7 @@ def claims(tests: Path = ROOT / "tests") -> list[Claim]:
     return rows
 
 
-def tests_by_claim(files: Iterable[Path]) -> dict[str, list[str]]:
+def named_by_tests(files: Iterable[Path]) -> dict[str, list[str]]:
     """The tests that name each row, as file::function."""
     found: dict[str, list[str]] = {}
     for file in sorted(files):

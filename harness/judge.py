@@ -74,8 +74,8 @@ def score(
         return Score(name, np.inf if largest else 0.0, index, False)
     magnitude = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
     ill = noise[0] > 0 and noise[0] >= magnitude
-    if not np.isfinite(largest):
-        return Score(name, np.inf, index, ill)
+    if not np.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
+        return Score(name, np.inf, index, bool(np.isinf(noise[0])))
     scaled = (error / error[index]).ravel()
     mean = largest * float(np.sqrt(scaled.dot(scaled) / scaled.size))
     R = max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)

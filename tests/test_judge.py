@@ -99,6 +99,11 @@ def test_what_is_not_finite_where_truth_is_finite_is_a_fault(bad):
     assert np.inf == score("x", np.array([1.0, bad]), np.array([1.0, 2.0]), (1e9, 1e9)).R
 
 
+def test_nan_is_no_rounding_however_large_the_noise():
+    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, np.nan])}, yard).word == "fault"
+
+
 def test_infinities_and_nan_of_truth_must_be_met_exactly():
     true = np.array([np.inf, np.nan, 1.0])
     assert score("x", np.array([np.inf, np.nan, 1.0]), true, (1e-9, 1e-9)).R == 0

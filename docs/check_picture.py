@@ -1,0 +1,35 @@
+"""Draws docs/check.svg: what `bptt-oracle check` prints here, as a picture for the README.
+
+python docs/check_picture.py        (in the environment where the project is installed)
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.check import check, one_thread
+from harness.corpus import corpus
+from harness.environment import environment
+from harness.report import print_environment, print_results
+from torch_impl.paths import PATHS, devices
+
+SHOWN = ("torch", "numpy", "cpu capability", "blas (numpy)", "onednn", "longdouble")
+
+
+def main() -> None:
+    """Run the default corpus and save the console's picture."""
+    one_thread()
+    paths = [path.name for path in PATHS.values() if not devices()[path.device]]
+    dtypes = ("float32", "float64")
+    results = [r for some in check(corpus(200), dtypes, paths) for r in some]
+    console = Console(record=True, width=132)
+    header = environment()
+    print_environment(console, {name: header[name] for name in SHOWN})
+    print_results(console, results, devices())
+    Path(__file__).with_name("check.svg").write_text(
+        console.export_svg(title="bptt-oracle check", clear=False)
+    )
+
+
+if __name__ == "__main__":
+    main()
