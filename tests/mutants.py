@@ -482,4 +482,18 @@ MUTANTS = [
         "batch_axis = 1",
         "test_modules::test_batch_first_swaps_the_axes_of_x_and_output_and_touches_no_state",
     ),
+    Mutant(
+        "packing: one row too many at every step",
+        "packing.py",
+        "batch_sizes = (lengths > np",
+        "batch_sizes = (lengths >= np",
+        "test_metamorphic::test_what_stands_in_the_padding_never_leaks",
+    ),
+    Mutant(
+        "packing: the rows not sorted",
+        "packing.py",
+        "b = j if packed.sorted_indices is None else packed.sorted_indices[j]",
+        "b = j",
+        "test_metamorphic::test_what_stands_in_the_padding_never_leaks",
+    ),
 ]
