@@ -9,6 +9,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from .corpus import corpus
 from .judge import LIMIT, judge
 from .truth import Yardstick, yardstick
 
+PLANT_EVERY = 8  # most of the time goes to what must not be convicted
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]
 
 
@@ -78,19 +80,21 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> O
 def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
     """One case after another; a case compares at least eight tensors."""
     cases = corpus(comparisons // 8, seed)
+    work = partial(trial, every=PLANT_EVERY)
     if workers <= 1:
         one_thread()
-        yield from map(trial, cases)
+        yield from map(work, cases)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=one_thread)
     try:
-        yield from pool.map(trial, cases, chunksize=8)
+        yield from pool.map(work, cases, chunksize=8)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def trial(case: Case) -> Trial:
-    """One case honestly on every path of the CPU, then with each mistake planted."""
+def trial(case: Case, every: int = 1) -> Trial:
+    """One case honestly on every path of the CPU, then, in one case of so many, with each mistake
+    planted."""
     problem = draw(case)
     ratios: dict[str, list[float]] = {}
     alarms: list[str] = []
@@ -112,7 +116,8 @@ def trial(case: Case) -> Trial:
             if verdict.word == "fault":
                 alarms.append(f"{case.id} --path {path.name} --dtype {dtype}")
             honest = honest or results
-        planted += _planted(case, problem, dtype, masks, measured, honest)
+        if case.seed % every == 0:
+            planted += _planted(case, problem, dtype, masks, measured, honest)
     return Trial(ratios, alarms, planted, ill)
 
 
