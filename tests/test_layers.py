@@ -11,6 +11,7 @@ from reference import layers
 from strategies import seeds, sizes
 from torch_impl import layers as torch_layers
 
+LAYERS = ["embedding", "linear", "dropout"]
 outer = st.lists(sizes, min_size=1, max_size=3).map(tuple)
 
 
@@ -71,15 +72,17 @@ def dropouts(draw):
     return {"x": x}, run, graph, p
 
 
-@given(st.one_of(embeddings(padded=False), linears(), dropouts()), seeds)
-def test_the_backward_is_the_adjoint_of_the_tangent(case, seed):
-    inputs, run = case[:2]
+@pytest.mark.parametrize("cases", [embeddings(padded=False), linears(), dropouts()], ids=LAYERS)
+@given(data=st.data(), seed=seeds)
+def test_the_backward_is_the_adjoint_of_the_tangent(cases, data, seed):
+    inputs, run = data.draw(cases)[:2]
     assert adjoint_gap(run, inputs, seed) < 1e-12
 
 
-@given(st.one_of(embeddings(), linears(), dropouts()), seeds)
-def test_values_and_gradients_are_torchs(case, seed):
-    inputs, run, graph = case[:3]
+@pytest.mark.parametrize("cases", [embeddings(), linears(), dropouts()], ids=LAYERS)
+@given(data=st.data(), seed=seeds)
+def test_values_and_gradients_are_torchs(cases, data, seed):
+    inputs, run, graph = data.draw(cases)[:3]
     agrees_with_torch(run, graph, inputs, seed)
     agrees_with_torch_in_float32(run, graph, inputs, seed)
 
