@@ -48,8 +48,13 @@ def test_a_tanh_net_at_rest_with_orthogonal_weights_attains_gamma_to_the_distanc
     net = RNN(3, 4)
     params = {"weight_hh_l0": gamma * Q}
     params |= {k: np.zeros(s) for k, s in net.parameter_shapes().items() if k not in params}
-    J = dynamics.jacobians(net, params, np.zeros((6, 2, 3)))
-    close(bounds.norm(dynamics.propagator(J, 0, 6)), [gamma**6] * 2)
+    x = np.zeros((6, 2, 3))
+    taken = list(steps(net, params, x, None))
+    weights = rnn.Params(*[params[f"{name}_l0"] for name in rnn.Params._fields])
+    bound = np.stack([bounds.step_bound(net, weights, now) for now in taken])
+    close(bounds.path_bound(bound, 1, 6), [gamma**5] * 2)
+    J = dynamics.jacobians(net, params, x)
+    close(bounds.norm(dynamics.propagator(J, 1, 6)), [gamma**5] * 2)
 
 
 @pytest.mark.claim("D3")
@@ -97,6 +102,28 @@ def test_an_lstm_that_meets_an_empty_cell_attains_its_bound(p, gamma):
     blocks = np.array([[p * o * i * gamma, p * o * f], [i * gamma, f]])
     close(bounds.norm(jacobian(params, now)), [np.linalg.norm(blocks, 2)])
     close(bounds.step_bound(net, params, now), [np.linalg.norm(blocks, 2)])
+
+
+# which gate reads h, the net inputs of i f g o, and c₋; the gates not concerned are shut or at rest
+ALONE = {
+    "input": (0, [0.0, -1000.0, 1000.0, -1000.0], 0.0),
+    "forget": (1, [-1000.0, 0.0, 0.0, -1000.0], 7.0),
+    "output": (3, [-1000.0, -12.0, 0.0, 0.0], 1e8),
+}
+
+
+@pytest.mark.claim("D3")
+@pytest.mark.parametrize("gate", ALONE)
+def test_an_lstm_in_which_one_gate_alone_reads_h_attains_its_bound(gate):
+    H, net = 4, LSTM(3, 4)
+    k, a, c = ALONE[gate]
+    W, h = np.zeros((4 * H, H)), np.random.default_rng(0).standard_normal((1, H))
+    W[k * H : (k + 1) * H] = 3 * np.eye(H)
+    params = lstm.Params(np.zeros((4 * H, 3)), W, np.repeat(a, H) - W @ h[0], np.zeros(4 * H))
+    now = step(net, params, np.ones((1, 3)), lstm.State(h, np.full((1, H), c)))
+    reached = {"input": np.hypot(3 / 4, 0), "forget": np.hypot(3 * 7 / 4, 0.5), "output": 3 / 4}
+    close(bounds.norm(jacobian(params, now)), [reached[gate]], tolerance=1e-5)
+    close(bounds.step_bound(net, params, now), [reached[gate]], tolerance=1e-5)
 
 
 @pytest.mark.claim("D3", "D3′")
