@@ -48,7 +48,7 @@ def invert_permutation(permutation: np.ndarray | None) -> np.ndarray | None:
     if permutation is None:
         return None
     given = np.asarray(permutation)
-    inverse = np.argsort(given)
+    inverse = np.argsort(given)  # (1′)
     if given.dtype.kind not in "iu" or not np.array_equal(given[inverse], np.arange(given.size)):
         raise RuntimeError(f"expected a permutation of 0 … {given.size - 1}, got {given}.")
     return inverse

@@ -69,6 +69,7 @@ def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_con
     assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
 
 
+@pytest.mark.claim("X6")
 def test_over_many_tensors_the_median_of_R_is_near_one_half():
     ratios = [r for case in corpus(24) for values in trial(case).ratios.values() for r in values]
     assert 0.2 <= np.median(ratios) <= 1
@@ -150,6 +151,7 @@ def test_moved_activations_are_put_back_even_when_a_run_fails():
     assert activations.tanh is original
 
 
+@pytest.mark.claim("X6")
 def test_noise_grows_with_the_unit_roundoff():
     problem = draw(pinned())
     fine, coarse = yardstick(problem, "float32"), yardstick(problem, "float32", 2.0**-11)
