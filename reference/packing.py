@@ -146,8 +146,10 @@ def refuse_inconsistent(sequence: PackedSequence) -> None:
     if not isinstance(sequence, PackedSequence):
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
     data, n, order, inverse = sequence
-    if n.ndim != 1 or n.dtype.kind != "i" or n.size == 0 or n[-1] < 1 or (n[1:] > n[:-1]).any():
-        raise RuntimeError(f"batch_sizes should be positive integers that never grow, got {n}.")
+    if n.dtype.kind not in "iu":
+        raise TypeError(f"batch_sizes should be integers, got {n.dtype}.")
+    if n.ndim != 1 or n.size == 0 or n[-1] < 1 or (n[1:] > n[:-1]).any():
+        raise RuntimeError(f"batch_sizes [T] should be positive and never grow, got {n}.")
     if n.sum() != len(data):
         raise RuntimeError(f"batch_sizes {n} sum to {n.sum()}, but the data has {len(data)} rows.")
     if order is inverse is None:

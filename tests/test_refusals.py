@@ -370,11 +370,13 @@ def packed(data, batch_sizes, *indices):
 
 
 INVERSE = "should be inverse permutations of the 3 sequences"
+SIZES, BACK = np.array([3]), np.array([1, 2, 0])
 BY_HAND = [
     Row("1-D", packed(normal(10), [3, 3, 2, 1, 1]), RuntimeError, "must have 2 dimensions, got 1"),
     Row("3-D", packed(normal((3, 4, 4)), [2, 1]), RuntimeError, "must have 2 dimensions, got 3"),
     Row("rows missing", packed(X[0], [2, 2, 2]), RuntimeError, "sum to 6, but the data has 3"),
-    Row("growing", packed(X[:, 0], [2, 3]), RuntimeError, "that never grow, got"),
+    Row("growing", packed(X[:, 0], [2, 3]), RuntimeError, "never grow, got"),
+    Row("float sizes", PackedSequence(X[0], SIZES * 1.0), TypeError, "be integers, got float64"),
     # Torch reads what it comes upon and leaves the rest.
     Row(
         "rows left", packed(X[:, 0], [2, 1]), RuntimeError, "sum to 3, but the data has 5", ACCEPTS
@@ -384,6 +386,8 @@ BY_HAND = [
     Row("twice", packed(X[0], [3], [0, 0, 1], [0, 1, 2]), RuntimeError, "a permut", ACCEPTS),
     Row("other", packed(X[0], [3], [1, 2, 0], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
     Row("few", packed(X[0], [3], [1, 0], [1, 0]), RuntimeError, INVERSE, ACCEPTS),
+    Row("2-D sizes", packed(X[0], [[3]]), RuntimeError, "should be positive", ACCEPTS),
+    Row("no order", PackedSequence(X[0], SIZES, None, BACK), RuntimeError, INVERSE, ACCEPTS),
     Row("no inverse", packed(X[0], [3], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
 ]
 
