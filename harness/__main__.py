@@ -2,13 +2,24 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from . import upgrade
+from .options import (
+    AGREE,
+    COULD_NOT_RUN,
+    FAULT,
+    Device,
+    Dtype,
+    dtypes_of,
+    paths_of,
+    progress_bar,
+    refuse,
+    workers_of,
+)
 
 app = typer.Typer(
     help="What this PyTorch's recurrent nets compute, against mathematics PyTorch did not produce.",
@@ -16,23 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
-
-
-class Device(StrEnum):
-    """Where to run; auto is every device there is."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Dtype(StrEnum):
-    """The tested types."""
-
-    float32 = "float32"
-    float64 = "float64"
+app.command()(upgrade.record)
+app.command()(upgrade.compare)
 
 
 @app.command()
@@ -41,10 +37,11 @@ def check(
         Device.auto
     ),
     dtype: Annotated[
-        list[Dtype] | None, typer.Option(help="Tested type; may be repeated; all by default.")
+        list[Dtype] | None,
+        typer.Option(help="Tested type; may be repeated; float32 and float64 by default."),
     ] = None,
     path: Annotated[
-        list[str] | None, typer.Option(help="Path, may be repeated; all of the device by default.")
+        list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
     ] = None,
     cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
@@ -57,37 +54,35 @@ def check(
     from . import report
     from .check import check as run_all
     from .check import one_thread
-    from .corpus import corpus
+    from .corpus import cases_for
     from .environment import environment
     from .files import write_json
 
-    chosen, skipped = _paths(device, path)
+    chosen, skipped = paths_of(device, path)
     if json is not None and not json.parent.is_dir():
-        _refuse(f"the folder of {json} does not exist; name one that does")
-    dtypes = [d.value for d in dtype or list(Dtype)]
-    workers = workers or os.cpu_count() or 1
-    workers = 1 if any(not name.startswith("cpu") for name in chosen) else workers
+        refuse(f"the folder of {json} does not exist; name one that does")
+    dtypes = dtypes_of(dtype)
+    workers = workers_of(workers, chosen)
     if workers == 1:
         one_thread()
     console, header, results = report.new_console(), environment(), []
     report.print_environment(console, header)
     try:
-        with _progress() as progress:
-            for some in progress.track(
-                run_all(corpus(cases, seed), dtypes, chosen, workers), total=cases
-            ):
+        with progress_bar() as progress:
+            todo = cases_for(cases, seed, chosen)
+            for some in progress.track(run_all(todo, dtypes, chosen, workers), total=len(todo)):
                 results.extend(some)
     except WrongRoad as error:
-        _refuse(str(error))
+        refuse(str(error))
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     if all(r.verdict == "excluded" for r in results):
-        _refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
+        refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
     report.print_results(console, results, skipped)
     if json is not None:
         write_json(json, {"environment": header, "results": [r._asdict() for r in results]})
     words = {r.verdict for r in results}
     if words <= {"excluded", "untrusted"}:
-        _refuse("every result is untrusted: nothing could be judged on this machine")
+        refuse("every result is untrusted: nothing could be judged on this machine")
     raise typer.Exit(FAULT if "fault" in words else AGREE)
 
 
@@ -101,7 +96,7 @@ def replay(
     ] = False,
 ) -> None:
     """Run one case again, the framework beside the truth; exit as check does."""
-    from torch_impl.paths import PATHS, WrongRoad
+    from torch_impl.paths import WrongRoad, path_named
 
     from . import replay as replaying
     from .case import parse
@@ -109,15 +104,15 @@ def replay(
     from .report import new_console
     from .script import script as program
 
-    (name,), _ = _paths(Device.auto, [path])
+    (name,), _ = paths_of(Device.auto, [path])
     one_thread()
     try:
         described = parse(case)
-        outcome, measured = replaying.replay(described, PATHS[name], dtype.value)
+        outcome, measured = replaying.replay(described, path_named(name), dtype.value)
     except (ValueError, WrongRoad) as error:
-        _refuse(str(error))
+        refuse(str(error))
     if script:
-        sys.stdout.write(program(described, PATHS[name], dtype.value, measured))
+        sys.stdout.write(program(described, path_named(name), dtype.value, measured))
         return
     console = new_console()
     console.print(f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True)
@@ -138,7 +133,7 @@ def selftest(
     from .selftest import print_outcome
     from .selftest import selftest as run_selftest
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         outcome = run_selftest(comparisons, seed, workers or os.cpu_count() or 1, progress)
     raise typer.Exit(AGREE if print_outcome(new_console(), outcome) else FAULT)
 
@@ -161,47 +156,6 @@ def claims(
     else:
         write_text(markdown, to_markdown(rows))
     raise typer.Exit(FAULT if any(row.verdict in ("open", "failed") for row in rows) else AGREE)
-
-
-def _paths(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The paths to take, and why devices that were not named are left out."""
-    from torch_impl.paths import PATHS, devices
-
-    reasons = devices()
-    for name in names or ():
-        if name not in PATHS:
-            _refuse(f"there is no path {name!r}; choose from {', '.join(PATHS)}")
-        where = PATHS[name].device
-        if device not in (Device.auto, where):
-            _refuse(f"the path {name} runs on {where}, not on --device {device.value}")
-        if reasons[where]:
-            _refuse(f"the path {name} cannot run: {reasons[where]}")
-    if names:
-        return list(dict.fromkeys(names)), {}
-    if device is not Device.auto:
-        if reasons[device.value]:
-            _refuse(f"--device {device.value} cannot run: {reasons[device.value]}")
-        reasons = {name: "" if name == device.value else "absent" for name in reasons}
-        return [p.name for p in PATHS.values() if not reasons[p.device]], {}
-    return [p.name for p in PATHS.values() if not reasons[p.device]], reasons
-
-
-def _progress() -> Progress:
-    """A bar on standard error, gone when done, none where that is no terminal."""
-    return Progress(
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """Say why nothing was run, and stop."""
-    print(f"bptt-oracle: {sentence}", file=sys.stderr)
-    raise typer.Exit(COULD_NOT_RUN)
 
 
 def main(arguments: list[str] | None = None) -> Any:

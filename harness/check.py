@@ -98,9 +98,7 @@ def answers(
         yield judged, outcome.results
 
 
-def measure(
-    problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]
-) -> Yardstick:
+def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]) -> Yardstick:
     """The yardstick of a problem whose products are computed in that precision."""
     lower = precision if precision not in (dtype, "tf32") else ""
     return yardstick(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
@@ -113,9 +111,7 @@ def check(
     return spread(partial(examine_all, dtypes=dtypes, paths=paths), cases, workers)
 
 
-def spread(
-    work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
-) -> Iterator[Done]:
+def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1) -> Iterator[Done]:
     """What `work` makes of one case after another, in the order they are done."""
     if workers <= 1:
         yield from map(work, cases)

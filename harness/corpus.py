@@ -5,11 +5,12 @@ vector registers; lengths differ, with ties now and then. `corpus(count, seed)` 
 every machine, and a longer one begins with a shorter one.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .case import Case, contradiction
+from .case import CELLS, Case, contradiction
 from .design import FACTORS, possible, rows
 
 SIZES = (2, 3, 4, 5, 6, 7)
@@ -88,3 +89,22 @@ def _random_row(rng: np.random.Generator, plain: bool) -> dict[str, Any]:
         row = {key: values[rng.integers(len(values))] for key, values in factors.items()}
         if possible(row):
             return row
+
+
+def cases_for(count: int, seed: int, paths: Sequence[str]) -> list[Case]:
+    """The corpus, and what CUDA needs beyond it where one of the paths runs there."""
+    on_cuda = any(name.startswith("cuda") for name in paths)
+    return corpus(count, seed) + (boundaries(seed) if on_cuda else [])
+
+
+CUDNN_WIDTHS = (128, 129, 192, 193, 256, 257, 384, 385)
+
+
+def boundaries(seed: int = 0) -> list[Case]:
+    """Cases for CUDA alone: widths on both sides of where cuDNN takes another kernel, which is
+    at H = 384 (RNN) and 192 (GRU, LSTM) forwards, 256 and 128 backwards."""
+    return [
+        Case(cell, T=3, B=2, I=5, H=H, seed=seed * 1_000_000 + H)
+        for cell in CELLS
+        for H in CUDNN_WIDTHS
+    ]

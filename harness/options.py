@@ -1,0 +1,97 @@
+"""What the commands of the command line have in common."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
+
+
+class Device(StrEnum):
+    """Where to run; auto is every device there is."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Dtype(StrEnum):
+    """The tested types."""
+
+    float32 = "float32"
+    float64 = "float64"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:
+    """Those asked for, each once; float32 and float64 where none are."""
+    return [d.value for d in dict.fromkeys(dtypes or (Dtype.float32, Dtype.float64))]
+
+
+def paths_of(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The paths to take, and why devices that were not named are left out. `all` stands for every
+    path but those that compile, which take minutes a case."""
+    from torch_impl.paths import MORE, PATHS, devices
+
+    reasons, known = devices(), PATHS | MORE
+    if device is not Device.auto and not names and reasons[device.value]:
+        refuse(f"--device {device.value} cannot run: {reasons[device.value]}")
+    here = [
+        p
+        for p in known.values()
+        if not reasons[p.device] and device in (Device.auto, p.device) and p.way != "compiled"
+    ]
+    chosen: list[str] = []
+    for name in names or ():
+        if name == "all":
+            chosen += [p.name for p in here]
+            continue
+        if name not in known:
+            refuse(f"there is no path {name!r}; choose from all, {', '.join(known)}")
+        where = known[name].device
+        if device not in (Device.auto, where):
+            refuse(f"the path {name} runs on {where}, not on --device {device.value}")
+        if reasons[where]:
+            refuse(f"the path {name} cannot run: {reasons[where]}")
+        chosen.append(name)
+    if names:
+        return list(dict.fromkeys(chosen)), {}
+    skipped = reasons if device is Device.auto else {}
+    return [p.name for p in here if p.name in PATHS], skipped
+
+
+def workers_of(workers: int, paths: list[str]) -> int:
+    """How many processes: one a processor for 0, one where a device is shared."""
+    if any(not name.startswith("cpu") for name in paths):
+        return 1
+    return workers or os.cpu_count() or 1
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error, gone when done, none where that is no terminal."""
+    return Progress(
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def say(sentence: str) -> None:
+    """A sentence on standard error."""
+    print(f"bptt-oracle: {sentence}", file=sys.stderr)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Say why nothing was run, and stop."""
+    say(sentence)
+    raise typer.Exit(COULD_NOT_RUN)

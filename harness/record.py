@@ -1,0 +1,185 @@
+"""A run recorded: the corpus examined, case by case, and nothing lost when it is killed.
+
+Every case that is done is a line of RUN.journal, with a checksum before it. A run that starts
+where a journal lies, of the same plan in the same environment, reads it, drops what a kill has
+left half-written, and goes on. Once all is done the journal becomes RUN, and goes.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import harness
+import reference
+import torch_impl
+from torch_impl.paths import path_named
+
+from .case import Case, parse
+from .check import Result, answers, spread
+from .corpus import cases_for
+from .files import finite
+from .judge import LIMIT
+from .run_file import (
+    LARGEST,
+    BadRun,
+    Row,
+    Run,
+    Tensor,
+    bits,
+    digest,
+    name_of,
+    row_as_json,
+    row_from_json,
+    write,
+)
+
+BYTES_A_RESULT = 850  # as measured
+
+
+class Plan(NamedTuple):
+    """What is to be recorded."""
+
+    cases: int
+    seed: int
+    dtypes: list[str]
+    paths: list[str]
+    values: list[str]  # ids of the cases whose tensors are kept too
+
+
+class Done(NamedTuple):
+    """One case: its rows, and the tensors kept by `name_of`."""
+
+    case: str
+    rows: list[Row]
+    values: dict[str, np.ndarray]
+
+
+def record(
+    file: Path,
+    plan: Plan,
+    environment: dict[str, Any],
+    workers: int = 1,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Run:
+    """Examine what the plan asks for and write it to `file`; `tell` hears how far it has come.
+    Raises OSError, and BadRun for a plan too long for one file."""
+    cases = cases_of(plan)
+    results = len(cases) * len(plan.dtypes) * len(plan.paths)
+    if results * BYTES_A_RESULT > LARGEST:
+        raise BadRun(
+            f"{results} results do not fit into one file; "
+            f"record at most {LARGEST // BYTES_A_RESULT}, with fewer --cases or --path"
+        )
+    journal = file.with_name(f"{file.name}.journal")
+    head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
+    found = {done.case: done for done in _resume(journal, json.dumps(finite(head)))}
+    todo = [case for case in cases if case.id not in found]
+    tell(len(found), len(cases))
+    work = partial(examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
+    with journal.open("a") as lines:
+        for done in spread(work, todo, workers):
+            found[done.case] = done
+            lines.write(_line(done))
+            lines.flush()
+            tell(len(found), len(cases))
+    order = {name: i for i, name in enumerate([*plan.dtypes, *plan.paths])}
+    rows = [
+        row
+        for case in cases
+        for row in sorted(found[case.id].rows, key=lambda r: (order[r.dtype], order[r.path]))
+    ]
+    values = {name: value for case in cases for name, value in found[case.id].values.items()}
+    run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
+    write(file, run, values)
+    journal.unlink()
+    return run
+
+
+def cases_of(plan: Plan) -> list[Case]:
+    """The corpus, and the cases asked for by name."""
+    cases = cases_for(plan.cases, plan.seed, plan.paths)
+    named = [parse(name) for name in plan.values]
+    return list({case.id: case for case in [*cases, *named]}.values())
+
+
+def examined(
+    case: Case, dtypes: Sequence[str], paths: Sequence[str], values: frozenset[str]
+) -> Done:
+    """A case on every path in every dtype, the paths that do not exist for it left out."""
+    chosen = [path_named(name) for name in paths]
+    rows: list[Row] = []
+    kept: dict[str, np.ndarray] = {}
+    for dtype in dtypes:
+        for result, tensors in answers(case, dtype, chosen):
+            if result.verdict == "excluded":
+                continue
+            row = _row(result, tensors)
+            rows.append(row)
+            if case.id in values:
+                kept |= {name_of(row, name): value for name, value in tensors.items()}
+    return Done(case.id, rows, kept)
+
+
+def _row(result: Result, tensors: dict[str, np.ndarray]) -> Row:
+    words = {
+        name: "".join(c if c.isprintable() else " " for c in getattr(result, name))
+        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
+    }
+    found = {
+        name: Tensor(result.tensors.get(name), bits(tensors[name])) for name in sorted(tensors)
+    }
+    return Row(**words, R=result.R, seconds=result.seconds, tensors=found)
+
+
+def oracle() -> str:
+    """A digest of the code that judges; two runs of different code may differ for that reason."""
+    folders = [Path(package.__path__[0]) for package in (reference, torch_impl, harness)]
+    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    files.append(Path(__file__).with_name("design.json"))
+    return digest(*(file.read_bytes() for file in files))
+
+
+def _line(done: Done) -> str:
+    """A line of the journal."""
+    values = {
+        name: [value.dtype.str, value.shape, base64.b64encode(value.tobytes()).decode()]
+        for name, value in done.values.items()
+    }
+    text = json.dumps(
+        {"case": done.case, "rows": [row_as_json(row) for row in done.rows], "values": values}
+    )
+    return f"{digest(text.encode())} {text}\n"
+
+
+def _resume(journal: Path, head: str) -> Iterator[Done]:
+    """The cases in a journal that starts with that head; afterwards it ends after the last of
+    them, or is a new one."""
+    first = f"{digest(head.encode())} {head}\n".encode()
+    end = 0
+    if journal.exists():
+        with journal.open("rb") as lines:
+            if lines.readline(len(first)) == first:
+                end = len(first)
+                for line in lines:
+                    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+                    if checksum.decode(errors="replace") != digest(text) or line[-1:] != b"\n":
+                        break
+                    end += len(line)
+                    yield _done(json.loads(text))
+    with journal.open("r+b" if end else "wb") as lines:
+        lines.truncate(end)
+        if not end:
+            lines.write(first)
+
+
+def _done(line: dict[str, Any]) -> Done:
+    values = {
+        name: np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
+        for name, (dtype, shape, text) in line["values"].items()
+    }
+    return Done(line["case"], [row_from_json(row) for row in line["rows"]], values)

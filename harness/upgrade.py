@@ -1,0 +1,152 @@
+"""The commands for who upgrades: record a run, compare two, and both over versions of torch."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    AGREE,
+    FAULT,
+    Device,
+    Dtype,
+    dtypes_of,
+    paths_of,
+    progress_bar,
+    refuse,
+    say,
+    workers_of,
+)
+
+
+class FailOn(StrEnum):
+    """What a comparison fails for; drift includes faults."""
+
+    fault = "fault"
+    drift = "drift"
+
+
+def record(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    device: Annotated[Device, typer.Option(help="Where to run; auto is all there is.")] = (
+        Device.auto
+    ),
+    dtype: Annotated[
+        list[Dtype] | None,
+        typer.Option(help="Tested type; may be repeated; float32 and float64 by default."),
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    values: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Keep this case's tensors, too.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+) -> None:
+    """Write down what this torch computes: R and the exact bits of every tensor.
+
+    A run that was stopped goes on where it was, by the same command. Exit 0 written, 2 not.
+    """
+    from torch_impl.paths import WrongRoad
+
+    from .case import parse
+    from .check import one_thread
+    from .environment import environment
+    from .record import Plan
+    from .record import record as run_all
+
+    if not output.parent.is_dir():
+        refuse(f"the folder of {output} does not exist; name one that does")
+    if output.is_dir():
+        refuse(f"{output} is a folder; name a file")
+    try:
+        kept = [parse(name).id for name in values or ()]
+    except ValueError as error:
+        refuse(str(error))
+    chosen, _ = paths_of(device, path)
+    plan = Plan(cases, seed, dtypes_of(dtype), chosen, kept)
+    one_thread()
+    try:
+        with progress_bar() as progress:
+            task = progress.add_task("cases")
+
+            def tell(done: int, of: int) -> None:
+                progress.update(task, completed=done, total=of)
+
+            run = run_all(output, plan, environment(), workers_of(workers, chosen), tell)
+    except KeyboardInterrupt:
+        refuse("stopped; the same command goes on from here")
+    except (WrongRoad, ValueError, OSError) as error:
+        refuse(str(error))
+    faults = sum(row.verdict == "fault" for row in run.rows)
+    say(f"{len(run.rows)} results written to {output}, {faults} of them faults")
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A run that record wrote.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, to hold against it.")],
+    fail_on: Annotated[
+        FailOn, typer.Option(help="Exit 1 for faults alone, or for drift as well.")
+    ] = FailOn.fault,
+    factor: Annotated[
+        float, typer.Option(min=1, help="Drift: R grew to more than so many times what it was.")
+    ] = 4.0,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page to look at.")] = None,
+) -> None:
+    """Say what moved between two runs, and which is nearer to the truth.
+
+    Exit 0 no fault in the new run, 1 a fault, 2 could not compare.
+    """
+    import json as to_text
+
+    from rich.console import Console
+
+    from . import compare_report as report
+    from .compare import apart, as_json, failed
+    from .compare import compare as compare_all
+    from .files import finite, write_text
+    from .html import html as to_html
+    from .junit import junit as to_junit
+    from .run_file import BadRun, read, read_values
+
+    try:
+        runs = [read(file) for file in (old, new)]
+        kept = [read_values(file, run) for file, run in zip((old, new), runs, strict=True)]
+    except BadRun as error:
+        refuse(str(error))
+    before, after = runs
+    changes = compare_all(before, after, factor)
+    if not changes:
+        refuse("neither run holds a result; record some --cases")
+    far = apart(before, after, *kept)
+
+    def as_text() -> str:
+        return to_text.dumps(finite(as_json(before, after, changes, far)), indent=1) + "\n"
+
+    written: list[tuple[Path | None, Callable[[], str]]] = [
+        (json, as_text),
+        (junit, lambda: to_junit(changes, fail_on.value)),
+        (html, lambda: to_html(before, after, changes)),
+    ]
+    for file, text in written:
+        try:
+            if file is not None:
+                write_text(file, text())
+        except OSError as error:
+            refuse(f"{file} cannot be written: {error.strerror}")
+    if markdown:
+        print(report.markdown(before, after, changes, far), end="")
+    else:
+        console = Console()
+        console = console if console.is_terminal else Console(width=160)
+        report.print_comparison(console, before, after, changes, far)
+    raise typer.Exit(FAULT if failed(changes, fail_on.value) else AGREE)
