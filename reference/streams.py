@@ -82,7 +82,7 @@ def forward(
             "not know what came before."
         )
     if len(x) == 0:
-        raise RuntimeError("Expected sequence length to be larger than 0 in x [T, B, I], got T = 0.")
+        raise RuntimeError("Expected a sequence length larger than 0 in x [T, B, I], got T = 0.")
     if r.shape != x.shape[:2]:
         raise ValueError(f"Expected resets [T, B] = {list(x.shape[:2])}, got {list(r.shape)}.")
     cuts = [0, *(t for t in range(1, len(x)) if r[t].any()), len(x)]
