@@ -36,10 +36,12 @@ def most_likely(logits: np.ndarray) -> np.ndarray:
 
 
 def sample(logits: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """The token [B] that u [B] picks under softmax(logits [B, V]); never one of probability 0."""
+    """The token [B] that u [B] picks under softmax(logits [B, V]); never one of probability 0.
+
+    The sum of all p, rounded, stands in for 1: u < 1 leaves u Σ p below it.
+    """
     cdf = softmax(logits.real).cumsum(axis=-1)
-    total = cdf[:, -1:]
-    return ((cdf <= u[:, None] * total) & (cdf < total)).sum(axis=-1)
+    return (cdf <= u[:, None] * cdf[:, -1:]).sum(axis=-1)
 
 
 def greedy(

@@ -12,8 +12,7 @@ from .language_model import TinyRNNLM
 def sample(logits: Tensor, u: Tensor) -> Tensor:
     """The token [B] that u [B] picks under softmax(logits [B, V]), by the inverse of the CDF."""
     cdf = logits.softmax(dim=-1).cumsum(dim=-1)
-    total = cdf[:, -1:]
-    return ((cdf <= u[:, None] * total) & (cdf < total)).sum(dim=-1)
+    return (cdf <= u[:, None] * cdf[:, -1:]).sum(dim=-1)
 
 
 @torch.no_grad()
