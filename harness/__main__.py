@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(upgrade.record)
 app.command()(upgrade.compare)
+app.command()(upgrade.matrix)
 
 
 @app.command()

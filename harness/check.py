@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -116,9 +117,7 @@ def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
     if workers <= 1:
         yield from map(work, cases)
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=one_thread
-    ) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
         futures = [pool.submit(work, case) for case in cases]
         try:
             for future in as_completed(futures):
@@ -138,3 +137,16 @@ def one_thread() -> None:
     """A worker's share of the processor: the cases are small, and there are several workers."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _start_worker() -> None:
+    """One thread, and no life after the process that asked for the work: it may be killed."""
+    one_thread()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -22,21 +22,13 @@ MOST = 10
 
 
 def print_comparison(
-    console: Console, old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, float]
+    old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, float]
 ) -> None:
     """What differs around the runs, the table, what is to be told one by one, the summary."""
+    console = _console()
     if different := surroundings(old, new):
-        grid = Table("environment", "old", "new")
-        for name, a, b in different:
-            grid.add_row(escape(name), escape(a), escape(b))
-        console.print(grid)
-    head, rows = table(changes)
-    grid = Table(*head)
-    for column in grid.columns[2:]:
-        column.justify = "right"
-    for row in rows:
-        grid.add_row(*map(escape, row))
-    console.print(grid)
+        print_table(["environment", "old", "new"], different)
+    print_table(*table(changes))
     for word in TOLD:
         chosen = worst(changes, word)
         for c in chosen[:MOST]:
@@ -48,12 +40,28 @@ def print_comparison(
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on standard output, its numbers to the right."""
+    shown = Table(*head)
+    for row in rows:
+        shown.add_row(*map(escape, row))
+        for column, cell in zip(shown.columns, row, strict=True):
+            column.justify = "right" if cell.isdecimal() else column.justify
+    _console().print(shown)
+
+
+def _console() -> Console:
+    """A console that does not cut lines when its output is piped."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 def markdown(old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, float]) -> str:
     """The same, to be pasted into a pull request."""
     title = f"### torch {version(old)} → {version(new)}"
-    parts = [title, summary(old, new, changes), _grid(*table(changes))]
+    parts = [title, summary(old, new, changes), grid(*table(changes))]
     if different := surroundings(old, new):
-        parts.append(_grid(["environment", "old", "new"], different))
+        parts.append(grid(["environment", "old", "new"], different))
     for word in TOLD:
         if chosen := worst(changes, word):
             lines = [f"- **{WORDS[word]}** `{line_of(c)}`" for c in chosen[:MOST]]
@@ -127,7 +135,7 @@ def kept(apart: Mapping[str, float]) -> list[str]:
     return [f"values apart by {size:.1e} of the largest: {name}" for name, size in far if size]
 
 
-def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '¦') for cell in line)} |" for line in lines)

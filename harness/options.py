@@ -76,13 +76,15 @@ def workers_of(workers: int, paths: list[str]) -> int:
 
 def progress_bar() -> Progress:
     """A bar on standard error, gone when done, none where that is no terminal."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

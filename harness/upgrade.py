@@ -1,5 +1,6 @@
 """The commands for who upgrades: record a run, compare two, and both over versions of torch."""
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -108,8 +109,6 @@ def compare(
     """
     import json as to_text
 
-    from rich.console import Console
-
     from . import compare_report as report
     from .compare import apart, as_json, failed
     from .compare import compare as compare_all
@@ -146,7 +145,55 @@ def compare(
     if markdown:
         print(report.markdown(before, after, changes, far), end="")
     else:
-        console = Console()
-        console = console if console.is_terminal else Console(width=160)
-        report.print_comparison(console, before, after, changes, far)
+        report.print_comparison(before, after, changes, far)
     raise typer.Exit(FAULT if failed(changes, fail_on.value) else AGREE)
+
+
+def matrix(
+    versions: Annotated[list[str], typer.Argument(metavar="VERSION...", help="From old to new.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the runs.")] = Path(
+        "matrix"
+    ),
+    cache: Annotated[
+        Path, typer.Option(help="The folder of the environments, one a version, which stay.")
+    ] = Path("~/.cache/bptt-oracle"),
+    python: Annotated[
+        str, typer.Option(help="The Python to make them with; not every torch runs on each.")
+    ] = sys.executable,
+    dtype: Annotated[list[Dtype] | None, typer.Option(help="As for record.")] = None,
+    path: Annotated[list[str] | None, typer.Option(help="As for record.")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="As for record.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="As for record.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="As for record.")] = 0,
+    fail_on: Annotated[FailOn, typer.Option(help="As for compare.")] = FailOn.fault,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False,
+) -> None:
+    """Install versions of torch one after another, record each, and compare each with the next.
+
+    Exit as compare does. The runs stay in the folder; compare tells more of any two.
+    """
+    from . import matrix as work
+    from .compare import failed
+    from .compare_report import grid, print_table
+    from .run_file import BadRun
+
+    if reason := work.unfit(versions):
+        refuse(reason)
+    options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
+    options += [f"--dtype={name.value}" for name in dtype or ()]
+    options += [f"--path={name}" for name in path or ()]
+    try:
+        runs = work.matrix(versions, cache.expanduser(), output, options, python, say)
+    except (work.CannotRun, BadRun, OSError) as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        refuse("stopped; the same command goes on from here")
+    steps = work.changes_of(versions, runs)
+    if markdown:
+        print(grid(*work.table(steps, runs)))
+    else:
+        print_table(*work.table(steps, runs))
+    wrong = any(failed(changes, fail_on.value) for _, changes in steps)
+    raise typer.Exit(FAULT if wrong else AGREE)
