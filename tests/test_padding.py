@@ -149,3 +149,10 @@ def test_the_adjoint_of_the_last_valid_step_is_torchs_and_zero_at_every_other_st
     np.testing.assert_array_equal(value.detach(), last)
     value.backward(torch.tensor(d_last))
     same([found], [x.grad.numpy()])
+
+
+def test_a_batch_of_no_sequences_unpads_to_none_and_has_no_last_steps():
+    x = np.zeros((5, 0, 4))
+    assert padding.unpad_sequence(x, []) == []
+    assert padding.last_valid(x, []).shape == (0, 4)
+    assert padding.last_valid_back(x[0], [], 5).shape == x.shape
