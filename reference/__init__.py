@@ -1,6 +1,53 @@
-"""Recurrent networks derived by hand: forward and adjoint, in NumPy alone."""
+"""Recurrent networks derived by hand: forward and adjoint, in NumPy alone.
+
+The notation of all files
+    T, B       steps and sequences       N = Σ n_t    rows: one for every real step of a sequence
+    I, H, P    input, hidden and         n_t          sequences alive at step t; n_t = B if dense
+               projected width           L, D         layers and directions
+    x, h, c    input, hidden state,      W [out, in]  weights as torch has them: rows of x times Wᵀ
+               cell state; rows [n, ·]   ₋            of the step before
+    ⊙          elementwise product       σ            logistic sigmoid
+    (k), (k′)  an equation and its adjoint; the primed ones run in reverse order
+
+    δv = ∂L/∂v, summed over every path from v to the loss L, has v's shape. Across a boundary, as an
+    argument or a result, it is called d_v: a cotangent comes in as d_output, a gradient leaves as
+    d_x. delta_v is a total that still runs.
+
+    Gates lie in torch's order: i f g o for the LSTM, r z n for the GRU. Parameters have torch's
+    names. A gradient has the type of what it belongs to: a Params for Params, a State for a State.
+
+`f(...)` returns its value and a tape, which holds what the primed equations read and is never
+written again; `f_back(tape, d_value)` returns gradients. Nothing here looks at the dtype: the same
+lines run in float32, float64, longdouble and complex128.
+
+Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
+"""
 
 from .modules import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from .packing import PackedSequence
+from .packing import (
+    PackedSequence,
+    invert_permutation,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    pad_sequence,
+    unpack_sequence,
+    unpad_sequence,
+)
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "PackedSequence", "RNNCell"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "PackedSequence",
+    "RNNCell",
+    "invert_permutation",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "unpack_sequence",
+    "unpad_sequence",
+]
