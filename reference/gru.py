@@ -1,8 +1,8 @@
 """The gated recurrent unit and its adjoint, in the form that torch and cuDNN compute.
 
-    x  [n, I]  input            u, v  [n, 3H]  net input from x, from h₋    n  rows alive at this step
-    h  [n, H]  hidden state     r z n  [n, H]  reset, update, candidate     ₋  the step before
-    W_ih [3H, I]   W_hh [3H, H]   b_ih, b_hh [3H]                           ⊙  elementwise product
+    x  [n, I]  input            u, v  [n, 3H]  net input from x, from h₋   n  rows of this step
+    h  [n, H]  hidden state     r z n  [n, H]  reset, update, candidate    ₋  the step before
+    W_ih [3H, I]   W_hh [3H, H]   b_ih, b_hh [3H]                          ⊙  elementwise product
 
 Forward                                    u, v are packed r z n, as in torch.nn.GRU
     (1)  u = x W_ihᵀ + b_ih                every step at once: nothing here waits for h
@@ -17,6 +17,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δu_k = δv_k = δk ⊙ k ⊙ (1 − k)               for k in r z
     (2′) δh₋ += δv W_hh
     (1′) δx = δu W_ih   δW_ih = Σ δuᵀ x   δW_hh = Σ δvᵀ h₋   δb_ih = Σ δu   δb_hh = Σ δv
+    What multiplies δh in (5′) (4′) (3′) waits for no δ: the slopes, for every step at once.
 
 Source: Cho et al. 2014, Chung et al. 2014.
 Differs: there r gates h₋ before the product and z is the share of the new; here as in torch.
@@ -52,22 +53,26 @@ class Tape(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What (1′) reads of every step: δv packed r z n, and δu_n; δu_r and δu_z are δv's."""
+    """What (1′) reads of every step: δv packed r z n, and δu_n; δu_r and δu_z are δv's.
+
+    Before `step_back` comes by, their slopes.
+    """
 
     v: np.ndarray
     u_n: np.ndarray
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
-    """[4H, ·] seen as [4, H, ·]."""
+    """[3H, ·] seen as [3, H, ·]."""
     return packed.reshape(3, len(packed) // 3, *packed.shape[1:])
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
-    """u [N, 3H] from x [N, I], the rows of all steps."""
+    """u [3, N, H] from x [N, I], the rows of all steps."""
     u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None:
         u += by_gate(params.bias_ih)[:, None]
+        u[:2] += by_gate(params.bias_hh)[:2, None]  # of (2): nothing gates these two
     return u
 
 
@@ -78,38 +83,41 @@ def new_tape(u: np.ndarray) -> Tape:
 
 def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
     """From `before`, fill `tape` and `after`."""
-    v = before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)
+    w = by_gate(params.weight_hh).swapaxes(1, 2)
+    u[:2] += before.h @ w[:2]
+    v_n = np.matmul(before.h, w[2], out=tape.v_n)  # (2)
     if params.bias_hh is not None:
-        v += by_gate(params.bias_hh)[:, None]
+        v_n += by_gate(params.bias_hh)[2]
     r, z, n = u
-    u[:2] += v[:2]
-    activations.sigmoid(u[:2], out=u[:2])  # (3)
-    tape.v_n[:] = v[2]
-    n += r * v[2]
+    activations.sigmoid(r, out=r)  # (3)
+    activations.sigmoid(z, out=z)
+    n += r * v_n
     activations.tanh(n, out=n)  # (4)
     np.multiply(1 - z, n, out=after.h)
     np.add(after.h, z * before.h, out=after.h)  # (5)
 
 
-def new_delta(params: Params, rows: int) -> Delta:
-    """A delta of N rows for `step_back` to fill."""
-    H = params.weight_hh.shape[1]
-    like = params.weight_hh
-    return Delta(np.empty_like(like, shape=(rows, 3 * H)), np.empty_like(like, shape=(rows, H)))
-
-
-def step_back(
-    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
-) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
+    """What multiplies δh in (5′) (4′) (3′), for the rows of all steps."""
     r, z, n = tape.gates
-    delta_r, delta_z, delta_n = delta.v.reshape(len(r), 3, r.shape[1]).swapaxes(0, 1)
-    np.multiply(total.h * (1 - z), 1 - n * n, out=delta.u_n)  # (5′) (4′)
-    np.multiply(delta.u_n, r, out=delta_n)  # (4′)
-    np.multiply(delta.u_n * tape.v_n, r * (1 - r), out=delta_r)  # (4′) (3′)
-    np.multiply(total.h * (before.h - n), z * (1 - z), out=delta_z)  # (5′) (3′)
-    np.multiply(total.h, z, out=total.h)  # (5′)
-    np.add(total.h, delta.v @ params.weight_hh, out=total.h)  # (2′)
+    rows, H = n.shape
+    s = np.empty_like(n, shape=(rows, 3, H))
+    s_r, s_z, s_n = s.swapaxes(0, 1)
+    s_u_n = (1 - z) * (1 - n * n)  # (5′) (4′)
+    np.multiply(s_u_n, r, out=s_n)  # (4′)
+    np.multiply(s_u_n * tape.v_n, r * (1 - r), out=s_r)  # (4′) (3′)
+    np.multiply(before.h - n, z * (1 - z), out=s_z)  # (5′) (3′)
+    return Delta(s.reshape(rows, 3 * H), s_u_n)
+
+
+def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
+    """Take `total` from δh of this step to that of the step before, `delta` from slope to δ."""
+    delta_h, z = total.h, tape.gates[1]
+    delta_v = delta.v.reshape(len(z), 3, z.shape[1])
+    delta_v *= delta_h[:, None]  # (5′) (4′) (3′)
+    np.multiply(delta_h, delta.u_n, out=delta.u_n)
+    delta_h *= z  # (5′)
+    delta_h += delta.v @ params.weight_hh  # (2′)
 
 
 def gradients(
@@ -117,8 +125,12 @@ def gradients(
 ) -> tuple[np.ndarray, Params]:
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
     H = h_before.shape[1]
-    delta_u = np.concatenate([delta.v[:, : 2 * H], delta.u_n], axis=1)
-    d_bias_ih = None if params.bias_ih is None else delta_u.sum(axis=0)
+    rz, n = slice(2 * H), slice(2 * H, None)
     d_bias_hh = None if params.bias_hh is None else delta.v.sum(axis=0)
-    d_params = Params(delta_u.T @ x, delta.v.T @ h_before, d_bias_ih, d_bias_hh)  # (1′)
-    return delta_u @ params.weight_ih, d_params
+    d_bias_ih = None
+    if d_bias_hh is not None:
+        d_bias_ih = np.concatenate([d_bias_hh[rz], delta.u_n.sum(axis=0)])
+    d_weight_ih = np.concatenate([delta.v[:, rz].T @ x, delta.u_n.T @ x])
+    d_x = delta.v[:, rz] @ params.weight_ih[rz]
+    d_x += delta.u_n @ params.weight_ih[n]
+    return d_x, Params(d_weight_ih, delta.v.T @ h_before, d_bias_ih, d_bias_hh)  # (1′)

@@ -81,24 +81,25 @@ def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State)
     np.concatenate([r, z, n], axis=1, out=tape.gates)
 
 
-def new_delta(params: Params, rows: int) -> Delta:
-    """A delta of N rows for `step_back` to fill."""
-    return Delta(np.empty_like(params.weight_hh, shape=(rows, len(params.weight_hh))))
-
-
-def step_back(
-    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
-) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
-    W_r, W_z, W_n = np.split(params.weight_hh, 3)
+def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
+    """What multiplies δh, and δq in (3′), for the rows of all steps: it waits for no δ."""
     r, z, n = np.split(tape.gates, 3, axis=1)
-    delta_n, delta_z = total.h * z, total.h * (n - before.h)  # (5′)
-    delta_u_n = delta_n * (1 - n * n)
+    s_n = z * (1 - n * n)  # (5′) (4′)
+    s_z = (n - before.h) * z * (1 - z)  # (5′) (2′)
+    s_r = before.h * r * (1 - r)  # (3′) (2′)
+    return Delta(np.concatenate([s_r, s_z, s_n], axis=1))
+
+
+def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
+    """Take `total` from δh of this step to that of the step before, `delta` from slope to δ."""
+    W_r, W_z, W_n = np.split(params.weight_hh, 3)
+    r, z, _ = np.split(tape.gates, 3, axis=1)
+    delta_u_r, delta_u_z, delta_u_n = np.split(delta.u, 3, axis=1)
+    delta_u_n *= total.h  # (5′) (4′)
+    delta_u_z *= total.h  # (5′) (2′)
     delta_q = delta_u_n @ W_n  # (4′)
-    delta_r = delta_q * before.h  # (3′)
-    delta_u_r, delta_u_z = delta_r * r * (1 - r), delta_z * z * (1 - z)  # (2′)
+    delta_u_r *= delta_q  # (3′) (2′)
     total.h[:] = total.h * (1 - z) + delta_q * r + delta_u_r @ W_r + delta_u_z @ W_z
-    np.concatenate([delta_u_r, delta_u_z, delta_u_n], axis=1, out=delta.u)
 
 
 def gradients(

@@ -55,8 +55,8 @@ EQUATIONS = {
             rnn.net_input,
             rnn.new_tape,
             rnn.step_tanh,
-            rnn.new_delta,
-            rnn.step_tanh_back,
+            rnn.slopes_tanh,
+            rnn.step_back,
             rnn.gradients,
         ),
     ),
@@ -68,8 +68,8 @@ EQUATIONS = {
             rnn.net_input,
             rnn.new_tape,
             rnn.step_relu,
-            rnn.new_delta,
-            rnn.step_relu_back,
+            rnn.slopes_relu,
+            rnn.step_back,
             rnn.gradients,
         ),
     ),
@@ -77,20 +77,13 @@ EQUATIONS = {
         3,
         gru.Params,
         gru.State,
-        Cell(gru.net_input, gru.new_tape, gru.step, gru.new_delta, gru.step_back, gru.gradients),
+        Cell(gru.net_input, gru.new_tape, gru.step, gru.slopes, gru.step_back, gru.gradients),
     ),
     "LSTM": Equations(
         4,
         lstm.Params,
         lstm.State,
-        Cell(
-            lstm.net_input,
-            lstm.new_tape,
-            lstm.step,
-            lstm.new_delta,
-            lstm.step_back,
-            lstm.gradients,
-        ),
+        Cell(lstm.net_input, lstm.new_tape, lstm.step, lstm.slopes, lstm.step_back, lstm.gradients),
     ),
 }
 
@@ -180,7 +173,7 @@ def forward(
         if masks and layer < net.num_layers - 1:
             y = y * masks[layer]  # (3)
         layers.append(tapes)
-    h_n = [layout.state_from_rows(np.stack(s)) for s in zip(*final, strict=True)]
+    h_n = [layout.state_from_rows(np.array(s)) for s in zip(*final, strict=True)]
     return layout.from_rows(y), from_tuple(net, h_n), Tape(layers, masks, rows, layout)
 
 
@@ -207,7 +200,7 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
     for layer in reversed(range(net.num_layers)):
         if tape.masks and layer < net.num_layers - 1:
             d_y = d_y * tape.masks[layer]  # (3′)
-        d_x: Any = 0
+        d_x: Any = None
         for direction in reversed(range(D)):
             suffix = suffixes(net, layer)[direction]
             d_half = d_y[:, direction * width : (direction + 1) * width]  # (2′)
@@ -218,11 +211,12 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
                 d_half[rows.reversal] if direction else d_half,
                 d_h_n,
             )
-            d_x = d_x + (d_in[rows.reversal] if direction else d_in)
+            d_in = d_in[rows.reversal] if direction else d_in
+            d_x = d_in if d_x is None else d_x + d_in
             d_initial.insert(0, d_h_0)
             grads |= {f"{n}{suffix}": d for n, d in d_params._asdict().items() if d is not None}
         d_y = d_x
-    d_h_0 = [layout.state_from_rows(np.stack(s)) for s in zip(*d_initial, strict=True)]
+    d_h_0 = [layout.state_from_rows(np.array(s)) for s in zip(*d_initial, strict=True)]
     in_order = {name: grads[name] for name in net.parameter_shapes()}
     return Grads(layout.from_rows(d_y), from_tuple(net, d_h_0), in_order)
 
@@ -262,8 +256,8 @@ def cell_backward(net: Any, tape: "CellTape", d_state: Any) -> Grads:
             for s, d in zip(tape.after, given, strict=True)
         ]
     )
-    delta = cell.new_delta(tape.params, len(tape.x))
-    cell.step_back(tape.params, tape.before, tape.tape, tape.after, total, delta)
+    delta = cell.slopes(tape.params, tape.before, tape.tape, tape.after)
+    cell.step_back(tape.params, tape.tape, total, delta)
     d_x, d_params = cell.gradients(tape.params, tape.x, tape.before.h, tape.tape, delta)
     grads = {name: d for name, d in d_params._asdict().items() if d is not None}
     d_state = from_tuple(net, [d.reshape(*tape.outer, net.hidden_size) for d in total])

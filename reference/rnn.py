@@ -13,6 +13,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h > 0] for relu
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa     Σ over all steps, at once
+    φ′ waits for no δ: it is taken for every step at once.
 
 Source: Elman 1990, with the two biases of torch.nn.RNN; adjoint: Werbos 1990.
 """
@@ -44,7 +45,7 @@ class Tape(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What (1′) reads of every step."""
+    """What (1′) reads of every step; before `step_back` comes by, its slopes."""
 
     a: np.ndarray
 
@@ -76,24 +77,19 @@ def step_relu(params: Params, u: np.ndarray, before: State, tape: Tape, after: S
     activations.relu(a, out=a)  # (3)
 
 
-def new_delta(params: Params, rows: int) -> Delta:
-    """A delta of N rows for `step_back` to fill."""
-    return Delta(np.empty_like(params.weight_hh, shape=(rows, params.weight_hh.shape[0])))
+def slopes_tanh(params: Params, before: State, tape: Tape, after: State) -> Delta:
+    """What multiplies δh in (3′), for the rows of all steps."""
+    return Delta(1 - after.h * after.h)  # (3′)
 
 
-def step_tanh_back(
-    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
-) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
-    np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)
-    np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
+def slopes_relu(params: Params, before: State, tape: Tape, after: State) -> Delta:
+    """What multiplies δh in (3′), for the rows of all steps."""
+    return Delta(np.greater(after.h.real, 0, out=np.empty_like(after.h)))  # (3′)
 
 
-def step_relu_back(
-    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
-) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
-    np.multiply(total.h, after.h.real > 0, out=delta.a)  # (3′)
+def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
+    """Take `total` from δh of this step to that of the step before, `delta` from slope to δ."""
+    np.multiply(total.h, delta.a, out=delta.a)  # (3′)
     np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
 
 

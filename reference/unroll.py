@@ -24,6 +24,7 @@ Source: Werbos 1990; Graves & Schmidhuber 2005 for two directions.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
     net_input: Callable[..., np.ndarray]
     new_tape: Callable[..., Any]
     step: Callable[..., None]
-    new_delta: Callable[..., Any]
+    slopes: Callable[..., Any]
     step_back: Callable[..., None]
     gradients: Callable[..., Any]
 
@@ -71,18 +72,19 @@ def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
     """The rows of each step from batch_sizes [T], which never grow."""
     n = np.asarray(batch_sizes, dtype=np.intp)
     T, B, N = len(n), int(n[0]), int(n.sum())
-    start = n.cumsum() - n
-    before = np.concatenate([[0], B + start[:-1]])
+    at = list(accumulate([B, *n.tolist()], initial=0))  # history: where h_0 and each step begin
     steps = [
-        Step(slice(s, s + k), slice(b, b + k), slice(B + s, B + s + k))
-        for s, b, k in zip(start.tolist(), before.tolist(), n.tolist(), strict=True)
+        Step(slice(start - B, stop - B), slice(b, b + stop - start), slice(start, stop))
+        for b, start, stop in zip(at, at[1:], at[2:], strict=False)
     ]
+    if n[-1] == B:
+        reversal = np.arange(N).reshape(T, B)[::-1].ravel()
+        return Schedule(steps, slice(N, N + B), slice(0, N), reversal)
+    before, start = np.array(at[:-2]), np.array(at[1:-1]) - B
     t = np.repeat(np.arange(T), n)
     row = np.arange(N) - start[t]
     length = (n > np.arange(B)[:, None]).sum(axis=1)
     reversal = start[length[row] - 1 - t] + row
-    if n[-1] == B:
-        return Schedule(steps, slice(N, N + B), slice(0, N), reversal)
     return Schedule(steps, B + start[length - 1] + np.arange(B), before[t] + row, reversal)
 
 
@@ -93,8 +95,9 @@ def unroll(
     B = len(state[0])
     u = cell.net_input(params, x)
     tape = cell.new_tape(u)
-    history = state._make([np.concatenate([s, np.empty_like(s, shape=(len(x), s.shape[1]))])
-                           for s in state])
+    history = state._make([np.empty_like(s, shape=(B + len(x), s.shape[1])) for s in state])
+    for field, initial in zip(history, state, strict=True):
+        field[:B] = initial
     for now, before, after in rows.steps:
         cell.step(  # (1) (2)
             params,
@@ -113,19 +116,13 @@ def unroll_back(
     """δx [N, I], δ of the initial state and of every parameter."""
     params, x, history, steps_tape, rows = tape
     total = d_state._make([d.copy() for d in d_state])  # (3′)
-    delta = cell.new_delta(params, len(x))
-    for now, before, after in reversed(rows.steps):
+    before, after = rows_of(history, rows.previous), rows_of(history, slice(len(total.h), None))
+    delta = cell.slopes(params, before, steps_tape, after)
+    for now, _, _ in reversed(rows.steps):
         alive = rows_of(total, slice(now.stop - now.start))
         np.add(d_output[now], alive.h, out=alive.h)  # (2′)
-        cell.step_back(
-            params,
-            rows_of(history, before),
-            rows_of(steps_tape, now),
-            rows_of(history, after),
-            alive,
-            rows_of(delta, now),
-        )
-    d_x, d_params = cell.gradients(params, x, history.h[rows.previous], steps_tape, delta)  # (1′)
+        cell.step_back(params, rows_of(steps_tape, now), alive, rows_of(delta, now))
+    d_x, d_params = cell.gradients(params, x, before.h, steps_tape, delta)  # (1′)
     return d_x, total, d_params
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from training_mutants import TRAINING
+
 
 class Mutant(NamedTuple):
     """In `file`, `old` (found there exactly once) becomes `new`, and the test `law` turns red."""
@@ -102,24 +104,22 @@ MUTANTS = [
     Mutant(
         "rnn: the derivative of relu is 1 at its kink",
         "rnn.py",
-        "after.h.real > 0",
-        "after.h.real >= 0",
+        "np.greater(after.h.real, 0",
+        "np.greater_equal(after.h.real, 0",
         "test_rnn::test_relu_has_derivative_zero_at_its_kink_as_torch_has",
     ),
     Mutant(
         "rnn: the slope read from the state before",
         "rnn.py",
-        "np.multiply(total.h, after.h.real > 0, out=delta.a)",
-        "np.multiply(total.h, before.h.real > 0, out=delta.a)",
+        "np.greater(after.h.real, 0",
+        "np.greater(before.h.real, 0",
         RNN_ADJOINT,
     ),
     Mutant(
         "rnn: W_hh transposed on the way back",
         "rnn.py",
-        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
-        "    np.matmul(delta.a, params.weight_hh, out=total.h)",
-        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
-        "    np.matmul(delta.a, params.weight_hh.T, out=total.h)",
+        "np.matmul(delta.a, params.weight_hh, out=total.h)",
+        "np.matmul(delta.a, params.weight_hh.T, out=total.h)",
         RNN_ADJOINT,
     ),
     Mutant(
@@ -139,8 +139,8 @@ MUTANTS = [
     Mutant(
         "gru: the reset gate lost",
         "gru.py",
-        "n += r * v[2]",
-        "n += v[2]",
+        "n += r * v_n",
+        "n += v_n",
         ""
         "test_gru::test_a_shut_update_gate_takes_the_candidate_and_a_shut_reset_gate_hides_the_state",
     ),
@@ -154,37 +154,37 @@ MUTANTS = [
     Mutant(
         "gru: hidden bias outside the reset gate",
         "gru.py",
-        "    n += r * v[2]\n",
-        "    n += r * v[2] + (0 if params.bias_hh is None else (1 - r) * "
+        "    n += r * v_n\n",
+        "    n += r * v_n + (0 if params.bias_hh is None else (1 - r) * "
         "by_gate(params.bias_hh)[2])\n",
         "test_gru::test_the_reset_gate_scales_the_hidden_bias_even_where_the_state_is_zero",
     ),
     Mutant(
         "gru: = for += in the state's gradient",
         "gru.py",
-        "np.add(total.h, delta.v @ params.weight_hh, out=total.h)",
-        "np.matmul(delta.v, params.weight_hh, out=total.h)",
+        "delta_h += delta.v @ params.weight_hh",
+        "delta_h[:] = delta.v @ params.weight_hh",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: candidate's product not gated on the way back",
         "gru.py",
-        "np.multiply(delta.u_n, r, out=delta_n)",
-        "delta_n[:] = delta.u_n",
+        "np.multiply(s_u_n, r, out=s_n)",
+        "s_n[:] = s_u_n",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: reset reads n for v_n",
         "gru.py",
-        "delta.u_n * tape.v_n",
-        "delta.u_n * n",
+        "s_u_n * tape.v_n",
+        "s_u_n * n",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: h_t for h_(t-1) in the update gate",
         "gru.py",
-        "total.h * (before.h - n)",
-        "total.h * (after.h - n)",
+        "np.multiply(before.h - n,",
+        "np.multiply(after.h - n,",
         GRU_ADJOINT,
     ),
     Mutant(
@@ -197,15 +197,15 @@ MUTANTS = [
     Mutant(
         "gru: both biases get one gradient",
         "gru.py",
-        "None if params.bias_hh is None else delta.v.sum(axis=0)",
-        "d_bias_ih",
+        "np.concatenate([d_bias_hh[rz], delta.u_n.sum(axis=0)])",
+        "d_bias_hh.copy()",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: W_hh's gradient from the input's deltas",
         "gru.py",
         "delta.v.T @ h_before",
-        "delta_u.T @ h_before",
+        "np.hstack([delta.v[:, rz], delta.u_n]).T @ h_before",
         GRU_ADJOINT,
     ),
     Mutant(
@@ -246,8 +246,8 @@ MUTANTS = [
     Mutant(
         "lstm: = for +=, the cell's cotangent lost",
         "lstm.py",
-        "delta_c += delta_m * o",
-        "delta_c[:] = delta_m * o",
+        "delta_c += delta_m * delta.c",
+        "delta_c[:] = delta_m * delta.c",
         LSTM_ADJOINT,
     ),
     Mutant(
@@ -274,8 +274,8 @@ MUTANTS = [
     Mutant(
         "lstm: c_t for c_(t-1) in the forget gate",
         "lstm.py",
-        "delta_c * before.c",
-        "delta_c * after.c",
+        "np.multiply(before.c, f * (1 - f)",
+        "np.multiply(after.c, f * (1 - f)",
         LSTM_ADJOINT,
     ),
     Mutant(
@@ -302,8 +302,8 @@ MUTANTS = [
     Mutant(
         "time: h_t for h_(t-1) in the gradient of W_hh",
         "unroll.py",
-        "history.h[rows.previous]",
-        "history.h[len(total[0]) :]",
+        "gradients(params, x, before.h,",
+        "gradients(params, x, after.h,",
         UNROLL_ADJOINT,
     ),
     Mutant(
@@ -351,8 +351,8 @@ MUTANTS = [
     Mutant(
         "time: the first step reads a wrong row",
         "unroll.py",
-        "[[0], B + start[:-1]]",
-        "[[0], start[:-1]]",
+        "slice(b, b + stop - start)",
+        "slice(max(0, b - B), max(0, b - B) + stop - start)",
         UNROLL_TEXTBOOK,
     ),
     Mutant(
@@ -443,8 +443,8 @@ MUTANTS = [
     Mutant(
         "directions: = for +=, one direction's share of x lost",
         "modules.py",
-        "d_x = d_x + (",
-        "d_x = (",
+        "d_x = d_in if d_x is None else d_x + d_in",
+        "d_x = d_in",
         STACK_ADJOINT,
     ),
     Mutant(
@@ -497,3 +497,5 @@ MUTANTS = [
         "test_metamorphic::test_what_stands_in_the_padding_never_leaks",
     ),
 ]
+
+MUTANTS += [Mutant(*fields) for fields in TRAINING]

@@ -13,7 +13,7 @@ from strategies import seeds, sizes
 from torch_impl import gru_textbook as torch_gru_textbook
 
 TEXTBOOK, TORCH = [
-    Cell(m.net_input, m.new_tape, m.step, m.new_delta, m.step_back, m.gradients)
+    Cell(m.net_input, m.new_tape, m.step, m.slopes, m.step_back, m.gradients)
     for m in (gru_textbook, gru)
 ]
 
