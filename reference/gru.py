@@ -72,6 +72,7 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None:
         u += by_gate(params.bias_ih)[:, None]
+    if params.bias_hh is not None:
         u[:2] += by_gate(params.bias_hh)[:2, None]  # of (2): nothing gates these two
     return u
 

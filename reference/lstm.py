@@ -26,7 +26,7 @@ Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection
 the adjoint's δ as in Greff et al. 2017.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Delta(NamedTuple):
 
     a: np.ndarray
     c: np.ndarray
-    h: np.ndarray | None
+    h: Any
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
