@@ -8,8 +8,9 @@ alone brings about: the reference run in the tested type, and three runs in the 
 every number that goes in, and every value of an activation, is moved by one unit roundoff up or
 down (Monte Carlo arithmetic, Parker 1997). Where a gate saturates, 1 − z is noise of absolute size
 u, and only the moved activations show it. A tensor's noise is never below u times its largest
-element, nor below half the smallest number of the type: no evaluation stores it better. It is
-infinite where the reference in the tested type overflows.
+element, nor below half the smallest number of the type: no evaluation stores it better. Where the
+reference in the tested type overflows in one tensor, the noise of all is infinite: what comes after
+an infinity is anybody's guess.
 
 NumPy has no bfloat16 to run the reference in: there the moved runs are all.
 """
@@ -97,6 +98,8 @@ def yardstick(
                 max(floor / np.sqrt(max(exact.size, 1)), *(s[1] for s in sizes)),
             )
             exactly &= sizes[0][0] == 0
+        if any(np.isinf(largest) for largest, _ in noise.values()):
+            noise = dict.fromkeys(noise, (np.inf, np.inf))
     return Yardstick(truth, noise, exactly)
 
 

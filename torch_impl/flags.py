@@ -68,12 +68,12 @@ def _tf32(allowed: bool) -> Iterator[None]:
 @contextmanager
 def _deterministic() -> Iterator[None]:
     """Deterministic algorithms asked for, and back; torch then fills new memory with NaN."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports inductor
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
 
 
 @contextmanager

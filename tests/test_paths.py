@@ -1,0 +1,292 @@
+"""Execution paths: each takes the road it names, tells the same numbers, and can be told wrong."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drawn_cases import cases, pinned
+from harness.case import draw
+from harness.check import answers, examine
+from harness.corpus import boundaries, cases_for, corpus
+from harness.judge import LIMIT
+from torch_impl.dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
+from torch_impl.flags import ANY, compiler, flags
+from torch_impl.paths import (
+    MORE,
+    PATHS,
+    Path,
+    WrongRoad,
+    arithmetic,
+    dropout_masks,
+    excluded,
+    path_named,
+    run,
+    unit_roundoff,
+)
+
+CPU = [p for p in MORE.values() if p.device == "cpu" and p.way != "compiled"]
+SAME_BITS = [p for p in CPU if not p.way.startswith("autocast")]
+PLAIN = Path("plain", "cpu", "module", ANY)
+CASE = pinned(bidirectional=True, dropout=0.0, layout="packed", lengths=(2, 5, 1), strided=True)
+
+
+@pytest.mark.parametrize("path", CPU, ids=lambda p: p.name)
+def test_every_way_agrees_with_truth(path, record_cases):
+    told = [r for case in corpus(8) for r in examine(case, "float32", [path])]
+    assert {r.verdict for r in told} <= {"agree", "excluded", "untrusted"}
+    ran = sum(r.verdict == "agree" for r in told)
+    record_cases(path.name, ran)
+    assert ran >= 3
+
+
+@pytest.mark.parametrize("path", SAME_BITS, ids=lambda p: p.name)
+@pytest.mark.parametrize("case", [CASE, pinned(), pinned(cell="GRU", dropout=0.3)], ids=str)
+def test_a_way_gives_the_same_bits_as_a_plain_call(path, case):
+    problem = draw(case)
+    plain, other = (run(p, problem, "float32") for p in (PLAIN, path))
+    assert plain.road == other.road
+    if path.way == "inference" and plain.road != "native":
+        pytest.skip("oneDNN's inference is another kernel than its training: other bits")
+    for name, value in plain.results.items():
+        assert value.tobytes() == other.results[name].tobytes(), name
+
+
+def off(result):
+    output, final = result
+    return output * 1.001, final
+
+
+def functional_is_off(forward):
+    def way(call):
+        own = all(isinstance(p, torch.nn.Parameter) for p in call.params.values())
+        return forward(call) if own else off(forward(call))
+
+    return way
+
+
+def eval_stays(forward):
+    seen = []
+
+    def way(call):
+        seen.append(call.training)
+        return forward(call) if all(seen) else off(forward(call))
+
+    return way
+
+
+def third_call_is_off(forward):
+    seen = []
+
+    def way(call):
+        seen.append(call)
+        return forward(call) if len(seen) < 3 else off(forward(call))
+
+    return way
+
+
+def inference_is_off(forward):
+    return lambda c: off(forward(c)) if torch.is_inference_mode_enabled() else forward(c)
+
+
+def subsets_are_off(forward):
+    def way(call):
+        whole = all(p.requires_grad for p in call.params.values())
+        return forward(call) if whole else off(forward(call))
+
+    return way
+
+
+def determinism_is_off(forward):
+    asked = torch.are_deterministic_algorithms_enabled
+    return lambda call: off(forward(call)) if asked() else forward(call)
+
+
+def threads_are_off(forward):
+    return lambda call: off(forward(call)) if torch.get_num_threads() > 1 else forward(call)
+
+
+@pytest.mark.parametrize(
+    "name, mistake",
+    [
+        ("cpu-functional", functional_is_off),
+        ("cpu-eval", eval_stays),
+        ("cpu-thrice", third_call_is_off),
+        ("cpu-inference", inference_is_off),
+        ("cpu-subsets", subsets_are_off),
+        ("cpu-deterministic", determinism_is_off),
+        ("cpu-threads", threads_are_off),
+    ],
+)
+def test_a_mistake_that_only_one_way_brings_out_is_seen_in_that_way_alone(name, mistake):
+    problem = draw(CASE)
+    torch.set_num_threads(1)
+    right = run(PLAIN, problem, "float32").results["output"]
+    assert np.array_equal(right, run(PLAIN, problem, "float32", (), mistake).results["output"])
+    wrong = run(path_named(name), problem, "float32", (), mistake).results["output"]
+    assert not np.allclose(right, wrong, rtol=1e-4, atol=0)
+
+
+def test_the_second_gradient_of_a_graph_is_the_one_that_is_judged():
+    def second_is_off(forward):
+        def way(call):
+            output, final = forward(call)
+            seen = []
+            if output.requires_grad:
+                output.register_hook(lambda d: seen.append(d) or (d if len(seen) == 1 else 2 * d))
+            return output, final
+
+        return way
+
+    problem = draw(CASE)
+    once = run(PATHS["cpu-native"], problem, "float32", (), second_is_off).results["d_x"]
+    twice = run(PATHS["cpu-native-again"], problem, "float32", (), second_is_off).results["d_x"]
+    assert np.array_equal(once, run(PATHS["cpu-native"], problem, "float32").results["d_x"])
+    assert not np.allclose(once, twice)
+
+
+@pytest.mark.parametrize(
+    "name, where, what, instead",
+    [
+        ("cpu-autocast-bfloat16", torch, "autocast", lambda *_, **__: contextlib.nullcontext()),
+        ("cpu-deterministic", torch, "set_deterministic_debug_mode", lambda _: None),
+        ("cpu-threads", torch, "set_num_threads", lambda _: None),
+        ("cpu-native", torch.backends.mkldnn, "flags", lambda **_: contextlib.nullcontext()),
+    ],
+)
+def test_a_road_not_taken_is_told(monkeypatch, name, where, what, instead):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(where, what, instead)
+    with pytest.raises(WrongRoad, match=name):
+        run(path_named(name), draw(pinned(state=False)), "float32")
+
+
+@pytest.mark.parametrize("path", CPU, ids=lambda p: p.name)
+def test_every_switch_is_put_back_even_when_a_call_fails(path):
+    def fails(forward):
+        def way(call):
+            raise ZeroDivisionError
+
+        return way
+
+    def state():
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch._C._get_mkldnn_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.is_inference_mode_enabled(),
+        )
+
+    before = state()
+    with pytest.raises(ZeroDivisionError):
+        run(path, draw(CASE), "float32", (), fails)
+    assert state() == before
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_lower_types_agree_with_truth_and_a_mistake_in_them_is_convicted(dtype, record_cases):
+    chosen = [PATHS["cpu-native"], PATHS["cpu-cells"]]
+    words = [r.verdict for case in corpus(10) for r in examine(case, dtype, chosen)]
+    record_cases(f"cpu-native {dtype}", words.count("agree"))
+    assert "fault" not in words and words.count("agree") >= 12
+    ((honest, tensors),) = answers(pinned(), dtype, chosen[:1])
+    assert honest.verdict == "agree" and 0.01 < honest.R < LIMIT
+    assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
+
+
+def test_products_in_a_lower_type_are_convicted_where_the_type_is_not_lower(monkeypatch):
+    lower = MORE["cpu-autocast-bfloat16"]
+    (right,) = examine(pinned(), "float32", [lower])
+    monkeypatch.setattr("harness.check.arithmetic", lambda path, dtype: dtype)
+    (wrong,) = examine(pinned(), "float32", [lower])
+    assert (right.verdict, wrong.verdict) == ("agree", "fault") and wrong.R > 1000
+
+
+@given(cases(), st.sampled_from(list(DTYPES)))
+def test_a_number_is_stored_as_torch_stores_it_and_again_the_same(case, dtype):
+    x = draw(case).x
+    once = stored(x, dtype)
+    assert np.array_equal(stored(once.astype(np.float64), dtype), once)
+    assert np.array_equal(array_of(torch.from_numpy(once).to(DTYPES[dtype])), once)
+    # numbers too small for the type apart, the change is at most one unit roundoff
+    big = np.abs(x) > 1e-4
+    assert np.all(np.abs(once - x)[big] <= UNIT_ROUNDOFF[dtype] * np.abs(x)[big])
+
+
+def test_a_path_has_the_unit_roundoff_of_its_products():
+    assert unit_roundoff(PATHS["cpu-native"], "float64") == 2.0**-53
+    assert unit_roundoff(PATHS["cuda-tf32"], "float32") == 2.0**-11
+    assert unit_roundoff(MORE["cpu-autocast-bfloat16"], "float32") == 2.0**-8
+    assert unit_roundoff(PATHS["cpu-native"], "float16") == 2.0**-11
+    assert arithmetic(MORE["cuda-autocast-float16"], "float32") == "float16"
+
+
+def test_names_are_unique_and_every_way_of_the_processor_is_one_of_cuda_but_threads():
+    assert not PATHS.keys() & MORE.keys()
+    ways = {d: {p.way for p in MORE.values() if p.device == d and p.way} for d in ("cpu", "cuda")}
+    assert ways["cpu"] - ways["cuda"] == {"threads"} and ways["cuda"] < ways["cpu"]
+
+
+# What can be tried of CUDA on a machine that has none: its switches, its cases, its refusals.
+
+
+@pytest.mark.parametrize("name, precision", [("cuda-tf32", "tf32"), ("cuda-cudnn", "ieee")])
+def test_the_switches_of_cuda_are_set_and_put_back(name, precision):
+    cudnn = torch.backends.cudnn
+
+    def state():
+        return cudnn.enabled, cudnn.rnn.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+
+    before = state()
+    with flags(PATHS[name]):
+        assert state() == (True, precision, precision)
+    with flags(PATHS["cuda-native"]):
+        assert not cudnn.enabled
+    assert state() == before
+
+
+def test_paths_that_cuda_lacks_say_why(monkeypatch):
+    drops, deterministic = draw(pinned(dropout=0.3)), MORE["cuda-deterministic"]
+    assert "masks" in excluded(PATHS["cuda-cudnn"], drops, "float32")
+    assert "TF32" in excluded(PATHS["cuda-tf32"], draw(pinned()), "float64")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert "CUBLAS_WORKSPACE_CONFIG" in excluded(deterministic, draw(pinned()), "float32")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    assert not excluded(deterministic, draw(pinned()), "float32")
+
+
+def test_widths_on_both_sides_of_cudnn_kernels_are_cases_for_cuda_alone(record_cases):
+    assert len(set(boundaries())) == 32 and {c.H for c in boundaries()} >= {128, 129, 384, 385}
+    assert cases_for(5, 0, ["cpu-native"]) == corpus(5)
+    assert cases_for(5, 0, ["cpu-native", "cuda-tf32"]) == corpus(5) + boundaries()
+    widest = [max(boundaries(), key=lambda c: (c.cell == cell, c.H)) for cell in ("GRU", "LSTM")]
+    for case in widest:
+        (result,) = examine(case, "float32", [PATHS["cpu-native"]])
+        assert (result.verdict, case.H) == ("agree", 385)
+    record_cases("cpu-native", len(widest))
+
+
+@pytest.mark.parametrize("kind", ["cells", "manual", "module"])
+def test_compiled_code_agrees_with_truth(kind, request, monkeypatch):
+    if request.config.getoption("--hypothesis-profile") != "nightly":
+        pytest.skip("compiling takes minutes: run with --hypothesis-profile=nightly")
+    if not compiler():
+        pytest.skip("there is no C++ compiler on this machine")
+    case = pinned(cell="GRU", T=2, layers=1, cotangents=("output", "h_n"))
+    (result,) = examine(case, "float32", [path_named(f"cpu-{kind}-compiled")])
+    assert result.verdict == "agree", result.note
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    with pytest.raises(WrongRoad, match="compiled"):
+        run(path_named(f"cpu-{kind}-compiled"), draw(case), "float32")
+
+
+def test_dropout_is_the_same_in_every_way():
+    problem = draw(pinned(cell="RNN_TANH", dropout=0.5, cotangents=("output",)))
+    masks = dropout_masks(problem, "float32")
+    plain = run(PLAIN, problem, "float32", masks).results["output"]
+    for path in SAME_BITS:
+        assert np.array_equal(run(path, problem, "float32", masks).results["output"], plain)
