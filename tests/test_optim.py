@@ -33,10 +33,14 @@ def leaves_of(params, grads=None):
 
 
 def trajectory(step, optimizer_of, seed, steps=40):
-    """Parameters after each step on the same gradients, here and in torch; largest difference."""
+    """Assert the same parameters after each step on the same gradients, here and in torch.
+
+    The unit of an array is the largest element it ever had: one that passes through zero keeps
+    the rounding of where it came from.
+    """
     rng = np.random.default_rng(seed)
     params, state = {n: rng.standard_normal(s) for n, s in SHAPES.items()}, None
-    leaves = leaves_of(params)
+    leaves, unit = leaves_of(params), {n: 0.0 for n in NAMES}
     optimizer = optimizer_of(leaves)
     for _ in range(steps):
         grads = gradients(rng)
@@ -44,7 +48,9 @@ def trajectory(step, optimizer_of, seed, steps=40):
         for name, leaf in zip(NAMES, leaves, strict=True):
             leaf.grad = torch.tensor(grads[name])
         optimizer.step()
-        agree(params, {n: v.detach().numpy() for n, v in zip(NAMES, leaves, strict=True)}, 1e-13)
+        for name, leaf in zip(NAMES, leaves, strict=True):
+            unit[name] = max(unit[name], np.abs(params[name]).max())
+            assert np.abs(params[name] - leaf.detach().numpy()).max() <= 1e-13 * unit[name], name
 
 
 @pytest.mark.claim("B10")
