@@ -70,7 +70,9 @@ def test_an_open_relu_net_attains_its_bound_and_a_shut_one_passes_nothing(seed):
 
 
 @pytest.mark.claim("D3")
-@pytest.mark.parametrize("alpha, beta, rho, nu", [(0.7, 0.3, 0.9, 1.1), (2.0, 1.5, 0.4, 3.0)])
+@pytest.mark.parametrize(
+    ("alpha", "beta", "rho", "nu"), [(0.7, 0.3, 0.9, 1.1), (2.0, 1.5, 0.4, 3.0)]
+)
 def test_a_gru_with_half_open_gates_attains_its_bound_term_by_term(alpha, beta, rho, nu):
     H, net = 4, GRU(3, 4)
     identity, h = np.eye(H), np.full((1, H), 0.6)
@@ -86,7 +88,7 @@ def test_a_gru_with_half_open_gates_attains_its_bound_term_by_term(alpha, beta, 
 
 
 @pytest.mark.claim("D3")
-@pytest.mark.parametrize("p, gamma", [(None, 0.8), (None, 3.0), (0.5, 1.7)])
+@pytest.mark.parametrize(("p", "gamma"), [(None, 0.8), (None, 3.0), (0.5, 1.7)])
 def test_an_lstm_that_meets_an_empty_cell_attains_its_bound(p, gamma):
     H, net = 4, LSTM(3, 4)
     rng = np.random.default_rng(0)

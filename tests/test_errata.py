@@ -86,7 +86,7 @@ def test_batch_first_and_dropout_are_not_what_the_tutorial_says():
 
 
 @pytest.mark.claim("S1")
-@pytest.mark.parametrize("step, message", [(False, "second time"), (True, "inplace operation")])
+@pytest.mark.parametrize(("step", "message"), [(False, "second time"), (True, "inplace operation")])
 def test_carrying_the_state_without_detaching_it_cannot_run_in_the_loop_printed(step, message):
     """N's third strategy, "carry no detach", in N's loop: backward and step on every chunk."""
     model = torch.nn.RNN(2, 3)

@@ -82,7 +82,7 @@ def test_forget_gates_near_one_are_no_identity(f):
 
 
 @pytest.mark.claim("D8")
-@pytest.mark.parametrize("f, tau", [(0.9, 9.4912), (0.99, 99.4992), (0.5, 1.4427)])
+@pytest.mark.parametrize(("f", "tau"), [(0.9, 9.4912), (0.99, 99.4992), (0.5, 1.4427)])
 def test_the_memory_time_is_the_decay_of_an_impulse(f, tau):
     net, T = LSTM(1, 1), 200
     params = {name: np.zeros(shape) for name, shape in net.parameter_shapes().items()}

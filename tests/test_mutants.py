@@ -11,7 +11,10 @@ import hypothesis
 import pytest
 
 import reference
-from mutants import MUTANTS
+from mutants import MUTANTS as CORE
+from mutants_dynamics import DYNAMICS
+
+MUTANTS = CORE + DYNAMICS
 
 HERE = Path(__file__).parent
 SOURCE = Path(reference.__file__).parent
