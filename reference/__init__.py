@@ -23,7 +23,8 @@ lines run in float32, float64, longdouble and complex128.
 Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
 """
 
-from .modules import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .cells import GRUCell, LSTMCell, RNNCell
+from .modules import GRU, LSTM, RNN
 from .packing import (
     PackedSequence,
     invert_permutation,

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .equations import cell_params
 from .jacobian import jacobian, steps
-from .modules import cell_params
 
 
 def jacobians(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .modules import EQUATIONS
+from .equations import EQUATIONS
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks, gates
-from .modules import EQUATIONS, as_tuple, cell_params
+from .equations import EQUATIONS, as_tuple, cell_params
 
 
 class Step(NamedTuple):

@@ -19,8 +19,8 @@ import numpy as np
 
 from . import gates
 from .dynamics import propagator
+from .equations import cell_params
 from .jacobian import steps
-from .modules import cell_params
 
 
 def memory_time(f: np.ndarray) -> np.ndarray:

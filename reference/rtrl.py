@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .equations import as_tuple, cell_params
 from .jacobian import by_parameter, jacobian, steps
-from .modules import as_tuple, cell_params
 
 
 def rtrl(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .dual import Dual, both, part
-from .modules import Grads, cell_params, suffixes
+from .equations import Grads, cell_params, suffixes
 from .tangent import CELLS, Cell, Tape, from_facade, pair_of_lists, to_facade, write
 from .unroll import Schedule, rows_of
 

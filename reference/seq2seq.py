@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import attention
+from .cells import GRUCell, LSTMCell, RNNCell
 from .layers import (
     EmbeddingTape,
     LinearTape,
@@ -45,7 +46,7 @@ from .layers import (
     part,
     prefixed,
 )
-from .modules import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .modules import GRU, LSTM, RNN
 from .packing import (
     PackedSequence,
     pack_padded_sequence,

@@ -24,8 +24,8 @@ import numpy as np
 
 from . import checks, tangent_gru, tangent_lstm, tangent_rnn
 from .dual import Dual, both, part
+from .equations import EQUATIONS, as_tuple, cell_params, from_tuple, suffixes
 from .layout import Layout, layout_of
-from .modules import EQUATIONS, as_tuple, cell_params, from_tuple, suffixes
 from .unroll import Schedule, rows_of, schedule
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from .equations import cell_params
 from .jacobian import by_parameter, jacobian, steps
-from .modules import cell_params
 
 
 def uoro(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reference import GRU, LSTM, RNN
-from reference.modules import cell_params
+from reference.equations import cell_params
 
 NETS = {
     "tanh": RNN(3, 4),

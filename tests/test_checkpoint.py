@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from problems import torch_module
 from reference import checkpoint, unroll
-from reference.modules import EQUATIONS
+from reference.equations import EQUATIONS
 from single import NETS, close, single
 from strategies import seeds
 from torch_impl import checkpoint as torch_checkpoint

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from problems import torch_module
 from reference import jacobian
-from reference.modules import cell_params
+from reference.equations import cell_params
 from single import NETS, close, derivative, side_by_side, single
 from strategies import seeds
 from torch_impl import jacobian as torch_jacobian
