@@ -98,3 +98,16 @@ def test_balancing_makes_the_estimate_less_noisy():
         spread.append(flat.var(axis=0).sum())
     assert many.x.shape[1] == 1024
     assert spread[0] < spread[1]
+
+
+@pytest.mark.claim("X3")
+def test_balancing_makes_both_factors_equally_long_and_leaves_a_vanishing_one_alone():
+    rng = np.random.default_rng(0)
+    theta = {"a": rng.standard_normal((3, 4, 5)), "b": rng.standard_normal((3, 4))}
+    s = 100 * rng.standard_normal((3, 2))
+    s[2] = 0
+    rho = uoro.balance(theta, s)
+    shrunk = [uoro.over(v, rho).reshape(3, -1) for v in theta.values()]
+    length = np.linalg.norm(np.hstack(shrunk), axis=1)
+    close(np.linalg.norm(rho[:, None] * s, axis=1)[:2], length[:2])
+    assert rho[2] == 1
