@@ -68,13 +68,13 @@ def record(
 ) -> Run:
     """Examine what the plan asks for and write it to `file`; `tell` hears how far it has come.
     Raises OSError, and BadRun for a plan too long for one file."""
-    cases = cases_of(plan)
-    results = len(cases) * len(plan.dtypes) * len(plan.paths)
+    results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
     if results * BYTES_A_RESULT > LARGEST:
         raise BadRun(
             f"{results} results do not fit into one file; "
             f"record at most {LARGEST // BYTES_A_RESULT}, with fewer --cases or --path"
         )
+    cases = cases_of(plan)
     journal = file.with_name(f"{file.name}.journal")
     head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
     found = {done.case: done for done in _resume(journal, json.dumps(finite(head)))}

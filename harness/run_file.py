@@ -128,6 +128,8 @@ def read(path: Path) -> Run:
     head = _HEAD.match(raw)
     if head is None or head[2].decode() != digest(raw[head.end() :]):
         raise BadRun(f"{path} was cut off or changed since it was written; record it again")
+    if raw.count(b"[") + raw.count(b"{") > len(raw) // 8:  # each takes much memory, once parsed
+        raise BadRun(f"{path} is not a run: it is nearly all brackets")
     try:
         return _from_json(json.loads(raw))
     except (ValueError, RecursionError) as error:

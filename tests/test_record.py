@@ -1,0 +1,354 @@
+"""A run is recorded whole, goes on after a kill, and is refused in one sentence once damaged."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawn_cases import pinned
+from harness import record as recording
+from harness import run_file
+from harness.__main__ import main
+from harness.case import draw
+from harness.environment import environment
+from harness.record import cases_of, record
+from harness.run_file import (
+    FORMAT,
+    BadRun,
+    beside,
+    bits,
+    digest,
+    name_of,
+    read,
+    read_values,
+    row_as_json,
+    row_from_json,
+    write,
+)
+from runs import PLAN, made_up, row, untimed
+from torch_impl.paths import PATHS, run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def same_code(monkeypatch):
+    """Whoever works on the code while its tests run has not made another oracle of it."""
+    monkeypatch.setattr(recording, "oracle", lambda: "0123456789abcdef")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    file = tmp_path_factory.mktemp("recorded") / "run.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "oracle", lambda: "0123456789abcdef")
+        record(file, PLAN, environment())
+    return file
+
+
+def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
+    found = read(recorded)
+    record_cases("cpu-native", sum(r.path == "cpu-native" for r in found.rows))
+    assert found.environment["torch"] and found.plan == PLAN._asdict() and found.limit == 16
+    assert len(found.rows) > PLAN.cases and {r.verdict for r in found.rows} == {"agree"}
+    assert [r.case for r in found.rows] == sorted(
+        (r.case for r in found.rows), key=[c.id for c in cases_of(PLAN)].index
+    )
+    for r in found.rows:
+        assert (
+            r.road == "native"
+            and r.seconds > 0
+            and max(t.R or 0 for t in r.tensors.values()) == r.R
+        )
+    assert list(recorded.parent.iterdir()) == [recorded]
+
+
+def test_two_runs_on_one_machine_have_every_bit_in_common(recorded, tmp_path):
+    other = tmp_path / "run.json"
+    record(other, PLAN, environment())
+    assert untimed(read(other)) == untimed(read(recorded))
+
+
+class Killed(BaseException):
+    """What ends a run in the middle, as a signal would."""
+
+
+def stop_after(number):
+    def tell(done, of):
+        if done == number:
+            raise Killed
+
+    return tell
+
+
+def counted(monkeypatch):
+    """The cases that are examined from now on."""
+    seen, examined = [], recording.examined
+    monkeypatch.setattr(
+        recording, "examined", lambda case, **given: seen.append(case.id) or examined(case, **given)
+    )
+    return seen
+
+
+@pytest.mark.parametrize(
+    "damage, lost",
+    [
+        (lambda b: b, 0),
+        (lambda b: b + b'0123456789abcdef {"case": "GRU', 0),
+        (lambda b: b[:-1], 1),
+        (lambda b: b[:-40], 1),
+        (lambda b: b.replace(b'"agree"', b'"fault"', 1), 3),
+        (lambda b: b[:20] + b"x" + b[20:], 3),
+        (lambda b: b[:9], 3),
+        (lambda b: b"", 3),
+    ],
+    ids=["whole", "half a line", "no end", "cut", "altered", "head altered", "head cut", "empty"],
+)
+def test_a_run_goes_on_where_it_stopped_and_a_damaged_line_is_done_again(
+    recorded, tmp_path, monkeypatch, damage, lost
+):
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    with pytest.raises(Killed):
+        record(file, PLAN, environment(), tell=stop_after(3))
+    assert not file.exists()
+    journal.write_bytes(damage(journal.read_bytes()))
+    seen = counted(monkeypatch)
+    record(file, PLAN, environment())
+    assert len(seen) == len(set(seen)) == PLAN.cases - 3 + lost
+    assert untimed(read(file)) == untimed(read(recorded))
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    "plan, around",
+    [(PLAN._replace(seed=4), {}), (PLAN, {"torch": "2.4.1"})],
+    ids=["another plan", "another environment"],
+)
+def test_a_journal_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch, plan, around):
+    file = tmp_path / "run.json"
+    with pytest.raises(Killed):
+        record(file, PLAN, environment(), tell=stop_after(3))
+    seen = counted(monkeypatch)
+    record(file, plan, environment() | around)
+    assert len(seen) == PLAN.cases and read(file).plan == plan._asdict()
+
+
+def test_a_killed_process_leaves_no_workers_and_nothing_is_lost_or_doubled(tmp_path, monkeypatch):
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    command = [sys.executable, "-m", "harness", "record", "-o", str(file), "--cases=24", "--seed=5"]
+    command += ["--dtype=float32", "--path=cpu-native", "--workers=2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
+        assert process.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = children.read_text().split() if children.exists() else []
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not file.exists()
+    done = journal.read_bytes().count(b"\n")
+    plan = PLAN._replace(cases=24, seed=5, paths=["cpu-native"])
+    told = []
+    head = json.loads(journal.read_bytes().split(b"\n")[0].partition(b" ")[2])
+    monkeypatch.setattr(recording, "oracle", lambda: head["oracle"])
+    around = head["environment"]  # the threads and variables of that process, not of this
+    record(file, plan, around, tell=lambda n, of: told.append(n))
+    assert told[0] >= done - 2 > 0  # the head, and a line cut in the middle, are not cases
+    whole = tmp_path / "whole.json"
+    record(whole, plan, around)
+    assert untimed(read(file)) == untimed(read(whole)) and len(read(whole).rows) == 24
+    assert not any(alive(worker) for worker in workers)
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended but was not yet fetched does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_the_tensors_of_a_case_asked_for_are_kept_to_the_bit(tmp_path):
+    file, case = tmp_path / "run.json", pinned(seed=11)
+    plan = PLAN._replace(cases=1, values=[case.id])
+    with pytest.raises(Killed):
+        record(file, plan, environment(), tell=stop_after(2))  # so that they pass by the journal
+    record(file, plan, environment())
+    found = read(file)
+    values = read_values(file, found)
+    (native,) = [r for r in found.rows if (r.case, r.path) == (case.id, "cpu-native")]
+    meant = run(PATHS["cpu-native"], draw(case), "float32").results
+    for name, value in meant.items():
+        kept = values[name_of(native, name)]
+        assert kept.tobytes() == value.tobytes() and native.tensors[name].bits == bits(kept)
+    assert len(values) == 2 * len(meant)
+
+
+def test_the_digest_tells_type_shape_and_every_bit():
+    x = np.array([[0.0, 1.0, np.nan]], np.float32)
+    others = [-x, x.T, x.astype(np.float64), np.array([[-0.0, 1.0, np.nan]], np.float32)]
+    assert len({bits(x), *map(bits, others)}) == 5
+    assert bits(x) == bits(x.copy()) == bits(np.stack([x, x], -1)[..., 0])
+
+
+def test_infinities_and_what_cannot_tell_are_written_and_read():
+    for r in (row(R=np.inf, verdict="fault", note="RuntimeError: no"), row(R=3.25, R_h_n=None)):
+        assert row_from_json(json.loads(json.dumps(row_as_json(r)))) == r
+
+
+def refused(file, place=1):
+    """The sentence with which the command line refuses a file, old or new beside a good one."""
+    pair = [str(file.parent / "good.json")] * 2
+    pair[place] = str(file)
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *pair])
+    assert stop.value.code == 2
+    with pytest.raises(BadRun) as refusal:
+        read(file)
+    return str(refusal.value)
+
+
+@pytest.fixture
+def good(tmp_path):
+    file = tmp_path / "good.json"
+    write(file, made_up(*(row(n) for n in range(8))), {})
+    return file
+
+
+def mutations(whole):
+    """140 files that are not as they were written: flips, cuts, insertions, repetitions."""
+    rng = np.random.default_rng(17)
+    for _ in range(80):
+        at, bit = int(rng.integers(len(whole))), int(rng.integers(8))
+        yield whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :]
+    for at in rng.integers(len(whole), size=30):
+        yield whole[:at]
+    for at in rng.integers(len(whole), size=20):
+        yield whole[:at] + rng.bytes(int(rng.integers(1, 9))) + whole[at:]
+    for at in rng.integers(len(whole), size=10):
+        yield whole[:at] + whole[at // 2 :]
+
+
+def sealed(body, schema=1):
+    """A file with a checksum that fits, whatever is in it."""
+    rest = body if isinstance(body, bytes) else json.dumps(body)[1:].encode()
+    head = f'{{"format": "{FORMAT}", "schema": {schema}, "checksum": "{digest(rest)}",\n'
+    return head.encode() + rest
+
+
+def wrong_types(whole):
+    """60 files whose checksum fits, and that hold what cannot stand in its place."""
+    body = json.loads(whole)
+    del body["format"], body["schema"], body["checksum"]
+    wrong = [None, True, -1, 1.5, "word", [], {}, [[]], {"a": 1}, -float("inf"), float("nan")]
+    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
+    for name in (*strings, "R", "seconds", "tensors"):
+        for value in (wrong[int(i)] for i in (0, 1, 2, 7)):
+            yield sealed(with_row(body, name, value))
+    for name in ("oracle", "environment", "plan", "results", "values", "limit"):
+        yield sealed(body | {name: None})
+        yield sealed({key: value for key, value in body.items() if key != name})
+    yield sealed(body | {"results": body["results"] * 2})
+    yield sealed(with_row(body, "note", "\x1b[2J"))
+    for tensors in ({"output": 1}, {"output": [1]}, {"output": [1, 2]}, {"\x07": [1, "a"]}):
+        yield sealed(with_row(body, "tensors", tensors))
+    for value in (10**400, float("nan")):
+        yield sealed(with_row(body, "R", value)) if value != value else b"[" * 100_000
+    yield sealed(b'"results": ' + b"[" * 100_000 + b"}")
+
+
+def with_row(body, name, value):
+    return body | {"results": [body["results"][0] | {name: value}, *body["results"][1:]]}
+
+
+def test_200_damaged_files_are_refused_with_a_sentence_and_exit_2(good, tmp_path, capsys):
+    whole, file = good.read_bytes(), tmp_path / "bad.json"
+    damaged = [*mutations(whole), *wrong_types(whole)]
+    assert len(damaged) >= 200
+    for i, content in enumerate(content for content in damaged if content != whole):
+        file.write_bytes(content)
+        sentence = refused(file, i % 2)
+        out, err = capsys.readouterr()
+        assert sentence and "\n" not in sentence and str(file) in sentence
+        assert out == "" and err == f"bptt-oracle: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda f: f.unlink(), "no file"),
+        (lambda f: f.unlink() or f.mkdir(), "no file"),
+        (lambda f: f.write_bytes(b""), "not a run"),
+        (lambda f: f.write_text('{"results": []}'), "not a run"),
+        (lambda f: f.write_bytes(sealed({}, 2)), "follows schema 2, and this"),
+        (lambda f: f.write_bytes(sealed({}, 0)), "not a run"),
+        (lambda f: f.write_text(json.dumps(json.loads(f.read_text()))), "changed since"),
+        (lambda f: os.truncate(f, 10 * 2**30), "10240 MB"),
+    ],
+)
+def test_what_is_no_run_is_told_for_what_it_is(good, tmp_path, change, words):
+    file = tmp_path / "bad.json"
+    file.write_bytes(good.read_bytes())
+    change(file)
+    assert words in refused(file)
+
+
+def test_a_file_made_to_fill_the_memory_does_not(tmp_path):
+    file = tmp_path / "large.json"
+    for filling in (b'{"a":[]},', b"0.1,"):
+        many = filling * ((run_file.LARGEST - 10_000) // len(filling))
+        file.write_bytes(sealed(b'"results": [' + many + b"0]}"))
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "compare", file, file],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 900_000  # kB
+
+
+def test_values_that_are_not_those_of_the_run_are_refused(tmp_path):
+    file = tmp_path / "run.json"
+    r = row()
+    write(file, made_up(r), {name_of(r, "output"): np.arange(6.0)})
+    found = read(file)
+    assert read_values(file, found)[name_of(r, "output")].tolist() == list(range(6))
+    whole = beside(file).read_bytes()
+    for content in (whole[:-1], whole[:40] + b"x" + whole[41:], b"", b"no archive"):
+        beside(file).write_bytes(content)
+        with pytest.raises(BadRun, match="does not hold the values"):
+            read_values(file, found)
+    np.savez(beside(file), **{"output": np.array([print], object)})
+    pickled = found._replace(values=digest(beside(file).read_bytes()))
+    with pytest.raises(BadRun, match="does not hold arrays"):
+        read_values(file, pickled)
+    beside(file).write_bytes(b"no archive")
+    with pytest.raises(BadRun, match="does not hold arrays"):
+        read_values(file, found._replace(values=digest(b"no archive")))
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["-o", "/no/such/folder/run.json"], "does not exist"),
+        (["-o", "."], "is a folder"),
+        (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
+        (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
+        (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["record", *arguments])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
