@@ -14,8 +14,8 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 from reference import GRU, LSTM, RNN, bounds, dynamics, gates, initializers, linear_rnn
-from reference.jacobian import jacobian, steps
 from reference.equations import cell_params
+from reference.jacobian import jacobian, steps
 
 FOLDER = Path(__file__).parent / "figures"
 BLUE, ORANGE, GREEN, RED, GREY = "#2f6db3", "#d9822b", "#3a8f5c", "#b5403a", "#8a8f98"
