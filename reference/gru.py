@@ -20,7 +20,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     What multiplies δh in (5′) (4′) (3′) waits for no δ: the slopes, for every step at once.
 
 Source: Cho et al. 2014, Chung et al. 2014.
-Differs: there r gates h₋ before the product and z is the share of the new; here as in torch.
+Differs: there r gates h₋ before the product, and in Chung et al. z is the share of the new.
 """
 
 from typing import NamedTuple
