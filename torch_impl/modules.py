@@ -82,8 +82,10 @@ def loop_of_cells(
     lengths: Sequence[int] | None,
     masks: Tensors,
     state: Tensors | None,
+    cell: Callable[..., Callable[[torch.Tensor, Tensors], Tensors]] | None = None,
 ) -> tuple[torch.Tensor, Tensors]:
-    """nn.RNNCell, nn.GRUCell or nn.LSTMCell stepped over time, layer after layer."""
+    """nn.RNNCell, nn.GRUCell or nn.LSTMCell, or another `cell`, stepped over time, layer after
+    layer."""
     unbatched = x.dim() == 2
     x, before = _time_major(net, x, state)
     alive = _alive(x, lengths)
@@ -91,7 +93,7 @@ def loop_of_cells(
     for layer in range(net.num_layers):
         halves = []
         for direction in range(D):
-            step = _cell(net, params, layer, direction)
+            step = (cell or _cell)(net, params, layer, direction)
             h = [s[layer * D + direction] for s in before]
             outputs = [x.new_zeros(0)] * len(x)
             for t in reversed(range(len(x))) if direction else range(len(x)):
