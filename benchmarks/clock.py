@@ -1,0 +1,38 @@
+"""Time: contestants take turns, and what is compared was measured side by side."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from .contestants import Contestant
+
+FINE = time.get_clock_info("process_time").resolution <= 1e-6
+now = time.process_time if FINE else time.perf_counter
+CLOCK = "processor time" if FINE else "wall-clock time"
+
+
+def rounds_of(contestants: Sequence[Contestant], seconds: float) -> np.ndarray:
+    """Milliseconds [rounds, contestants, 2] of forward and of both passes.
+
+    As many rounds as fit into `seconds`, three at least, after one that warms up.
+    """
+    for contestant in contestants:
+        turn(contestant)
+    once = sum(turn(contestant)[1] for contestant in contestants) / 1e3
+    rounds = min(500, max(3, int(seconds / max(once, 1e-6))))
+    return np.array([[turn(c) for c in contestants] for _ in range(rounds)])
+
+
+def turn(contestant: Contestant) -> tuple[float, float]:
+    """Milliseconds of one forward pass, and of forward and backward."""
+    start = now()
+    made = contestant.forward()
+    middle = now()
+    contestant.backward(made)
+    return 1e3 * (middle - start), 1e3 * (now() - start)
+
+
+def ratio(times: np.ndarray, one: int, other: int) -> np.ndarray:
+    """The median over rounds of one contestant's time over another's, for each pass."""
+    return np.median(times[:, one] / times[:, other], axis=0)

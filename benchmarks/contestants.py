@@ -1,0 +1,109 @@
+"""The contestants: each a forward pass and a backward pass that takes what forward gave."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import reference
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+
+
+class Size(NamedTuple):
+    """Steps, sequences, features of x, features of h."""
+
+    T: int
+    B: int
+    I: int  # noqa: E741
+    H: int
+
+
+class Contestant(NamedTuple):
+    """What is timed: forward() -> made, backward(made)."""
+
+    forward: Callable[[], Any]
+    backward: Callable[[Any], Any]
+
+
+class Problem(NamedTuple):
+    """The arrays that all contestants share; lengths are None where no sequence is padded."""
+
+    cell: str
+    size: Size
+    params: dict[str, np.ndarray]
+    x: np.ndarray
+    d_output: np.ndarray
+    lengths: np.ndarray | None
+
+
+def draw(cell: str, size: Size, dtype: Any = np.float64, half_padding: bool = False) -> Problem:
+    """A problem of this size; with half padding the lengths are spread evenly over 1 … T."""
+    T, B, I, H = size  # noqa: E741
+    rng = np.random.default_rng(0)
+    params = getattr(reference, cell)(I, H).init(rng)
+    lengths = np.linspace(T, 1, B).round().astype(int) if half_padding else None
+    rows = (T, B) if lengths is None else (lengths.sum(),)
+    return Problem(
+        cell,
+        size,
+        {name: value.astype(dtype) for name, value in params.items()},
+        rng.standard_normal((T, B, I)).astype(dtype),
+        rng.standard_normal((*rows, H)).astype(dtype),
+        lengths,
+    )
+
+
+def ours(p: Problem) -> Contestant:
+    """The reference through its facade."""
+    net = getattr(reference, p.cell)(p.size.I, p.size.H)
+    x: Any = p.x
+    d_output: Any = p.d_output
+    if p.lengths is not None:
+        x = reference.pack_padded_sequence(x, p.lengths)
+        d_output = x._replace(data=d_output)
+    return Contestant(
+        lambda: net.forward(p.params, x), lambda made: net.backward(made[2], d_output)
+    )
+
+
+def theirs(p: Problem) -> Contestant:
+    """torch.nn and autograd."""
+    net = getattr(torch.nn, p.cell)(p.size.I, p.size.H)
+    for name, value in net.named_parameters():
+        value.data = torch.from_numpy(p.params[name])
+    given: Any = torch.from_numpy(p.x).requires_grad_()
+    data = given
+    if p.lengths is not None:
+        given = torch.nn.utils.rnn.pack_padded_sequence(given, torch.from_numpy(p.lengths))
+        data = given.data
+    leaves, d_output = [data, *net.parameters()], torch.from_numpy(p.d_output)
+
+    def forward() -> torch.Tensor:
+        output, _ = net(given)
+        return output if p.lengths is None else output.data
+
+    return Contestant(forward, lambda made: torch.autograd.grad(made, leaves, d_output))
+
+
+def floor(p: Problem) -> Contestant:
+    """The matrix products alone."""
+    T, B, I, H = p.size  # noqa: E741
+    rng = np.random.default_rng(1)
+    x, W_ih, W_hh = p.x.reshape(T * B, I), p.params["weight_ih_l0"], p.params["weight_hh_l0"]
+    delta = rng.standard_normal((T * B, GATES[p.cell] * H)).astype(x.dtype)
+    h = rng.standard_normal((T * B, H)).astype(x.dtype)
+
+    def forward() -> Any:
+        u = x @ W_ih.T
+        for t in range(T):
+            h[t * B : (t + 1) * B] @ W_hh.T
+        return u
+
+    def backward(made: Any) -> Any:
+        for t in range(T):
+            delta[t * B : (t + 1) * B] @ W_hh
+        return delta @ W_ih, delta.T @ x, delta.T @ h
+
+    return Contestant(forward, backward)

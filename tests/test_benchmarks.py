@@ -1,0 +1,65 @@
+"""The benchmarks: the contestants do the same work, and the command runs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.contestants import GATES, Contestant, Size, draw, floor, ours, theirs
+from benchmarks.measures import targets
+
+SIZE = Size(4, 3, 2, 5)
+
+
+@pytest.mark.parametrize("half_padding", [False, True])
+@pytest.mark.parametrize("cell", GATES)
+def test_ours_and_torch_compute_the_same_output_and_gradients(cell, half_padding):
+    problem = draw(cell, SIZE, half_padding=half_padding)
+    mine, torch = ours(problem), theirs(problem)
+    made, output = mine.forward(), torch.forward()
+    grads, expected = mine.backward(made), torch.backward(output)
+    found = [made[0], grads.x] if not half_padding else [made[0].data, grads.x.data]
+    wanted = [output.detach(), expected[0], *expected[1:]]
+    for f, w in zip([*found, *grads.params.values()], wanted, strict=True):
+        np.testing.assert_allclose(f, w.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_the_floor_is_the_six_products_with_the_shapes_of_the_gradients():
+    problem = draw("LSTM", SIZE)
+    bare: Contestant = floor(problem)
+    d_x, d_weight_ih, d_weight_hh = bare.backward(bare.forward())
+    assert d_x.shape == (SIZE.T * SIZE.B, SIZE.I)
+    assert d_weight_ih.shape == problem.params["weight_ih_l0"].shape
+    assert d_weight_hh.shape == problem.params["weight_hh_l0"].shape
+
+
+def test_half_padding_keeps_about_half_of_the_rows():
+    lengths = draw("GRU", Size(100, 32, 1, 1), half_padding=True).lengths
+    assert lengths[0] == 100
+    assert lengths.mean() == pytest.approx(50.5, abs=0.5)
+
+
+def test_a_target_missed_is_told():
+    row = {"size": SIZE, "dtype": "float64", "both / torch": 0.9, "both / floor": 2.0}
+    told = targets({"speed": [row], "packed": [], "linear": [], "memory": []})
+    assert [(t["worst"], t["met by"]) for t in told] == [
+        (pytest.approx(0.9), "0 of 1"),
+        (0.9, "0 of 1"),
+    ]
+
+
+def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
+    file = tmp_path / "rows.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--size", "4,3,2,5", "--json", file]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], env=os.environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "both / torch" in done.stdout
+    rows = json.loads(file.read_text())["speed"]
+    assert [row["cell"] for row in rows] == list(GATES)
+    assert all(0 < row["both / torch"] < np.inf for row in rows)
