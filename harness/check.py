@@ -49,15 +49,21 @@ class Result(NamedTuple):
     tensors: dict[str, float]  # R of every tensor that can tell
 
 
+class Answer(NamedTuple):
+    """A result, the tensors that were judged, and the dropout masks that torch drew for them."""
+
+    result: Result
+    tensors: dict[str, np.ndarray]
+    masks: list[np.ndarray]
+
+
 def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
     """A case judged on each of the paths, truth computed once for all of one precision."""
-    return [result for result, _ in answers(case, dtype, paths)]
+    return [answer.result for answer in answers(case, dtype, paths)]
 
 
-def answers(
-    case: Case, dtype: str, paths: Sequence[Path]
-) -> Iterator[tuple[Result, dict[str, np.ndarray]]]:
-    """As `examine`, each result with the tensors that were judged; none where none came out."""
+def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
+    """As `examine`, each result with all that went before it."""
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
     yardsticks: dict[str, Yardstick] = {}
@@ -65,7 +71,7 @@ def answers(
         note = excluded(path, problem, dtype)
         blank = Result(case.id, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
         if note:
-            yield blank, {}
+            yield Answer(blank, {}, masks)
             continue
         start = time.perf_counter()
         try:
@@ -75,7 +81,7 @@ def answers(
         except Exception as error:  # whatever torch raises on a valid case is its answer
             said = (str(error).splitlines() or [""])[0]
             note = f"{type(error).__name__}: {said}"
-            yield blank._replace(verdict="fault", R=float("inf"), note=note), {}
+            yield Answer(blank._replace(verdict="fault", R=float("inf"), note=note), {}, masks)
             continue
         seconds = time.perf_counter() - start
         precision = arithmetic(path, dtype)
@@ -96,7 +102,7 @@ def answers(
             note=note,
             tensors={s.tensor: s.R for s in scores if not s.ill},
         )
-        yield judged, outcome.results
+        yield Answer(judged, outcome.results, masks)
 
 
 def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]) -> Yardstick:

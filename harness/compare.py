@@ -3,6 +3,7 @@
     fault           the new run is wrong; note says where the old one was as well
     drift           the error of some tensor grew to FACTOR times what it was, and is above LEAST
     untrusted       other bits, and the case cannot tell which are better
+    redrawn         the old torch drew other dropout masks from the seed: not the same question
     road changed    another kernel ran, whatever the bits
     moved           other bits, within rounding
     mended          the old run was wrong, and the new one is not
@@ -28,6 +29,7 @@ WORDS = {
     "drift": "drift",
     "untrusted": "untrusted",
     "mended": "mended",
+    "redrawn": "other dropout masks",
     "road": "road changed",
     "moved": "moved within rounding",
     "new": "new",
@@ -85,7 +87,8 @@ def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
         n: t.bits for n, t in new.tensors.items()
     }
     tensor, notes = new.tensor, [new.note] if new.note else []
-    grown = [name for name in new.tensors if _grew(old, new, name, factor)]
+    redrawn = new.drawn != old.drawn
+    grown = [n for n in new.tensors if not redrawn and _grew(old, new, n, factor)]
     if new.verdict == "fault":
         word = "fault"
         if old.verdict == "fault":
@@ -95,6 +98,8 @@ def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
     elif old.verdict == "fault":
         word, tensor = "mended", old.tensor
         notes.append(old.note)
+    elif redrawn:
+        word = "redrawn"
     elif not same and new.verdict == "untrusted":
         word = "untrusted"
     elif road != new.road:
@@ -124,7 +129,7 @@ def closer(old: Run, new: Run) -> Closer:
     pairs = [
         (was.R, now.R)
         for row in new.rows
-        if row.key in before
+        if row.key in before and row.drawn == before[row.key].drawn
         for name, now in row.tensors.items()
         if (was := before[row.key].tensors.get(name)) is not None
         and was.bits != now.bits

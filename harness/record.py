@@ -20,7 +20,7 @@ import torch_impl
 from torch_impl.paths import path_named
 
 from .case import Case, parse
-from .check import Result, answers, spread
+from .check import Answer, answers, spread
 from .corpus import cases_for
 from .files import finite
 from .judge import LIMIT
@@ -115,17 +115,18 @@ def examined(
     rows: list[Row] = []
     kept: dict[str, np.ndarray] = {}
     for dtype in dtypes:
-        for result, tensors in answers(case, dtype, chosen):
-            if result.verdict == "excluded":
+        for answer in answers(case, dtype, chosen):
+            if answer.result.verdict == "excluded":
                 continue
-            row = _row(result, tensors)
+            row = _row(answer)
             rows.append(row)
             if case.id in values:
-                kept |= {name_of(row, name): value for name, value in tensors.items()}
+                kept |= {name_of(row, name): value for name, value in answer.tensors.items()}
     return Done(case.id, rows, kept)
 
 
-def _row(result: Result, tensors: dict[str, np.ndarray]) -> Row:
+def _row(answer: Answer) -> Row:
+    result, tensors, masks = answer
     words = {
         name: "".join(c if c.isprintable() else " " for c in getattr(result, name))
         for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
@@ -133,7 +134,8 @@ def _row(result: Result, tensors: dict[str, np.ndarray]) -> Row:
     found = {
         name: Tensor(result.tensors.get(name), bits(tensors[name])) for name in sorted(tensors)
     }
-    return Row(**words, R=result.R, seconds=result.seconds, tensors=found)
+    drawn = digest(*(bits(mask).encode() for mask in masks)) if masks else ""
+    return Row(**words, R=result.R, seconds=result.seconds, drawn=drawn, tensors=found)
 
 
 def oracle() -> str:

@@ -56,6 +56,7 @@ class Row(NamedTuple):
     road: str
     seconds: float
     note: str
+    drawn: str  # the digest of the dropout masks; empty for none
     tensors: dict[str, Tensor]
 
     @property
@@ -208,7 +209,7 @@ def row_from_json(row: Any, place: str = "") -> Row:
         raise ValueError(f"{place} is no object")
     words = {
         name: _typed(row, name, str, place)
-        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
+        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note", "drawn")
     }
     if words["verdict"] not in VERDICTS:
         raise ValueError(f"{place}.verdict is none of {', '.join(VERDICTS)}")

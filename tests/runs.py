@@ -7,7 +7,7 @@ PLAN = Plan(cases=6, seed=3, dtypes=["float32"], paths=["cpu-native", "cpu-cells
 CASE = "GRU.T6.B3.I4.H5.L1.time.h0.output+h_n.generic.s"
 
 
-def row(number=0, R=0.5, bits="same", verdict="agree", road="native", note="", R_h_n=0.4):
+def row(number=0, R=0.5, bits="same", verdict="agree", road="native", note="", R_h_n=0.4, drawn=""):
     """A result whose `output` has this R and these bits."""
     tensors = {"output": Tensor(R, digest(bits.encode())), "h_n": Tensor(R_h_n, digest(b"h_n"))}
     return Row(
@@ -21,6 +21,7 @@ def row(number=0, R=0.5, bits="same", verdict="agree", road="native", note="", R
         road=road,
         seconds=0.001,
         note=note,
+        drawn=drawn,
         tensors={} if note else tensors,
     )
 

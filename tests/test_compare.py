@@ -38,6 +38,9 @@ HOSTILE = "]]> <script>alert(1)</script> | `x` [bold] & \"'"
         (row(), row(road="MkldnnRnnLayerBackward0"), "road", "output"),
         (row(), row(bits="other", road="MkldnnRnnLayerBackward0"), "road", "output"),
         (row(), row(R=9, bits="other", road="MkldnnRnnLayerBackward0"), "drift", "output"),
+        (row(drawn="a"), row(R=9, bits="other", drawn="b"), "redrawn", "output"),
+        (row(drawn="a"), row(R=17, verdict="fault", drawn="b"), "fault", "output"),
+        (row(drawn="a"), row(drawn="a"), "equal", "output"),
         (row(), None, "gone", "output"),
         (None, row(), "new", "output"),
         (None, row(R=17, verdict="fault"), "fault", "output"),
@@ -96,6 +99,8 @@ def test_closer_counts_only_tensors_whose_bits_moved():
     old, new = ONE_OF_EACH
     near = closer(old, new)  # of case 4 the old one, of 6 and 7 the new one
     assert near[:3] == (3, 1, 2) and (near.median_old, near.median_new) == (0.5, 0.5)
+    redrawn = made_up(row(4, R=9, bits="c", drawn="b"))
+    assert closer(made_up(row(4, drawn="a")), redrawn).moved == 0
     assert closer(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
 
 

@@ -193,7 +193,7 @@ def test_lower_types_agree_with_truth_and_a_mistake_in_them_is_convicted(dtype, 
     words = [r.verdict for case in corpus(10) for r in examine(case, dtype, chosen)]
     record_cases(f"cpu-native {dtype}", words.count("agree"))
     assert "fault" not in words and words.count("agree") >= 12
-    ((honest, tensors),) = answers(pinned(), dtype, chosen[:1])
+    ((honest, tensors, _),) = answers(pinned(), dtype, chosen[:1])
     assert honest.verdict == "agree" and 0.01 < honest.R < LIMIT
     assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
 

@@ -16,7 +16,7 @@ from drawn_cases import pinned
 from harness import record as recording
 from harness import run_file
 from harness.__main__ import main
-from harness.case import draw
+from harness.case import draw, parse
 from harness.environment import environment
 from harness.record import cases_of, record
 from harness.run_file import (
@@ -62,6 +62,7 @@ def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
         (r.case for r in found.rows), key=[c.id for c in cases_of(PLAN)].index
     )
     for r in found.rows:
+        assert bool(r.drawn) == bool(parse(r.case).dropout)
         assert (
             r.road == "native"
             and r.seconds > 0
@@ -248,7 +249,7 @@ def wrong_types(whole):
     body = json.loads(whole)
     del body["format"], body["schema"], body["checksum"]
     wrong = [None, True, -1, 1.5, "word", [], {}, [[]], {"a": 1}, -float("inf"), float("nan")]
-    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
+    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note", "drawn")
     for name in (*strings, "R", "seconds", "tensors"):
         for value in (wrong[int(i)] for i in (0, 1, 2, 7)):
             yield sealed(with_row(body, name, value))
