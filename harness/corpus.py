@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 
 from .case import CELLS, Case, contradiction
-from .design import FACTORS, possible, rows
+from .design import FACTORS, PLAIN, possible, rows
 
 SIZES = (2, 3, 4, 5, 6, 7)
 VECTOR_WIDTHS = (8, 15, 16, 17, 31, 33)
-PLAIN: dict[str, list[Any]] = {
-    "cell": ["LSTM"],
-    "projected": [False],
-    "layout": ["time", "batch", "unbatched"],
-    "dropout": [0.0],
-}
 
 
 def corpus(count: int, seed: int = 0) -> list[Case]:

@@ -29,6 +29,12 @@ FACTORS: dict[str, list[Any]] = {
     "regime": list(REGIMES),
     "size": ["distinct", "T1", "B1", "H1", "vector"],
 }
+PLAIN: dict[str, list[Any]] = {  # what every fused kernel knows
+    "cell": ["LSTM"],
+    "projected": [False],
+    "layout": ["time", "batch", "unbatched"],
+    "dropout": [0.0],
+}
 FILE = Path(__file__).with_name("design.json")
 
 
@@ -56,8 +62,8 @@ def rows() -> list[dict[str, Any]]:
 
 def generate(count: int = 64, drawn: int = 30) -> list[dict[str, Any]]:
     """Row after row, the one that brings most that is new: the best of some drawn at random,
-    improved option by option as long as it can be."""
-    rng = random.Random(22)  # of 40 tried, all pairs meet within its first 43 rows
+    improved option by option as long as it can be. Every sixth is plain."""
+    rng = random.Random(1)  # of 45 tried, the one whose rows tell most: all pairs by row 42
     seen: set[Any] = set()
     design: list[dict[str, Any]] = []
 
@@ -65,10 +71,11 @@ def generate(count: int = 64, drawn: int = 30) -> list[dict[str, Any]]:
         return sum(_worth(met) for met in _meetings(row) if met not in seen)
 
     while len(design) < count:
-        best = max((draw(rng) for _ in range(drawn)), key=gain)
+        factors = FACTORS | (PLAIN if len(design) % 6 == 0 else {})
+        best = max((draw(rng, factors) for _ in range(drawn)), key=gain)
         changed = True
         while changed:
-            around = [best | {key: value} for key in FACTORS for value in FACTORS[key]]
+            around = [best | {key: value} for key in factors for value in factors[key]]
             better = max((row for row in around if possible(row)), key=gain)
             changed = gain(better) > gain(best)
             best = better if changed else best
@@ -77,10 +84,10 @@ def generate(count: int = 64, drawn: int = 30) -> list[dict[str, Any]]:
     return design
 
 
-def draw(rng: random.Random) -> dict[str, Any]:
+def draw(rng: random.Random, factors: dict[str, list[Any]]) -> dict[str, Any]:
     """Options drawn until they can stand together."""
     while True:
-        row = {key: values[int(rng.random() * len(values))] for key, values in FACTORS.items()}
+        row = {key: values[int(rng.random() * len(values))] for key, values in factors.items()}
         if possible(row):
             return row
 

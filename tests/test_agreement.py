@@ -7,7 +7,7 @@ from drawn_cases import cases, pinned
 from harness.case import draw
 from harness.check import examine
 from harness.corpus import corpus
-from torch_impl import paths
+from torch_impl import flags
 from torch_impl.paths import PATHS, WrongRoad, devices, excluded, run
 
 
@@ -85,7 +85,7 @@ def test_a_path_that_took_another_road_says_so(monkeypatch):
     native, fused = PATHS["cpu-native"], PATHS["cpu-onednn"]
     with pytest.raises(WrongRoad, match="should run MkldnnRnn"):
         run(native._replace(kernel="MkldnnRnn"), problem, "float64")
-    monkeypatch.setattr(paths, "_FUSED", ("MkldnnRnn", "AddmmBackward"))
+    monkeypatch.setattr(flags, "_FUSED", ("MkldnnRnn", "AddmmBackward"))
     with pytest.raises(WrongRoad, match="should run no fused kernel"):
         run(native, problem, "float64")
     assert run(fused, problem, "float32").road.startswith("MkldnnRnn")
