@@ -125,11 +125,11 @@ def road(path: "Path", values: Sequence[torch.Tensor]) -> str:
 
 def graph_nodes(values: Sequence[torch.Tensor]) -> set[str]:
     """The names of all nodes that autograd holds behind some values."""
-    todo = [value.grad_fn for value in values]
-    seen: set[Any] = set()
+    seen: set[Any] = {value.grad_fn for value in values} - {None}
+    todo = list(seen)
     while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo.extend(following for following, _ in node.next_functions)
+        for node, _ in todo.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                todo.append(node)
     return {node.name() for node in seen}

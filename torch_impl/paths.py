@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .calls import Call, Way, call_of, earlier, time_major, way
+from .calls import Call, Way, call_of, earlier, seed, time_major, way
 from .dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from .flags import (
     ANY,
@@ -225,7 +225,7 @@ def run(
 
         def attempt() -> list[torch.Tensor]:
             if problem.net.dropout:
-                torch.manual_seed(problem.seed)
+                seed(problem.seed, path.device)
             output, final = forward(call)
             values = [output, *final]
             if torch.is_grad_enabled():
@@ -262,7 +262,7 @@ def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
             enforce_sorted=problem.enforce_sorted,
         )
         shape = tuple(packed.data.shape)
-    torch.manual_seed(problem.seed)
+    seed(problem.seed, "cpu")
     masks = []
     for _ in range(net.num_layers - 1):
         kept = torch.nn.functional.dropout(torch.ones(shape, dtype=DTYPES[dtype]), net.dropout)
