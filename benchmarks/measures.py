@@ -63,8 +63,14 @@ def memory(size: Size) -> Iterable[Row]:
     """MB that forward and backward add to the process, float64."""
     for cell in GATES:
         mine, torch = (peak(who, cell, size, "float64") for who in ("ours", "theirs"))
-        yield {"size": tuple(size), "cell": cell, "ours MB": mine, "torch MB": torch,
-               "ours / torch": mine / torch}
+        share = mine / torch if torch else float("nan")
+        yield {
+            "size": tuple(size),
+            "cell": cell,
+            "ours MB": mine,
+            "torch MB": torch,
+            "ours / torch": share,
+        }
 
 
 def targets(found: dict[str, list[Row]]) -> list[Row]:

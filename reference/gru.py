@@ -17,7 +17,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δu_k = δv_k = δk ⊙ k ⊙ (1 − k)               for k in r z
     (2′) δh₋ += δv W_hh
     (1′) δx = δu W_ih   δW_ih = Σ δuᵀ x   δW_hh = Σ δvᵀ h₋   δb_ih = Σ δu   δb_hh = Σ δv
-    What multiplies δh in (5′) (4′) (3′) waits for no δ: the slopes, for every step at once.
+    What multiplies δh on its way to v waits for no δ: these slopes are taken at every step at once.
 
 Source: Cho et al. 2014, Chung et al. 2014.
 Differs: there r gates h₋ before the product, and in Chung et al. z is the share of the new.
@@ -99,7 +99,7 @@ def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State)
 
 
 def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """What multiplies δh in (5′) (4′) (3′), for the rows of all steps."""
+    """s of every row: δv_k = δh ⊙ s_k for k in r z n, δu_n = δh ⊙ s_u_n, by (5′) (4′) (3′)."""
     r, z, n = tape.gates
     rows, H = n.shape
     s = np.empty_like(n, shape=(rows, 3, H))

@@ -103,7 +103,7 @@ def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State)
 
 
 def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """What multiplies δ on its way to a in (5′) (4′) (3′), for the rows of all steps."""
+    """s of every row: δa_k = δc ⊙ s_k for k in i f g, δa_o = δm ⊙ s_o, by (5′) (4′) (3′)."""
     i, f, g, o = tape.gates
     rows, H = f.shape
     s = np.empty_like(f, shape=(rows, 4, H))

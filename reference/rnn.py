@@ -13,7 +13,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h > 0] for relu
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa     Σ over all steps, at once
-    φ′ waits for no δ: it is taken for every step at once.
+    φ′ waits for no δ: these slopes are taken at every step at once.
 
 Source: Elman 1990, with the two biases of torch.nn.RNN; adjoint: Werbos 1990.
 """
@@ -78,12 +78,12 @@ def step_relu(params: Params, u: np.ndarray, before: State, tape: Tape, after: S
 
 
 def slopes_tanh(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """What multiplies δh in (3′), for the rows of all steps."""
+    """s = φ′ of every row: δa = δh ⊙ s, by (3′)."""
     return Delta(1 - after.h * after.h)  # (3′)
 
 
 def slopes_relu(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """What multiplies δh in (3′), for the rows of all steps."""
+    """s = φ′ of every row: δa = δh ⊙ s, by (3′)."""
     return Delta(np.greater(after.h.real, 0, out=np.empty_like(after.h)))  # (3′)
 
 
