@@ -1,6 +1,6 @@
 """The pictures of the docs, drawn from the reference itself.
 
-    python -m pip install -e '.[docs]' && python docs/figures.py
+    python -m pip install -e '.[test]' && python docs/figures.py
 
 writes docs/figures/*.svg; the same bytes on every run with the same matplotlib.
 """

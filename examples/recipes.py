@@ -7,8 +7,10 @@ to 1e-4 over the whole run.
 Source: github.com/ShaohonChen/tutorial_with_rnn, README and train_cls_rnn.py.
 """
 
+import json
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,14 +68,24 @@ class Record(NamedTuple):
     slack: float  # mean of 1 − h², the slope of tanh; 0 is a saturated state
 
 
+class Findings(NamedTuple):
+    """A run's records in short: the middle of its last tenth, relative to its first step."""
+
+    verdict: str
+    spread: float
+    input_norm: float
+    largest: float  # gradient at any recorded step; not relative
+
+
 class Run(NamedTuple):
-    """One recipe with one seed, by one backend."""
+    """One recipe with one seed, by one backend; only a run in NumPy is watched."""
 
     recipe: str
     backend: str
     seed: int
+    steps: int
     accuracy: float
-    records: list[Record]
+    findings: Findings | None
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -174,32 +186,33 @@ def run(recipe: Recipe, backend: str, seed: int, steps: int) -> Run:
             if record.step % max(steps // 100, 1) == 0:
                 records.append(record)
         found = guesses(recipe, params, ids, lengths)
-    return Run(recipe.name, backend, seed, float((found == labels).mean()), records)
+    accuracy = float((found == labels).mean())
+    said = findings(accuracy, records) if records else None
+    return Run(recipe.name, backend, seed, steps, accuracy, said)
 
 
-class Findings(NamedTuple):
-    """A run's records in short: the middle of its last tenth, relative to its first step."""
-
-    verdict: str
-    spread: float
-    input_norm: float
-    largest: float  # gradient at any recorded step; not relative
-
-
-def findings(one: Run) -> Findings:
-    """What the records say of a run in NumPy, and what became of it."""
-    first, tail = one.records[0], one.records[-max(len(one.records) // 10, 1) :]
+def findings(accuracy: float, records: list[Record]) -> Findings:
+    """What the records say of a run, and what became of it."""
+    first, tail = records[0], records[-max(len(records) // 10, 1) :]
     spread = float(np.median([r.spread for r in tail])) / first.spread
     input_norm = float(np.median([r.input_norm for r in tail])) / first.input_norm
-    largest = float(np.max([r.norm for r in one.records]))  # NaN if one is
-    if one.accuracy >= 0.99:
+    largest = float(np.max([r.norm for r in records]))  # NaN if one is
+    if accuracy >= 0.99:
         verdict = "learned"
     elif not largest < 1e3 * first.norm:
         verdict = "exploded"
-    elif one.accuracy >= 0.15:
+    elif accuracy >= 0.15:
         verdict = "half-way"
     elif spread < 0.5:
         verdict = "died: state ignores input"
     else:
         verdict = "at chance"
     return Findings(verdict, spread, input_norm, largest)
+
+
+def load(file: Path) -> list[Run]:
+    """The runs a file holds; none where there is no file."""
+    if not file.exists():
+        return []
+    kept = [Run(*run) for run in json.loads(file.read_text())]
+    return [run._replace(findings=run.findings and Findings(*run.findings)) for run in kept]

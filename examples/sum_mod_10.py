@@ -5,17 +5,21 @@
     python -m examples.sum_mod_10 --recipes --torch    all published recipes, 10 seeds each
     python -m examples.sum_mod_10 --recipes --remedies and what might save the seeds that die
 
-The full table takes hours of one core: --jobs spreads it, --seeds, --steps, --only make it less.
+The full table takes hours of one core: --jobs spreads it, --seeds, --steps, --only make it less,
+--keep FILE writes every run that ends to a JSON file, and does not run again what that file holds.
 """
 
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from harness.files import write_json
 
 from . import recipes
 from .recipes import PUBLISHED, REMEDIES, Recipe, Run
@@ -30,6 +34,8 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
         chosen = [r for r in chosen if not options.only or r.name in options.only]
         backends = ["NumPy", "torch"] if options.torch else ["NumPy"]
         runs = run_all(console, chosen, backends, options)
+        if options.plot:
+            plot(chosen, backends, runs, options.plot)
         console.print(distributions(chosen, backends, runs, options.steps))
         console.print(reasons(runs))
         console.print(summary(runs))
@@ -56,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     add("--remedies", action="store_true", help="clipping, orthogonal start, gated cells too")
     add("--only", nargs="+", metavar="NAME", choices=names, help="these recipes alone")
     add("--jobs", type=int, default=1, help="processes")
+    add("--keep", type=Path, metavar="FILE", help="the runs, in JSON; goes on where it ended")
+    add("--plot", type=Path, metavar="FILE", help="draw the distributions; needs matplotlib")
     return command
 
 
@@ -102,19 +110,27 @@ def side_by_side(console: Console, recipe: Recipe, seed: int, steps: int) -> Non
 def run_all(
     console: Console, chosen: list[Recipe], backends: list[str], options: argparse.Namespace
 ) -> list[Run]:
-    """Every recipe with every seed on every backend; runs are printed as they end."""
-    seeds = range(options.seeds)
-    jobs = [(r, b, s, options.steps) for r in chosen for s in seeds for b in backends]
+    """Every recipe with every seed on every backend; runs are printed, and kept, as they end."""
+    wanted = {
+        (recipe.name, backend, seed, options.steps): (recipe, backend, seed, options.steps)
+        for recipe in chosen
+        for seed in range(options.seeds)
+        for backend in backends
+    }
+    kept = recipes.load(options.keep) if options.keep else []
+    done = {one[:4] for one in kept}
+    jobs = [job for name, job in wanted.items() if name not in done]
     with bar(console) as progress, ProcessPoolExecutor(options.jobs) as pool:
         task = progress.add_task("runs", total=len(jobs))
-        runs = []
         for future in as_completed([pool.submit(recipes.run, *job) for job in jobs]):
-            runs.append(future.result())
+            one = future.result()
+            kept.append(one)
+            if options.keep:
+                write_json(options.keep, kept)
             progress.advance(task)
-            one = runs[-1]
             progress.print(f"{one.recipe}, seed {one.seed}, {one.backend}: {one.accuracy:.1%}")
-    order = [recipe.name for recipe in chosen]
-    return sorted(runs, key=lambda one: (order.index(one.recipe), one.backend, one.seed))
+    order = list(wanted)
+    return sorted((one for one in kept if one[:4] in wanted), key=lambda one: order.index(one[:4]))
 
 
 def distributions(chosen: list[Recipe], backends: list[str], runs: list[Run], steps: int) -> Table:
@@ -130,6 +146,36 @@ def distributions(chosen: list[Recipe], backends: list[str], runs: list[Run], st
             row = name, backend, strip(found, recipe.published), f"{np.median(found):.0%}"
             table.add_row(*row, f"{sum(a >= 0.99 for a in found)} of {len(found)}")
     return table
+
+
+def plot(chosen: list[Recipe], backends: list[str], runs: list[Run], file: Path) -> None:
+    """The same as a picture: a dot for every seed, a ring for the published run."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams.update({"svg.hashsalt": "bptt-oracle", "svg.fonttype": "path"})
+    figure, axes = pyplot.subplots(figsize=(6.4, 0.8 + 0.4 * len(chosen)), layout="constrained")
+    for row, recipe in enumerate(chosen):
+        for backend, color, side in zip(
+            backends, ("#2f6db3", "#d9822b"), (-0.12, 0.12), strict=False
+        ):
+            found = sorted(
+                r.accuracy for r in runs if (r.recipe, r.backend) == (recipe.name, backend)
+            )
+            label = backend if row == 0 else None
+            axes.plot(found, [row + side] * len(found), "o", color=color, alpha=0.5, label=label)
+        if recipe.published is not None:
+            label = "published, one run" if row == 0 else None
+            axes.plot(recipe.published, row, "o", ms=10, mfc="none", mec="black", label=label)
+    axes.set_yticks(range(len(chosen)), [recipe.name for recipe in chosen])
+    axes.invert_yaxis()
+    axes.axvline(0.1, color="#8a8f98", lw=0.8, ls=":")
+    axes.set(xlim=(0, 1.02), xlabel="accuracy on 1000 unseen sequences; dotted: chance")
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
 
 
 def strip(values: list[float], published: float | None, width: int = 33) -> str:
@@ -148,8 +194,8 @@ def reasons(runs: list[Run]) -> Table:
         title="Why: the last tenth of each run relative to its first step", box=None,
     )  # fmt: skip
     for one in runs:
-        if one.backend == "NumPy":
-            said = recipes.findings(one)
+        if one.findings:
+            said = one.findings
             times = f"× {said.spread:.2g}", f"× {said.input_norm:.2g}", f"{said.largest:.2g}"
             table.add_row(one.recipe, str(one.seed), f"{one.accuracy:.1%}", *times, said.verdict)
     return table
@@ -157,7 +203,7 @@ def reasons(runs: list[Run]) -> Table:
 
 def summary(runs: list[Run]) -> str:
     """The same in one sentence for the runs that never left chance."""
-    lost = [recipes.findings(r) for r in runs if r.backend == "NumPy" and r.accuracy < 0.15]
+    lost = [r.findings for r in runs if r.findings and r.accuracy < 0.15]
     if not lost:
         return "No run ended at chance."
     fell, largest = sum(f.spread < 0.5 for f in lost), max(f.largest for f in lost)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from examples import character_lm, recipes, sum_mod_10
-from examples.recipes import PUBLISHED, REMEDIES, Record, Run
+from examples.recipes import PUBLISHED, REMEDIES, Record
 
 
 def printed(main, *arguments):
@@ -52,6 +52,20 @@ def test_all_recipes_over_many_seeds_are_set_beside_the_published_points():
 
 
 @pytest.mark.claim("B11")
+def test_runs_that_are_kept_are_not_run_again_and_are_drawn(tmp_path):
+    options = "--recipes", "--steps", "3", "--keep", str(tmp_path / "runs.json")
+    chosen = "--only", "baseline", "--torch"
+    once = printed(sum_mod_10.main, *options, *chosen, "--seeds", "1")
+    kept = recipes.load(tmp_path / "runs.json")
+    again = printed(sum_mod_10.main, *options, *chosen, "--plot", str(tmp_path / "a.svg"))
+    both = recipes.load(tmp_path / "runs.json")
+    assert once.count("seed 0, ") == 2 and "seed 0, " not in again and again.count("seed 9, ") == 2
+    assert len(kept) == 2 and kept == both[:2] and len(both) == 20
+    assert {run.backend for run in both if run.findings} == {"NumPy"}
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.claim("B11")
 @pytest.mark.parametrize("recipe", PUBLISHED + REMEDIES, ids=lambda r: r.name)
 def test_every_recipe_takes_the_same_steps_here_and_in_torch(recipe):
     here, there = recipes.train(recipe, 3, 12), recipes.train_in_torch(recipe, 3, 12)
@@ -73,7 +87,7 @@ def test_the_batches_are_the_tutorials_digits_lengths_padding_and_sums():
 def test_the_verdict_follows_from_the_records():
     def run(accuracy, spread, norm):
         first, last = Record(0, 2.3, 0.3, 0.01, 0.2, 0.9), Record(9, 2.3, norm, 0.01, spread, 0.9)
-        return recipes.findings(Run("baseline", "NumPy", 0, accuracy, [first, last])).verdict
+        return recipes.findings(accuracy, [first, last]).verdict
 
     assert run(0.995, 0.01, 0.3) == "learned"
     assert run(0.10, 0.01, 0.3) == "died: state ignores input"

@@ -33,7 +33,7 @@ def test_every_command_of_bptt_oracle_runs_in_the_order_of_the_page(capsys, tmp_
         out, err = capsys.readouterr()
         if line != "bptt-oracle claims":  # open rows are its answer in the middle of a run
             assert stop.value.code == 0, (line, out[-2000:], err)
-        assert out and "Traceback" not in err
+        assert out + err and "Traceback" not in err  # claims says so on err before the first run
 
 
 @pytest.mark.parametrize("line", OTHER)
