@@ -56,12 +56,17 @@ def check(
     from .check import check as run_all
     from .check import one_thread
     from .corpus import cases_for
+    from .deviations import here, tally
     from .environment import environment
     from .files import write_json
 
     chosen, skipped = paths_of(device, path)
     if json is not None and not json.parent.is_dir():
         refuse(f"the folder of {json} does not exist; name one that does")
+    try:
+        here()
+    except ValueError as error:
+        refuse(str(error))
     dtypes = dtypes_of(dtype)
     workers = workers_of(workers, chosen)
     if workers == 1:
@@ -79,12 +84,17 @@ def check(
     if all(r.verdict == "excluded" for r in results):
         refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
     report.print_results(console, results, skipped)
+    counted = tally(results) if any(name.startswith("cpu") for name in chosen) else []
+    report.print_deviations(console, counted)
     if json is not None:
-        write_json(json, {"environment": header, "results": [r._asdict() for r in results]})
+        told = {"environment": header, "results": [r._asdict() for r in results]}
+        told["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in counted]
+        write_json(json, told)
     words = {r.verdict for r in results}
     if words <= {"excluded", "untrusted"}:
         refuse("every result is untrusted: nothing could be judged on this machine")
-    raise typer.Exit(FAULT if "fault" in words else AGREE)
+    wrong = "fault" in words or any(t.stale for t in counted)
+    raise typer.Exit(FAULT if wrong else AGREE)
 
 
 @app.command()
@@ -105,8 +115,14 @@ def replay(
     from .report import new_console
     from .script import script as program
 
-    (name,), _ = paths_of(Device.auto, [path])
     one_thread()
+    if path == "cpu-refusals" and not script:
+        try:
+            word = replaying.print_refusals(new_console(), parse(case))
+        except ValueError as error:
+            refuse(str(error))
+        raise typer.Exit(FAULT if word == "fault" else AGREE)
+    (name,), _ = paths_of(Device.auto, [path])
     try:
         described = parse(case)
         outcome, measured = replaying.replay(described, path_named(name), dtype.value)

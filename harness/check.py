@@ -25,7 +25,9 @@ from torch_impl.paths import (
 from torch_impl.problem import Problem
 
 from .case import Case, draw
+from .deviations import expected
 from .judge import judge
+from .refusals import asked, said
 from .truth import Yardstick, longdouble_is_wider, yardstick
 from .where import where
 
@@ -39,7 +41,7 @@ class Result(NamedTuple):
     path: str
     dtype: str
     cell: str
-    verdict: str  # agree, fault, untrusted, or excluded where the path does not exist
+    verdict: str  # agree, fault, known deviation, untrusted; excluded where there is no such path
     R: float
     tensor: str
     place: str
@@ -59,7 +61,7 @@ class Answer(NamedTuple):
 
 def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
     """A case judged on each of the paths, truth computed once for all of one precision."""
-    return [answer.result for answer in answers(case, dtype, paths)]
+    return [expected(answer.result, case) for answer in answers(case, dtype, paths)]
 
 
 def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
@@ -134,9 +136,35 @@ def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
 
 
 def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
-    """`examine` in every dtype."""
+    """`examine` in every dtype; and, of some cases on the CPU, what is refused."""
     chosen = [path_named(name) for name in paths]
-    return [result for dtype in dtypes for result in examine(case, dtype, chosen)]
+    results = [result for dtype in dtypes for result in examine(case, dtype, chosen)]
+    if asked(case) and any(path.device == "cpu" and path.run == "module" for path in chosen):
+        results.append(refused(case))
+    return results
+
+
+def refused(case: Case) -> Result:
+    """Whether torch refuses what the case becomes when one thing in it is spoiled."""
+    start = time.perf_counter()
+    told = {name: 0.0 if exception else np.inf for name, exception in said(draw(case))}
+    name, R = max(told.items(), key=lambda item: item[1])
+    result = Result(
+        case.id,
+        "cpu-refusals",
+        "float32",
+        case.cell,
+        verdict="fault" if R else "agree",
+        R=R,
+        tensor=name,
+        place="answered" if R else "refused",
+        road="native",
+        seconds=time.perf_counter() - start,
+        note="",
+        tensors=told,
+    )
+    judged: Result = expected(result, case)
+    return judged
 
 
 def one_thread() -> None:

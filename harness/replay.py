@@ -7,8 +7,9 @@ from rich.table import Table
 from torch_impl.paths import Path, Run, arithmetic, dropout_masks, excluded, run
 
 from .case import Case, draw
-from .check import measure
+from .check import measure, refused
 from .judge import judge
+from .refusals import said
 from .report import STYLE
 from .truth import Yardstick
 from .where import where
@@ -47,6 +48,17 @@ def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick
     console.print(table)
     console.print(f"road taken: {outcome.road}; verdict: [{STYLE[verdict.word]}]{verdict.word}[/]")
     return verdict.word
+
+
+def print_refusals(console: Console, case: Case) -> str:
+    """What torch says to each spoiled form of a case; the verdict."""
+    table = Table("spoiled", "torch says")
+    for name, exception in said(draw(case)):
+        table.add_row(name, exception or "[bold red]an answer[/]")
+    console.print(table)
+    result = refused(case)
+    console.print(f"verdict: [{STYLE[result.verdict]}]{result.verdict}[/] {result.note}")
+    return result.verdict
 
 
 def _number(array: np.ndarray, index: tuple[int, ...]) -> str:

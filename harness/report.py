@@ -7,9 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from .check import Result
+from .deviations import Tally
 from .judge import LIMIT
 
-STYLE = {"agree": "green", "fault": "bold red", "untrusted": "yellow", "drift": "yellow"}
+STYLE = {
+    "agree": "green",
+    "fault": "bold red",
+    "known deviation": "yellow",
+    "untrusted": "yellow",
+    "drift": "yellow",
+}
 
 
 def new_console(**options: Any) -> Console:
@@ -37,8 +44,8 @@ def print_results(console: Console, results: Sequence[Result], devices: Mapping[
         groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
     for key in sorted(groups):
         rows = groups[key]
-        worst = max(rows, key=lambda r: r.R if r.verdict != "untrusted" else -1)
         word = overall(rows)
+        worst = max((r for r in rows if r.verdict == word), key=lambda r: r.R)
         place = worst.note or f"{worst.tensor}, {worst.place}"
         style = STYLE[word]
         table.add_row(*key, str(len(rows)), f"{worst.R:.2f}", place, f"[{style}]{word}[/]")
@@ -50,7 +57,8 @@ def print_results(console: Console, results: Sequence[Result], devices: Mapping[
     if untrusted:
         console.print(f"untrusted: {untrusted} results of cases that cannot tell")
     console.print(f"\nworst cases (R is the error over the noise; a fault above {LIMIT:g}):")
-    for r in sorted(ran, key=lambda r: -r.R)[:5]:
+    told = [r for r in ran if r.verdict != "known deviation"]
+    for r in sorted(told, key=lambda r: -r.R)[:5]:
         style = STYLE[r.verdict]
         console.print(
             f"  [{style}]{r.R:9.2f}[/]  {r.case}  --path {r.path} --dtype {r.dtype}",
@@ -60,9 +68,29 @@ def print_results(console: Console, results: Sequence[Result], devices: Mapping[
     console.print("replay one: bptt-oracle replay ID --path PATH --dtype DTYPE", highlight=False)
 
 
+def print_deviations(console: Console, counted: Sequence[Tally]) -> None:
+    """What is known of this torch, and whether it was met."""
+    if not counted:
+        return
+    table = Table("known deviation of this torch", "met", "thread", box=None, title_justify="left")
+    for told in counted:
+        met = (
+            "[bold red]stale: no longer so[/]" if told.stale else f"{told.met} of {told.concerned}"
+        )
+        table.add_row(told.deviation.id, met, told.deviation.issue)
+    console.print(table)
+    for told in counted:
+        if told.stale:
+            console.print(
+                f"stale: {told.deviation.id} is listed for torch {told.deviation.torch} in "
+                "harness/deviations.toml and does not happen; close its range",
+                soft_wrap=True,
+            )
+
+
 def overall(results: Sequence[Result]) -> str:
     """The verdict on many results: the worst of theirs."""
     words = {r.verdict for r in results}
-    if "fault" in words:
-        return "fault"
-    return "agree" if "agree" in words else "untrusted"
+    return next(
+        word for word in ("fault", "known deviation", "agree", "untrusted") if word in words
+    )
