@@ -138,6 +138,43 @@ def replay(
 
 
 @app.command()
+def faults(
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Fault, may be repeated; all by default.")
+    ] = None,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the matrix to this file as a page.")
+    ] = None,
+) -> None:
+    """Plant the faults that recurrent nets have had; exit 0 all convicted, 1 one survives."""
+    from .check import one_thread
+    from .corpus import corpus
+    from .faults import FAULTS
+    from .faults.convict import Court, trials
+    from .faults.matrix import markdown as page
+    from .faults.matrix import print_matrix
+    from .files import write_text
+    from .report import new_console
+
+    for name in fault or ():
+        if name not in FAULTS:
+            refuse(f"there is no fault {name!r}; the page docs/faults.md lists them")
+    if markdown is not None and not markdown.parent.is_dir():
+        refuse(f"the folder of {markdown} does not exist; name one that does")
+    one_thread()
+    chosen = list(dict.fromkeys(fault or FAULTS))
+    total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
+    with progress_bar() as progress:
+        tried = list(progress.track(trials(Court(corpus(cases, seed)), chosen), total=total))
+    print_matrix(new_console(), tried)
+    if markdown is not None:
+        write_text(markdown, page(tried, f"bptt-oracle faults --markdown {markdown}"))
+    raise typer.Exit(AGREE if all(c.cases for c in tried) else FAULT)
+
+
+@app.command()
 def selftest(
     comparisons: Annotated[
         int, typer.Option(min=1000, help="Tensor comparisons to look for false alarms in.")

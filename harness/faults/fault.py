@@ -1,0 +1,90 @@
+"""What a fault is: a mistake put around a correct module, and where it can show.
+
+A mistake is a function of a call and the correct way to answer it. It may change what goes in,
+ask, and change what comes out; gradients follow by autograd, unless it bends them. A mistake that
+remembers is given a dictionary of its own, which lasts as long as the module would.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.case import CELLS, Case
+from torch_impl.calls import Call, Result, Way
+from torch_impl.paths import path_named, run
+from torch_impl.problem import Problem
+
+KINDS = {
+    "W": "weights",
+    "I": "input, state or lengths",
+    "O": "outputs",
+    "G": "gradient alone",
+    "P": "a step, or what lies between layers",
+    "R": "rounding of operands",
+    "S": "state kept between calls",
+    "N": "accepts what must be refused",
+}
+Mistake = Callable[..., Result]
+
+
+class Fault(NamedTuple):
+    """One mistake. `where` says which cases it can touch: in the others it changes nothing."""
+
+    id: str
+    kind: str
+    source: str  # owner/repository#number of a public thread; empty where none is known
+    symptom: str
+    mistake: Mistake
+    cells: tuple[str, ...]
+    where: Callable[[Case], bool]
+    dtypes: tuple[str, ...]
+    path: str
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    kind: str,
+    symptom: str,
+    source: str = "",
+    cells: Sequence[str] = CELLS,
+    where: Callable[[Case], bool] = lambda case: True,
+    dtypes: Sequence[str] = ("float32", "float64"),
+    path: str = "",
+) -> Callable[[Mistake], Mistake]:
+    """Enter a mistake into FAULTS under its function's name."""
+
+    def enter(mistake: Mistake) -> Mistake:
+        name = mistake.__name__
+        if name in FAULTS:
+            raise ValueError(f"there are two faults {name!r}")
+        road = path or ("cpu-native-again" if kind == "S" else "cpu-native")
+        FAULTS[name] = Fault(
+            name, kind, source, symptom, mistake, tuple(cells), where, tuple(dtypes), road
+        )
+        return mistake
+
+    return enter
+
+
+def wrapped(planted: Fault) -> Callable[[Way], Way]:
+    """What puts the mistake around a way, with a memory of its own where it remembers."""
+    memory: dict[str, Any] = {}
+
+    def wrap(way: Way) -> Way:
+        def mistaken(call: Call) -> Result:
+            remembered = (memory,) if planted.kind == "S" else ()
+            return planted.mistake(call, way, *remembered)
+
+        return mistaken
+
+    return wrap
+
+
+def results(
+    planted: Fault, problem: Problem, dtype: str, masks: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What `torch_impl.paths.run` gives, the mistake made."""
+    return run(path_named(planted.path), problem, dtype, masks, wrapped(planted)).results

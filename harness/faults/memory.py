@@ -1,0 +1,133 @@
+"""Mistakes that show from the second call on: something of an earlier call is kept."""
+
+from typing import Any
+
+import torch
+
+from torch_impl.calls import Call, Result, Way
+
+from .fault import fault
+from .inject import Tensor, backward, layer_by_layer, weights
+
+Memory = dict[str, Any]
+
+
+@fault(
+    "S",
+    "parameters under two names are copied: the first name's copy is never updated",
+    "pytorch/pytorch#3751",
+    where=lambda c: c.tied,
+)
+def tied_parameters_copied(call: Call, way: Way, memory: Memory) -> Result:
+    names = {id(p): name for name, p in call.params.items()}
+    twice = [name for name, p in call.params.items() if names[id(p)] != name]
+    if twice and not memory:
+        memory.update((name, call.params[name].detach().clone()) for name in twice)
+    return way(call._replace(params=call.params | memory))
+
+
+@fault(
+    "S",
+    "weights are kept from the first call, those assigned since are not seen",
+    "pytorch/pytorch#65688",
+)
+def weights_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+    kept = memory.setdefault("params", call.params)
+    return way(call._replace(params={n: kept[n].detach() + 0 * p for n, p in call.params.items()}))
+
+
+@fault(
+    "S",
+    "weights are copied when first seen, updates in place are not seen",
+    "apache/mxnet#16037",
+)
+def weights_copied_when_first_seen(call: Call, way: Way, memory: Memory) -> Result:
+    def change(name: str, p: Tensor) -> Tensor:
+        copy = memory.setdefault(f"{name} {id(p)}", (p, p.detach().clone()))[1]
+        return copy + (p - p.detach())
+
+    return way(weights(call, change))
+
+
+@fault("S", "a state that is not given is the last call's final one", where=lambda c: not c.state)
+def state_carried_on(call: Call, way: Way, memory: Memory) -> Result:
+    state = memory.get("state")
+    if state is not None:
+        state = [
+            s[:, : call.x.shape[0 if call.net.batch_first else 1]] if s.dim() == 3 else s
+            for s in state
+        ]
+    output, final = way(call._replace(state=state))
+    memory["state"] = [f.detach() for f in final]
+    return output, final
+
+
+@fault("S", "the output is added to what the buffer held")
+def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
+    output, final = way(call)
+    before = memory.get("output")
+    memory["output"] = output.detach()
+    if before is not None:
+        cut = tuple(slice(0, n) for n in output.shape)
+        output = output + before[cut]
+    return output, final
+
+
+@fault("S", "gradients of the parameters add up over backward passes")
+def gradients_add_up(call: Call, way: Way, memory: Memory) -> Result:
+    def change(name: str, p: Tensor) -> Tensor:
+        def bend(grad: Tensor) -> Tensor:
+            memory[name] = memory.get(name, 0) + grad
+            total: Tensor = memory[name]
+            return total
+
+        return backward(p, bend)
+
+    return way(weights(call, change))
+
+
+@fault("S", "the backward pass overwrites what it needs for a second one")
+def backward_overwrites_its_tape(call: Call, way: Way, memory: Memory) -> Result:
+    done: list[int] = []
+
+    def bend(grad: Tensor) -> Tensor:
+        done.append(1)
+        return grad if len(done) == 1 else 0 * grad
+
+    return way(call._replace(x=backward(call.x, bend)))
+
+
+@fault(
+    "S",
+    "the dropout mask is drawn once and kept",
+    where=lambda c: 0 < c.dropout < 1,
+)
+def dropout_mask_kept(call: Call, way: Way, memory: Memory) -> Result:
+    if not call.masks:  # an earlier call, longer and with more rows
+        p = call.net.dropout
+        layers = layer_by_layer(call)
+        memory.setdefault("mask", torch.rand_like(layers[0]).gt(p).to(call.x.dtype) / (1 - p))
+        return layers
+
+    def between(y: Tensor, mask: Tensor) -> Tensor:
+        kept: Tensor = memory["mask"][tuple(slice(0, n) for n in y.shape)]
+        return y * kept
+
+    return layer_by_layer(call, between)
+
+
+@fault("S", "the lengths of the first call are kept", where=lambda c: len(set(c.lengths)) > 1)
+def lengths_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+    lengths = call.lengths or ()
+    T = call.x.shape[0]
+    kept = memory.setdefault("lengths", lengths)[: len(lengths)]
+    kept = tuple(min(n, T) for n in kept)
+    if call.enforce_sorted:
+        kept = tuple(sorted(kept, reverse=True))
+    return way(call._replace(lengths=kept))
+
+
+@fault("S", "once evaluated, dropout stays off", where=lambda c: c.dropout > 0, path="cpu-eval")
+def evaluation_sticks(call: Call, way: Way, memory: Memory) -> Result:
+    memory["evaluated"] = memory.get("evaluated", False) or not call.training
+    return way(call._replace(training=not memory["evaluated"]))
