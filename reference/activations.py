@@ -27,7 +27,8 @@ def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
     Keeps relative accuracy where σ is tiny: (1 + tanh(a/2))/2 would be exactly 0 below −38.
     """
-    e = np.multiply(a, -1, out=out)  # NumPy 2.4's negative misreads arrays of stride 64 bytes
+    e = np.empty_like(a) if out is None else out
+    np.multiply(a, -1, out=e)  # NumPy 2.4's negative misreads arrays of stride 64 bytes
     np.minimum(e, _largest_exponent(e.dtype), out=e)
     np.exp(e, out=e)
     e += 1
@@ -41,7 +42,7 @@ def tanh(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """max(a, 0), any shape; NaN stays NaN; the result goes to `out` when given."""
-    h = np.positive(a, out=out)
+    h = np.positive(a, out=np.empty_like(a) if out is None else out)
     np.copyto(h, 0, where=h.real <= 0)  # set, not multiplied: −inf · 0 would be NaN
     return h
 

@@ -75,6 +75,11 @@ def test_in_place_over_any_stride_the_value_is_that_of_a_copy(f, dtype):
 
 
 @pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
+def test_a_single_number_is_as_good_as_an_array(f):
+    assert f(np.float64(0.3)) == f(np.array(0.3)) == f(np.array([0.3]))[0]
+
+
+@pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
 def test_not_a_number_stays_not_a_number(f):
     assert np.isnan(f(np.array([np.nan, 1.0]))[0])
 
