@@ -69,12 +69,12 @@ def step_back(params: Dual, tape: Tape, delta: Dual) -> tuple[Dual, Dual, Dual]:
     d_z = d_h * (h_before.value - n)
     d_z_dot = d_h_dot * (h_before.value - n) + d_h * (h_before.dot - n_dot)
     kept = Dual(d_h * z, d_h_dot * z + d_h * z_dot)
-    d_u_n = d_n * (1 - n * n)
-    d_u_n_dot = d_n_dot * (1 - n * n) - 2 * d_n * n * n_dot  # (4′) (4′˙)
+    d_u_n = d_n * (1 - n * n)  # (4′)
+    d_u_n_dot = d_n_dot * (1 - n * n) - 2 * d_n * n * n_dot  # (4′˙)
     d_v_n, d_v_n_dot = d_u_n * r, d_u_n_dot * r + d_u_n * r_dot
     d_r, d_r_dot = d_u_n * v_n, d_u_n_dot * v_n + d_u_n * v_n_dot
-    d_a_r = d_r * r * (1 - r)
-    d_a_r_dot = d_r_dot * r * (1 - r) + d_r * (1 - 2 * r) * r_dot  # (3′) (3′˙)
+    d_a_r = d_r * r * (1 - r)  # (3′)
+    d_a_r_dot = d_r_dot * r * (1 - r) + d_r * (1 - 2 * r) * r_dot  # (3′˙)
     d_a_z = d_z * z * (1 - z)
     d_a_z_dot = d_z_dot * z * (1 - z) + d_z * (1 - 2 * z) * z_dot
     d_rz, d_rz_dot = [d_a_r, d_a_z], [d_a_r_dot, d_a_z_dot]

@@ -2,17 +2,23 @@
 
 from typing import NamedTuple
 
+from mutants_equations import EQUATIONS
 from training_mutants import TRAINING
 
 
 class Mutant(NamedTuple):
-    """In `file`, `old` (found there exactly once) becomes `new`, and the test `law` turns red."""
+    """In `file`, `old` becomes `new`, and the test `law` turns red.
+
+    `old` is found exactly once: in the file, or in the first statement with the equation's number
+    in its margin that has it at all.
+    """
 
     mistake: str
     file: str
     old: str
     new: str
     law: str
+    equation: str = ""
 
 
 RNN_TEXTBOOK = "test_rnn::test_the_cell_is_the_textbook_equation"
@@ -24,16 +30,12 @@ LSTM_ADJOINT = "test_lstm::test_the_adjoint_identity_holds"
 PROJECTED = "test_lstm::test_the_adjoint_identity_holds_under_a_projection"
 UNROLL_ADJOINT = "test_unroll::test_the_adjoint_identity_holds"
 UNROLL_TEXTBOOK = (
-    "test_unroll::"
-    "test_a_layer_is_the_textbook_step_after_step_and_its_output_is_the_hidden_state"
+    "test_unroll::test_a_layer_is_the_textbook_step_after_step_and_its_output_is_the_hidden_state"
 )
 STACK_ADJOINT = "test_modules::test_the_adjoint_identity_holds"
 DROPOUT_ADJOINT = "test_dropout::test_the_adjoint_identity_holds_under_masks"
 TORCH_DROPOUT = "test_dropout::test_one_mask_in_both_passes_gives_torch_s_values_and_gradients"
-ALONE = (
-    "test_metamorphic::"
-    "test_a_row_alone_is_the_row_in_its_batch_and_parameters_gradients_add_up"
-)
+ALONE = "test_metamorphic::test_a_row_alone_is_the_row_in_its_batch_and_parameters_gradients_add_up"
 DIRECTIONS = (
     "test_stack::"
     "test_the_two_directions_are_concatenated_and_the_second_starts_at_each_sequence_s_end"
@@ -499,3 +501,8 @@ MUTANTS = [
 ]
 
 MUTANTS += [Mutant(*fields) for fields in TRAINING]
+MUTANTS += [
+    Mutant(f"{file} ({number}): {old} becomes {new}", file, old, new, law, number)
+    for file, rows in EQUATIONS.items()
+    for number, old, new, law in rows
+]

@@ -11,10 +11,13 @@ import hypothesis
 import pytest
 
 import reference
+from harness.equations import Lines, computed, stated
 from mutants import MUTANTS as CORE
 from mutants_dynamics import DYNAMICS
 
 MUTANTS = CORE + DYNAMICS
+
+NO_MISTAKE = SyntaxError, NameError, AttributeError, TypeError
 
 HERE = Path(__file__).parent
 SOURCE = Path(reference.__file__).parent
@@ -58,10 +61,38 @@ def run(law):
         arguments = {}
         for mark, value in zip(marks, values, strict=True):
             names = mark.args[0]
-            arguments |= {names: value} if isinstance(names, str) else dict(
-                zip(names, value, strict=True)
+            arguments |= (
+                {names: value} if isinstance(names, str) else dict(zip(names, value, strict=True))
             )
         test(**arguments)
+
+
+def place(mutant):
+    """Where in its file a mutant's `old` begins."""
+    lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines(keepends=True)
+    bearing = [Lines(1, len(lines))]
+    if mutant.equation:
+        bearing = computed(SOURCE / mutant.file)[mutant.equation]
+    for first, last in bearing:
+        found = "".join(lines[first - 1 : last])
+        if mutant.old in found:
+            assert found.count(mutant.old) == 1, f"{mutant.file} has this twice: {mutant.old}"
+            return len("".join(lines[: first - 1])) + found.index(mutant.old)
+    raise AssertionError(f"{mutant.file} does not have this: {mutant.old}")
+
+
+def broken(mutant):
+    """The equation that a mutant breaks: its own, or the only one of a statement it changes."""
+    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
+    first = text.count("\n", 0, place(mutant)) + 1
+    last = first + mutant.old.rstrip("\n").count("\n")
+    hit = {
+        number
+        for number, statements in computed(SOURCE / mutant.file).items()
+        for lines in statements
+        if lines.first <= last and lines.last >= first
+    }
+    return mutant.equation or (hit.pop() if len(hit) == 1 else "")
 
 
 @pytest.mark.parametrize("law", sorted({mutant.law for mutant in MUTANTS}))
@@ -76,14 +107,20 @@ def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.mistake)
 def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):
     shutil.copytree(SOURCE, tmp_path / "reference")
-    file = tmp_path / "reference" / mutant.file
-    text = file.read_text(encoding="utf-8")
-    assert text.count(mutant.old) == 1, f"{mutant.file} has to hold this once: {mutant.old}"
-    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    with fresh_modules(tmp_path, examples=60), pytest.raises(Exception):  # noqa: B017 any will do
+    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
+    at = place(mutant)
+    text = text[:at] + mutant.new + text[at + len(mutant.old) :]
+    (tmp_path / "reference" / mutant.file).write_text(text, encoding="utf-8")
+    with fresh_modules(tmp_path, examples=60), pytest.raises(Exception) as caught:
         run(mutant.law)
+    assert not isinstance(caught.value, NO_MISTAKE), f"it does not even run: {caught.value}"
 
 
-def test_the_list_holds_at_least_thirty_mistakes_and_none_twice():
-    assert len({(mutant.file, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
-    assert len(MUTANTS) >= 30
+@pytest.mark.parametrize("file", sorted(SOURCE.glob("*.py")), ids=lambda file: file.name)
+def test_every_numbered_equation_has_a_wrong_variant_that_is_caught(file):
+    caught = {broken(mutant) for mutant in MUTANTS if mutant.file == file.name}
+    assert [f"({number})" for number in stated(file) if number not in caught] == []
+
+
+def test_no_mistake_is_listed_twice():
+    assert len({(m.file, m.equation, m.old, m.new) for m in MUTANTS}) == len(MUTANTS)
