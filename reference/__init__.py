@@ -21,6 +21,8 @@ written again; `f_back(tape, d_value)` returns gradients. Nothing here looks at 
 lines run in float32, float64, longdouble and complex128.
 
 Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
+Each file's page, named in its last line, derives what the file states; docs/claims.md leads from
+every equation to the line that computes it.
 """
 
 from .cells import GRUCell, LSTMCell, RNNCell

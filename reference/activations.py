@@ -15,6 +15,7 @@ part alone, which keeps every function analytic where it is smooth: Im f(x + iε
 derivative along u (the complex step).
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §1.12 and §27.
+Page: docs/rnn.md
 """
 
 from functools import cache

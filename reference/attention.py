@@ -21,6 +21,7 @@ A key that the mask leaves out is as good as absent: it is selected away before 
 even NaN in it changes nothing, and with α = 0 its gradient is exactly 0.
 
 Source: Bahdanau, Cho & Bengio 2015, without their biases.
+Page: docs/attention.md
 """
 
 from typing import NamedTuple

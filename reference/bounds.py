@@ -16,6 +16,7 @@ by some net. For the spectral radius in place of the norm (4) is false: [[0,2],[
 [[0,0],[2,0]] have radius 0, their product has radius 4.
 
 Source: Pascanu, Mikolov & Bengio 2013, §2.1, for (1) and (4); the others in the same manner.
+Page: docs/dynamics.md
 """
 
 from typing import Any

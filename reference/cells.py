@@ -7,6 +7,7 @@
     x  [B, I] or [I]      h, c  [B, H] or [H]
 
 Source: torch.nn.RNNCell, GRUCell, LSTMCell.
+Page: docs/modules.md
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ forward pass. A segment unrolled again gives the same bits, for it is the same p
 numbers, so the gradient is bit for bit the one that keeping every segment's tape would give.
 
 Source: Chen et al. 2016; Gruslys et al. 2016 for recurrent nets; Griewank 1992 for less memory yet.
+Page: docs/checkpoint.md
 """
 
 from math import isqrt

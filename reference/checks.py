@@ -5,7 +5,8 @@ Attributes alone are read, no values, save those that say how packed rows lie an
 
 Source: torch.nn.RNN, GRU, LSTM and their cells; for parameters Module.load_state_dict, for
 cotangents torch.autograd.backward.
-Differs: refused, too, is what torch takes for something else; docs/refusals.md lists it.
+Differs: refused, too, is what torch takes for something else; the page lists it.
+Page: docs/refusals.md
 """
 
 import warnings

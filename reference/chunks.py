@@ -11,6 +11,7 @@ Cut side by side instead, x_{jK} … x_{jK+K−1} with the last as target only, 
 their last token to the state: from the second on, it is the state of another stream.
 
 Source: the batches of continuous streams in Mikolov 2012, §3.3 and PyTorch's word language model.
+Page: docs/streams.md
 """
 
 from collections.abc import Hashable, Iterator, Mapping

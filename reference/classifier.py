@@ -23,6 +23,7 @@ The last column of the output is not h: for a short sequence it lies in the padd
 Parameters bear torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
 
 Source: github.com/ShaohonChen/tutorial_with_rnn, whose fc is head here.
+Page: docs/classifier.md
 """
 
 from dataclasses import dataclass

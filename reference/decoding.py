@@ -13,6 +13,7 @@ the target and the most likely tokens are that sequence again. What a model scor
 prefix says nothing of where its own prefix leads it (exposure bias).
 
 Source: Williams & Zipser 1989 (teacher forcing); Sutskever, Vinyals & Le 2014.
+Page: docs/seq2seq.md
 """
 
 from typing import Any

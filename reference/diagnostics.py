@@ -14,6 +14,7 @@ work: that gradient is a sum over steps, and the steps near the loss keep it awa
 little arrives from afar. The norm of ∂L/∂h against distance tells the two apart.
 
 Source: Pascanu, Mikolov & Bengio 2013; Goodfellow, Bengio & Courville, Deep Learning, §10.7–10.11.
+Page: docs/diagnostics.md
 """
 
 from typing import NamedTuple

@@ -12,6 +12,7 @@ Adjoint
          δb = Σ δy                   δḃ = Σ δẏ
 
 Source: Pearlmutter 1994, where v̇ is R{v}.
+Page: docs/tangent.md
 """
 
 from collections.abc import Callable

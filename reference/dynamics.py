@@ -11,6 +11,7 @@
 computes. The order in (1) matters as soon as two Jacobians do not commute.
 
 Source: Werbos 1990; Pascanu, Mikolov & Bengio 2013, §2.
+Page: docs/dynamics.md
 """
 
 from typing import Any

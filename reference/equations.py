@@ -1,6 +1,7 @@
 """What the nets are made of: each cell's functions and tuples, and how its arrays are named.
 
 Source: torch.nn.RNN, GRU, LSTM for names and gate orders.
+Page: docs/modules.md
 """
 
 from collections.abc import Sequence

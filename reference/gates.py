@@ -10,6 +10,7 @@ This is what one reads when a net is looked at: how open its gates are, step by 
 themselves fuse (1) over all gates and steps; that both say the same is a law of the tests.
 
 Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, as torch.nn computes them.
+Page: docs/memory.md
 """
 
 from typing import Any, NamedTuple

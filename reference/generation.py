@@ -16,6 +16,7 @@ Generation feeds back what teacher forcing never shows: one mistake puts the sta
 has not been (exposure bias). Scheduled sampling belongs to training alone.
 
 Source: Williams & Zipser 1989 (teacher forcing); Bengio et al. 2015 (scheduled sampling).
+Page: docs/generation.md
 """
 
 from collections.abc import Callable

@@ -21,6 +21,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
 
 Source: Cho et al. 2014, Chung et al. 2014.
 Differs: there r gates h₋ before the product, and in Chung et al. z is the share of the new.
+Page: docs/gru.md
 """
 
 from typing import NamedTuple

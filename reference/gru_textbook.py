@@ -25,6 +25,7 @@ The place of r is no convention. W_n (r ⊙ h₋) = r ⊙ (W_n h₋ + b) for eve
 where W_n is diagonal and b = 0: apart from these, the two forms are different functions.
 
 Source: Chung et al. 2014. Cho et al. 2014 has r here too, and z as the share of the old.
+Page: docs/gru_textbook.md
 """
 
 from typing import NamedTuple

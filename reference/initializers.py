@@ -7,6 +7,7 @@ torch.nn.LSTM adds two biases, so setting "the forget bias" to 1 in each of them
 (2) sets the sum: b in bias_ih, 0 in bias_hh.
 
 Source: Saxe et al. 2014, Mezzadri 2007 for (1); Gers et al. 2000, Jozefowicz et al. 2015 for (2).
+Page: docs/dynamics.md
 """
 
 from typing import Any

@@ -21,6 +21,7 @@ LSTM, first the rows of c, then those of m = o âŠ™ tanh(c), then of h = m W_hráµ
     (10) dh = W_hr dm + dW_hr m
 
 Source: Pascanu, Mikolov & Bengio 2013 for (4); the others by the same rule.
+Page: docs/dynamics.md
 """
 
 from collections.abc import Iterator

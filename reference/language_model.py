@@ -21,6 +21,7 @@ Adjoint
 Parameters bear torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
 
 Source: Mikolov et al. 2010; Bengio et al. 2003 for the factorisation.
+Page: docs/language_model.md
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ Adjoint
     (1′) δE[v] = Σ δy where ids = v        a token met twice counts twice; the padding row stays 0
 
 Source: torch.nn.functional.embedding, linear, dropout.
+Page: docs/layers.md
 """
 
 from typing import NamedTuple

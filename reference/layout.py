@@ -6,6 +6,8 @@
 
 States are [L·D, B, ·] ([L·D, ·] unbatched), whatever batch_first says; those that accompany packed
 data are permuted with its sequences.
+
+Page: docs/modules.md
 """
 
 from typing import Any, NamedTuple

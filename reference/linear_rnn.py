@@ -22,6 +22,7 @@ that depends on A; in the Euclidean norm the bound is (4).
 
 Source: Horn & Johnson, Matrix Analysis, 2nd ed., §5.6; Trefethen & Embree, Spectra and
 Pseudospectra, ch. 14 for the transient.
+Page: docs/linear_rnn.md
 """
 
 from typing import NamedTuple

@@ -19,6 +19,7 @@ Adjoint
 What the mask leaves out is selected away, not multiplied by 0: NaN under a 0 stays there.
 
 Source: Bridle 1990; torch.nn.functional.cross_entropy for ignore_index, which is m = [y ≠ index].
+Page: docs/loss.md
 """
 
 from collections.abc import Callable

@@ -24,6 +24,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.
+Page: docs/lstm.md
 """
 
 from typing import Any, NamedTuple

@@ -11,6 +11,7 @@ next step. The step of the two that a net takes is (3); (2) is what its forget g
 Both are the identity where f = 1 and i = 0 exactly, that is, where σ is saturated to the last bit.
 
 Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; Tallec & Ollivier 2018 for (1).
+Page: docs/memory.md
 """
 
 from typing import Any

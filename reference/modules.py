@@ -14,6 +14,7 @@ The parameters of layer k and direction d, with G gates and F = P or else H feat
     bias_ih, bias_hh [G·H]                                    weight_hr [P, H]
 
 Source: torch.nn.RNN, GRU, LSTM. The computation is in `reference.stack`.
+Page: docs/modules.md
 """
 
 from dataclasses import dataclass, field

@@ -15,6 +15,7 @@ The input acts through the initial state alone, so its gradient is the one that 
 the very beginning. Parameters: bridge.weight, bridge.bias, and those of the language model.
 
 Source: Vinyals et al. 2015 feed z as the first input instead; Karpathy & Fei-Fei 2015.
+Page: docs/models.md
 """
 
 from dataclasses import dataclass

@@ -16,6 +16,7 @@ Schedule     (7)  η = η₁ (s + (1 − s) t/W)                               t
 
 Source: Pascanu et al. 2013 (1, 2); Polyak 1964, Sutskever et al. 2013 (3, 4); Kingma & Ba 2015
 (5, 6); Loshchilov & Hutter 2017 (8). Constants and order of operations as in torch.optim.
+Page: docs/optim.md
 """
 
 import math

@@ -24,6 +24,7 @@ no tape, only a pack of the same layout. The gradient of padding is exactly 0, w
 Source: torch.nn.utils.rnn, whose names, arguments and results these are.
 Differs: equal lengths keep their order; refused are lengths that are fractional, longer than T or
 fewer than B, what is no permutation, and packed sequences whose fields contradict each other.
+Page: docs/packing.md
 """
 
 from collections.abc import Iterable, Sequence

@@ -19,6 +19,7 @@ dtype and any further axes will do, and an adjoint needs no tape, only the lengt
 Source: torch.nn.utils.rnn.
 Differs: unpad_sequence leaves its argument as it was, knows both sides, and refuses lengths that
 are fractional, negative or longer than T.
+Page: docs/padding.md
 """
 
 from collections.abc import Iterable, Sequence

@@ -16,6 +16,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     φ′ waits for no δ: these slopes are taken at every step at once.
 
 Source: Elman 1990, with the two biases of torch.nn.RNN; adjoint: Werbos 1990.
+Page: docs/rnn.md
 """
 
 from typing import NamedTuple

@@ -12,6 +12,7 @@ and so needs the whole past; here they are summed from the right, and all that i
 numbers for each sequence whatever T.
 
 Source: Williams & Zipser 1989.
+Page: docs/rtrl.md
 """
 
 from typing import Any

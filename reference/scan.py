@@ -19,6 +19,7 @@ Work grows to T log T products, and those of full matrices cost H³: the scan pa
 diagonal, as for an LSTM's c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t once its gates are known.
 
 Source: Hillis & Steele 1986; Blelloch 1990; for recurrent nets, Martin & Cundy 2018.
+Page: docs/scan.md
 """
 
 import numpy as np

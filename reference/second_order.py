@@ -13,6 +13,7 @@ the output moves because the output moves:
 One forward and one backward pass, whatever the number of parameters: no Hessian is formed.
 
 Source: Pearlmutter 1994; Møller 1993; Martens & Sutskever 2011 for recurrent nets.
+Page: docs/second_order.md
 """
 
 from collections.abc import Sequence

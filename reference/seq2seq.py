@@ -26,6 +26,7 @@ feeds it ⟨bos⟩ and then its own output.
 
 Source: Sutskever, Vinyals & Le 2014, Cho et al. 2014 (c = h_T); Bahdanau, Cho & Bengio 2015.
 Differs: one direction and one layer; the head reads the decoder's state alone.
+Page: docs/seq2seq.md
 """
 
 from dataclasses import dataclass

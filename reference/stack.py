@@ -11,6 +11,7 @@ Adjoint
     (1′) δx_k = Σ_d unroll′(δy_kd)
 
 Source: torch.nn.RNN, GRU, LSTM; Graves & Schmidhuber 2005 for two directions.
+Page: docs/modules.md
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,8 @@
 
 What is kept is a value: no gradient crosses the bank. For an initial state that learns, put it in
 place of the new rows, `streams.reset(state, new, init)`, whose adjoint sums its gradient.
+
+Page: docs/streams.md
 """
 
 from collections.abc import Hashable, Iterable

@@ -16,6 +16,7 @@ Adjoint
 times 0 is NaN.
 
 Source: (1′) as in Williams & Zipser 1989, for states that a teacher replaces.
+Page: docs/streams.md
 """
 
 from collections.abc import Sequence

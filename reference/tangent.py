@@ -14,6 +14,7 @@ the forward equations themselves:
 The tape returned is for `second_order`, which runs back over it.
 
 Source: Williams & Zipser 1989; Griewank & Walther, Evaluating Derivatives, ch. 3.
+Page: docs/tangent.md
 """
 
 from collections.abc import Callable, Sequence

@@ -21,6 +21,7 @@ Adjoint
     (1′) δx = δu W_ih, …                   (1′˙) by `dual.linear_back`
 
 Source: Pearlmutter 1994, applied to `gru`. All products of vectors are elementwise.
+Page: docs/tangent.md
 """
 
 from typing import NamedTuple

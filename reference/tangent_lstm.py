@@ -22,6 +22,7 @@ Adjoint
     (1′) δx = δa W_ih, …                   (1′˙) by `dual.linear_back`
 
 Source: Pearlmutter 1994, applied to `lstm`. All products of vectors are elementwise.
+Page: docs/tangent.md
 """
 
 from typing import NamedTuple

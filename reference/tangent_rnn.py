@@ -15,6 +15,7 @@ Adjoint
 φ″(a) ȧ = −2 h ḣ for tanh; 0 for relu, which is straight on either side of its kink.
 
 Source: Williams & Zipser 1989 for the tangent, Pearlmutter 1994 for its adjoint.
+Page: docs/tangent.md
 """
 
 from typing import NamedTuple

@@ -21,6 +21,7 @@ Adjoint, after every k₁ blocks, at block j, for the losses of these k₁ block
 Memory is that of k₂ blocks, however many there are; under `carry` it grows with the stream.
 
 Source: Williams & Peng 1990, BPTT(h; h′) with h′ = k₁, h = k₂; Sutskever 2013, §2.8.6.
+Page: docs/truncated.md
 """
 
 from collections import deque

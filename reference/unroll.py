@@ -21,6 +21,7 @@ The reverse direction is the same loop over every sequence reversed in its own l
 reversal is a permutation of the rows and its own inverse.
 
 Source: Werbos 1990; Graves & Schmidhuber 2005 for two directions.
+Page: docs/unroll.md
 """
 
 from collections.abc import Callable, Sequence

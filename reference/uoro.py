@@ -13,6 +13,7 @@ E[ννᵀ] = I; and two cross terms odd in ν. (3) is even in ν, so the cross t
 this kind; ρ only keeps the variance down. Memory is S + |θ| for each sequence.
 
 Source: Tallec & Ollivier 2018, "Unbiased Online Recurrent Optimization".
+Page: docs/uoro.md
 """
 
 from typing import Any
