@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.contestants import GATES, Contestant, Size, draw, floor, ours, theirs
 from benchmarks.measures import targets
+from benchmarks.memory import peak
 
 SIZE = Size(4, 3, 2, 5)
 
@@ -63,3 +64,8 @@ def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     rows = json.loads(file.read_text())["speed"]
     assert [row["cell"] for row in rows] == list(GATES)
     assert all(0 < row["both / torch"] < np.inf for row in rows)
+
+
+def test_the_peak_is_what_the_passes_need_however_much_this_process_holds():
+    tape = 100 * 32 * (4 * 64 + 64) * 8 / 2**20  # gates and tanh(c), MB
+    assert tape < peak("ours", "LSTM", Size(100, 32, 16, 64), "float64") < 10 * tape
