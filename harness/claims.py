@@ -1,11 +1,13 @@
 """The ledger: every claim, the code that computes it, the tests that hold it, the last verdict.
 
 Tests name the rows they hold with `@pytest.mark.claim("B8")`; the last run of pytest leaves its
-verdicts in pytest's cache.
+verdicts in pytest's cache. A row's code is a list of files, of the reference where no folder is
+named, each followed by equations, "rnn.py (2′)-(1′)", or by what is defined there, "loss.py shift".
 """
 
 import ast
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+
+from .equations import NUMBER, computed, page_of, stated
 
 ROOT = Path(__file__).parents[1]
 LEDGER = Path(__file__).with_name("ledger.toml")
@@ -98,23 +102,64 @@ def to_markdown(rows: list[Claim]) -> str:
         "",
         "Every claim of the two source documents, and what became of it. ✗ marks a statement",
         "that does not hold as written: its tests are counterexamples, and the",
-        "[errata](errata.md) say what is true instead. This page is written by",
+        "[errata](errata.md) say what is true instead. Below,",
+        "[every equation](#every-equation) and the line that computes it. This page is written by",
         "`bptt-oracle claims --markdown docs/claims.md`.",
         "",
         "| id | claim | derivation | code | tests | last verdict |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        code = ", ".join(_link(part.strip()) for part in row.code.split(","))
+        code = ", ".join(_linked(part) for part in row.code.split(", "))
         tests = "<br>".join(f"[{t.split('::')[1]}](../tests/{t.split('::')[0]})" for t in row.tests)
         mark = "" if row.holds else "✗ "
         page = f"[{row.page}]({row.page}.md)"
         lines.append(f"| {row.id} | {mark}{row.text} | {page} | {code} | {tests} | {row.verdict} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_every_equation()]) + "\n"
 
 
-def _link(code: str) -> str:
-    """A link to a file of the reference, or of the folder that is named, and its equations."""
-    file, _, equations = code.partition(" ")
-    path = file if "/" in file else f"reference/{file}"
-    return f"[{file}](../{path}) {equations}".strip()
+def places(code: str) -> tuple[Path, dict[str, int]]:
+    """The file that a part of a row's code names, and the line of each equation or definition.
+
+    Raises KeyError for what is not there.
+    """
+    name, _, rest = code.partition(" ")
+    file = ROOT / (name if "/" in name else f"reference/{name}")
+    found: dict[str, int] = {}
+    for word in rest.split():
+        if not word.startswith("("):
+            found[word] = _definitions(file)[word]
+            continue
+        ends = re.findall(NUMBER, word)
+        lines, order = computed(file), list(stated(file))
+        first, last = [order.index(n) if n in order else -1 for n in (ends[0], ends[-1])]
+        for number in order[first : last + 1] if 0 <= first <= last else ends:
+            found[f"({number})"] = lines[number][0].first
+    return file, found
+
+
+def _definitions(file: Path) -> dict[str, int]:
+    """The line where each function or class of a file begins."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return {node.name: node.lineno for node in body if isinstance(node, kinds)}
+
+
+def _linked(code: str) -> str:
+    """A link to a file, and one to the line of each equation or definition in it."""
+    file, lines = places(code)
+    path = f"../{file.relative_to(ROOT)}"
+    name = code.partition(" ")[0]
+    return " ".join([f"[{name}]({path})", *(f"[{n}]({path}#L{at})" for n, at in lines.items())])
+
+
+def _every_equation() -> list[str]:
+    """A table: each file of the reference, its page, and all its equations linked to their code."""
+    lines = ["", "## Every equation", "", "| derivation | code | equations |", "|---|---|---|"]
+    for file in sorted((ROOT / "reference").glob("*.py")):
+        path, bearing = f"../reference/{file.name}", computed(file)
+        numbers = [f"[({n})]({path}#L{bearing[n][0].first})" for n in stated(file)]
+        if numbers:
+            page = page_of(file)
+            lines.append(f"| [{page}]({page}.md) | [{file.name}]({path}) | {' '.join(numbers)} |")
+    return lines

@@ -1,7 +1,8 @@
 """The numbered equations of a file of the reference: where each is stated, and where computed.
 
 A docstring states (1), (1′), and where a line is dotted (1˙); the margin of the code bears the same
-numbers. The code of an equation is every statement with its number in the margin.
+numbers. The code of an equation is every statement with its number in the margin. The last line of
+the docstring names the page that derives them.
 """
 
 import ast
@@ -31,6 +32,13 @@ def stated(file: Path) -> dict[str, int]:
         return {}
     lines = text.splitlines()[: body[0].end_lineno]
     return {n: at for at, line in enumerate(lines, 1) for n in STATED.findall(line)}
+
+
+def page_of(file: Path) -> str:
+    """The page of docs/ that derives a file, as the file's docstring names it; "" where none."""
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    page = re.search(r"^Page: docs/(\w+)\.md$", docstring, re.MULTILINE)
+    return page[1] if page else ""
 
 
 def computed(file: Path) -> dict[str, list[Lines]]:

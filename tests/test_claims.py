@@ -1,28 +1,36 @@
-"""The ledger: no claim without code, page and test; no test of a claim that is not there."""
+"""The ledger: no claim without code, page and test; no test of a claim that is not there; and from
+every equation a link to the line that computes it, and back.
+"""
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
 
-from harness.claims import ROOT, claims, named_by_tests, to_markdown
+from harness.claims import ROOT, claims, named_by_tests, places, to_markdown
+from harness.equations import computed, page_of, stated
 
 ROWS = claims()
+FILES = [file for file in sorted((ROOT / "reference").glob("*.py")) if file.stem != "__init__"]
+PAGE = ROOT / "docs" / "claims.md"
+
+each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_every_claim_has_a_test_and_the_code_that_it_names(row):
+@each_row
+def test_every_claim_has_a_test(row):
     assert row.tests, f"no test is marked with {row.id}"
+
+
+@each_row
+def test_every_claim_names_code_that_is_there_and_its_equations_where_it_has_any(row):
     for part in row.code.split(", "):
-        file, _, equations = part.partition(" ")
-        path = ROOT / (file if "/" in file else f"reference/{file}")
-        assert path.exists(), path
-        for number in re.findall(r"\d+′?", equations):
-            assert f"({number})" in path.read_text(), f"{file} has no equation ({number})"
+        file, lines = places(part)
+        assert file.exists(), file
+        assert lines or file.is_relative_to(ROOT / "harness"), f"{part}: which lines of it?"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@each_row
 def test_every_claim_has_a_page(row):
     assert (ROOT / "docs" / f"{row.page}.md").exists()
 
@@ -37,26 +45,51 @@ def test_no_test_names_a_claim_that_is_not_in_the_ledger():
     assert set(found) - {row.id for row in ROWS} == set()
 
 
-def equations(file):
-    """The numbers of a docstring's equations, and those in the margin of its code."""
-    text = file.read_text()
-    docstring = ast.get_docstring(ast.parse(text)) or ""
-    stated = set(re.findall(r"(?:^|  ) *\((\d+′?)\) ", docstring, re.MULTILINE))
-    margin = set()
-    for comment in re.findall(r"#\s+((?:\(\d+′?\)[ ,–…]*)+)", text):
-        margin |= set(re.findall(r"\((\d+′?)\)", comment))
-    return stated, margin
-
-
-FILES = sorted((Path(ROOT) / "reference").glob("*.py"))
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@each_file
 def test_every_numbered_equation_has_a_line_of_code_and_every_margin_number_an_equation(file):
-    stated, margin = equations(file)
-    assert stated == margin
+    assert set(stated(file)) == set(computed(file))
 
 
-def test_the_page_of_claims_links_to_what_exists():
-    for target in re.findall(r"\]\(([^)#]+)\)", to_markdown(ROWS)):
-        assert (ROOT / "docs" / target).exists(), target
+@each_file
+def test_every_file_names_its_page_and_the_page_links_to_it_and_to_tests(file):
+    page = ROOT / "docs" / f"{page_of(file)}.md"
+    assert page.exists(), "the docstring should end in a line 'Page: docs/….md'"
+    text = page.read_text()
+    assert f"(../reference/{file.name})" in text
+    assert "(../tests/test_" in text
+
+
+@each_file
+def test_every_equation_stands_on_a_page_that_links_to_its_file(file):
+    pages = [page.read_text() for page in (ROOT / "docs").glob("*.md") if page != PAGE]
+    text = "".join(page for page in pages if f"(../reference/{file.name})" in page)
+    assert [number for number in stated(file) if not printed(number, text)] == []
+
+
+def printed(number, text):
+    """Whether a page bears a number: (3), in LaTeX (3') and, dotted, (\\dot 3) and (\\dot 3')."""
+    digits = re.match(r"\d+", number)[0]
+    inside = (r"\\dot " if "˙" in number else "") + digits + ("[′']" if "′" in number else "")
+    return re.search(rf"\({inside}\)|tag\{{{inside}\}}", text) is not None
+
+
+def test_every_link_of_the_page_of_claims_leads_to_the_line_that_it_names():
+    numbers = set()
+    for words, target, line in re.findall(
+        r"\[([^\]]*)\]\((?!#)([^)#]+)(?:#L(\d+))?\)", PAGE.read_text()
+    ):
+        file = (ROOT / "docs" / target).resolve()
+        assert file.exists(), target
+        if line:
+            text = file.read_text().splitlines()
+            ends = {at.first: at.last for at in computed(file).get(words.strip("()"), ())}
+            last = ends.get(int(line), int(line))
+            assert words in "\n".join(text[int(line) - 1 : last]), (words, target, line)
+            numbers.add((file, words))
+    assert numbers >= {(file, f"({n})") for file in FILES for n in stated(file)}
+
+
+def test_the_page_of_claims_is_in_step_with_the_ledger_the_code_and_the_tests():
+    verdicts = re.compile(r" \| (verified|refuted|failed|open) \|$", re.MULTILINE)
+    now, kept = [verdicts.sub("", page) for page in (to_markdown(ROWS), PAGE.read_text())]
+    assert kept == now, "run `bptt-oracle claims --markdown docs/claims.md`"
