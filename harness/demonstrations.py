@@ -31,9 +31,9 @@ def _packed(*lengths: int) -> rnn.PackedSequence:
     return rnn.pack_padded_sequence(x, torch.tensor(lengths))
 
 
-def _not_refused_apart(name: str) -> bool:
+def _not_refused_apart(name: str) -> bool | None:
     """Whether a function of this file, run in a process of its own, is not refused there: it
-    answers, or the process dies."""
+    answers, or the process dies. None where no process could be made."""
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context: Any = multiprocessing.get_context(kind)
     if kind == "forkserver":
@@ -41,17 +41,20 @@ def _not_refused_apart(name: str) -> bool:
     process = context.Process(target=_apart, args=(name,))
     process.start()
     process.join()
-    return bool(process.exitcode != 0)
+    return {REFUSED: False, NOT_STARTED: None}.get(process.exitcode, True)
+
+
+REFUSED, NOT_STARTED, ANSWERED = 0, 1, 3  # 1 is Python's own
 
 
 def _apart(name: str) -> None:
-    """The work of that process: exit 0 where the call is refused, silently in every case."""
+    """The work of that process, silent whatever happens."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     torch.set_num_threads(1)
-    sys.exit(0 if _refused(globals()[name]) else 1)
+    sys.exit(REFUSED if _refused(globals()[name]) else ANSWERED)
 
 
-def missing_layers_of_c_0() -> bool:
+def missing_layers_of_c_0() -> bool | None:
     """h_0 of three layers, c_0 of one."""
     return _not_refused_apart("_missing_layers_of_c_0")
 
@@ -72,7 +75,7 @@ def _onednn_packed_features() -> None:
         nn.LSTM(5, 6)(_packed(3, 3))
 
 
-def batch_sizes_that_grow() -> bool:
+def batch_sizes_that_grow() -> bool | None:
     """2, 1, and 2 again."""
     return _not_refused_apart("_batch_sizes_that_grow")
 
@@ -86,6 +89,14 @@ def lstm_packed_unchecked() -> bool:
     state = torch.randn(1, 3, 7), torch.randn(1, 3, 6)
     said = _refused(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
     return "number of RNN parameters" in said
+
+
+def state_of_another_type() -> bool | None:
+    """float64 for a float32 LSTM, dense: the sentence speaks of oneDNN's types."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    state = torch.randn(1, 3, 6).double(), torch.randn(1, 3, 6).double()
+    return "mkldnn" in _refused(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
 
 
 def lengths_beyond_the_input() -> bool:
@@ -105,6 +116,18 @@ def unpad_transposes_its_argument() -> bool:
     padded = torch.randn(4, 2)
     rnn.unpad_sequence(padded, torch.tensor([3, 2]))
     return padded.shape == (2, 4)
+
+
+def unpad_of_a_leaf() -> bool:
+    """A padded batch whose gradient is asked for."""
+    padded = torch.randn(4, 2, requires_grad=True)
+    return "in-place" in _refused(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
+
+
+def unpad_by_a_list() -> bool:
+    """pack_padded_sequence takes a list."""
+    lengths: Any = [3, 2]
+    return "'list'" in _refused(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
 
 
 def inverse_of_no_permutation() -> bool:
@@ -139,6 +162,12 @@ def arguments_of_any_type() -> bool:
         or _refused(lambda: nn.GRU(4, 6, num_layers=True))
         or _refused(lambda: nn.GRU(4, 6, bidirectional="x"))
     )
+
+
+def layers_with_a_point() -> bool:
+    """2.0, where hidden_size=2.0 is told what type it should be of."""
+    said = _refused(lambda: nn.GRU(4, 6, num_layers=2.0))
+    return "should be of type int" not in said
 
 
 def cell_of_unknown_nonlinearity() -> bool:

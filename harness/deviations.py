@@ -3,6 +3,8 @@
 A result that departs from the truth just as deviations.toml says is a known deviation: reported,
 and no fault. What is listed there and no longer happens is stale, and fails, so that the list
 tells no more than is so. Deviations that no case can show bring a function that shows them.
+
+    python -m harness.deviations        writes docs/deviations.md anew
 """
 
 import operator
@@ -194,3 +196,33 @@ def tally(results: Iterable[Any], known: Sequence[Deviation] | None = None) -> l
             happens = getattr(demonstrations, d.demonstrates)()
             counted[d.id] = [int(happens is not None), int(happens or False)]
     return [Tally(d, *counted[d.id]) for d in known]
+
+
+def page(deviations: Sequence[Deviation]) -> str:
+    """The list as a page."""
+    head = ("deviation", "symptom", "thread", "torch", "shown by")
+    lines = [head, ["---"] * len(head), *map(_line, deviations)]
+    return "\n".join([_PROLOGUE, *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
+
+
+def _line(d: Deviation) -> tuple[str, ...]:
+    found = re.fullmatch(r"https://github\.com/(.+)/issues/(\d+)", d.issue)
+    thread = f"[{found[1]}#{found[2]}]({d.issue})" if found else d.issue
+    return d.id, d.symptom, thread, f"`{d.torch}`", d.demonstrates or "cases"
+
+
+_PROLOGUE = """\
+# Known deviations of PyTorch
+
+Written by `python -m harness.deviations` from [deviations.toml](../harness/deviations.toml).
+
+What PyTorch does otherwise than its documentation, or plain sense, says. `bptt-oracle check` tells
+what it meets as listed from a fault and calls it a known deviation. What is listed for the running
+version and no longer happens is stale, and the check exits 1: the list tells no more than is so.
+The last column says what shows it: cases of the corpus whose call is spoiled in one thing and must
+be refused, or a function of [demonstrations.py](../harness/demonstrations.py). The range is that of
+the versions it was seen in; an open end is one that no version has closed yet.
+"""
+
+if __name__ == "__main__":
+    FILE.parents[1].joinpath("docs", "deviations.md").write_text(page(load()), encoding="utf-8")
