@@ -54,7 +54,7 @@ class Court:
         return self.truths[index, dtype]
 
     def try_(self, planted: Fault, cell: str, dtype: str) -> Conviction:
-        """Go through the cases that the fault can touch until one convicts it."""
+        """Go through the cases that the fault is made in until one convicts it."""
         seconds = 0.0
         for index, case in enumerate(self.cases):
             if case.cell != cell or not planted.where(case):
@@ -80,7 +80,7 @@ class Court:
         if planted.kind != "N":
             return None
         case = self.cases[index]
-        for name, exception in said(self.problem(index), wrapped(planted)):
+        for name, exception in said(self.problem(index), wrapped(planted, case)):
             if not exception and not knowing(case, "cpu-refusals", "float32", name):
                 return name, "refusal", np.inf
         return None
@@ -90,7 +90,7 @@ class Court:
         if planted.kind == "N":
             return None
         masks, measured = self.truth(index, dtype)
-        wrong = results(planted, self.problem(index), dtype, masks)
+        wrong = results(planted, self.cases[index], self.problem(index), dtype, masks)
         exact = self.cases[index].regime == "exact" and measured.exact
         verdict = judge(wrong, measured, exact)
         if verdict.word != "fault":

@@ -1,4 +1,4 @@
-"""What a fault is: a mistake put around a correct module, and where it can show.
+"""What a fault is: a mistake put around a correct module, and where it is made.
 
 A mistake is a function of a call and the correct way to answer it. It may change what goes in,
 ask, and change what comes out; gradients follow by autograd, unless it bends them. A mistake that
@@ -29,7 +29,7 @@ Mistake = Callable[..., Result]
 
 
 class Fault(NamedTuple):
-    """One mistake. `where` says which cases it can touch: in the others it changes nothing."""
+    """One mistake, made in the cases that `where` picks: in the others the module is right."""
 
     id: str
     kind: str
@@ -69,8 +69,9 @@ def fault(
     return enter
 
 
-def wrapped(planted: Fault) -> Callable[[Way], Way]:
-    """What puts the mistake around a way, with a memory of its own where it remembers."""
+def wrapped(planted: Fault, case: Case) -> Callable[[Way], Way]:
+    """What puts the mistake around a way, with a memory of its own where it remembers; nothing
+    in a case where it is not made."""
     memory: dict[str, Any] = {}
 
     def wrap(way: Way) -> Way:
@@ -78,13 +79,13 @@ def wrapped(planted: Fault) -> Callable[[Way], Way]:
             remembered = (memory,) if planted.kind == "S" else ()
             return planted.mistake(call, way, *remembered)
 
-        return mistaken
+        return mistaken if planted.where(case) else way
 
     return wrap
 
 
 def results(
-    planted: Fault, problem: Problem, dtype: str, masks: Sequence[np.ndarray]
+    planted: Fault, case: Case, problem: Problem, dtype: str, masks: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What `torch_impl.paths.run` gives, the mistake made."""
-    return run(path_named(planted.path), problem, dtype, masks, wrapped(planted)).results
+    """What `torch_impl.paths.run` gives for the case, whose problem this is, the mistake made."""
+    return run(path_named(planted.path), problem, dtype, masks, wrapped(planted, case)).results
