@@ -1,6 +1,5 @@
 """The command line: `python -m benchmarks`."""
 
-import json as json_format
 import os
 import subprocess
 import sys
@@ -27,17 +26,19 @@ def benchmarks(
         bool, typer.Option("--quick", help="Half a minute: up to H = 128, float64, few rounds.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write every row to this file too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as a page too.")] = None,
 ) -> None:
     """Time and memory of the reference, against torch and against bare matrix products."""
     import torch
 
     from harness.environment import environment
+    from harness.files import write_json, write_text
     from harness.report import new_console, print_environment
 
     from . import measures
     from .clock import CLOCK
     from .contestants import Size
-    from .tables import show
+    from .tables import page, show
 
     torch.set_num_threads(1)
     sizes = [Size(*numbers(text)) for text in size or SIZES]
@@ -49,20 +50,28 @@ def benchmarks(
     header = environment() | {"cores": os.cpu_count(), "clock": CLOCK}
     print_environment(console, header)
     found: dict[str, list[measures.Row]] = {"speed": []}
+    tables = []
+
+    def table(title: str, rows: list[measures.Row]) -> None:
+        show(console, title, rows)
+        tables.append((title, rows))
+
     for dtype in ("float64",) if quick else ("float64", "float32"):
         rows = [row for s in sizes for row in measures.speed(s, dtype, seconds)]
-        show(console, f"Speed, {dtype}, one thread; both = forward and backward", rows)
+        table(f"Speed, {dtype}, one thread; both = forward and backward", rows)
         found["speed"] += rows
     found["packed"] = [row for s in wide for row in measures.packed(s, seconds)]
-    show(console, "Packed, lengths spread over 1 … T, against dense; both passes", found["packed"])
+    table("Packed, lengths spread over 1 … T, against dense; both passes", found["packed"])
     found["linear"] = list(measures.linear(steps, seconds))
-    show(console, "Steps, at B 16, I 32, H 32; both passes, ms", found["linear"])
+    table("Steps, at B 16, I 32, H 32; both passes, ms", found["linear"])
     large = [] if quick else [s for s in wide if s.H >= 128]  # smaller ones fit where imports ran
     found["memory"] = [row for s in large for row in measures.memory(s)]
-    show(console, "Peak memory of both passes", found["memory"])
-    show(console, "Targets, float64", measures.targets(found))
+    table("Peak memory of both passes", found["memory"])
+    table("Targets, float64", measures.targets(found))
     if json is not None:
-        json.write_text(json_format.dumps({"environment": header} | found, indent=1))
+        write_json(json, {"environment": header} | found)
+    if markdown is not None:
+        write_text(markdown, page(header, tables))
 
 
 def numbers(text: str) -> list[int]:

@@ -87,13 +87,23 @@ def targets(found: dict[str, list[Row]]) -> list[Row]:
     ]
     mean = float(np.exp(np.mean(np.log(shares))))
     rows: list[Row] = [
-        {"target": "both passes / torch, geometric mean", "at most": 0.45, "worst": mean,
-         "met by": f"{int(mean <= 0.45)} of 1"}
+        {
+            "target": "both passes / torch, geometric mean",
+            "at most": 0.45,
+            "worst": mean,
+            "met by": f"{int(mean <= 0.45)} of 1",
+        }
     ]
     for name, limit, of, column in asked:
         values = [row[column] for row in of if not np.isnan(row[column])]
         if values:
             met = sum(value <= limit for value in values)
-            rows.append({"target": name, "at most": limit, "worst": max(values),
-                         "met by": f"{met} of {len(values)}"})
+            rows.append(
+                {
+                    "target": name,
+                    "at most": limit,
+                    "worst": max(values),
+                    "met by": f"{met} of {len(values)}",
+                }
+            )
     return rows

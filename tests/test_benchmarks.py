@@ -56,6 +56,7 @@ def test_a_target_missed_is_told():
 def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     file = tmp_path / "rows.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--size", "4,3,2,5", "--json", file]
+    command += ["--markdown", tmp_path / "page.md"]
     done = subprocess.run(
         command, cwd=Path(__file__).parents[1], env=os.environ, capture_output=True, text=True
     )
@@ -64,6 +65,7 @@ def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     rows = json.loads(file.read_text())["speed"]
     assert [row["cell"] for row in rows] == list(GATES)
     assert all(0 < row["both / torch"] < np.inf for row in rows)
+    assert (tmp_path / "page.md").read_text().count("| 4 3 2 5 |") == len(GATES)
 
 
 def test_the_peak_is_what_the_passes_need_however_much_this_process_holds():
