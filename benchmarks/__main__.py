@@ -25,6 +25,9 @@ def benchmarks(
     quick: Annotated[
         bool, typer.Option("--quick", help="Half a minute: up to H = 128, float64, few rounds.")
     ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Of each comparison; 10, or 0.5 if quick.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write every row to this file too.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables as a page too.")] = None,
 ) -> None:
@@ -45,7 +48,8 @@ def benchmarks(
     if quick:
         sizes = [s for s in sizes if s.H <= 128]
     wide = [s for s in sizes if s.H >= 32]
-    seconds, steps = (0.5, (25, 50, 100)) if quick else (10.0, (100, 200, 400, 800, 1600))
+    seconds = seconds or (0.5 if quick else 10.0)
+    steps = (25, 50, 100) if quick else (100, 200, 400, 800, 1600)
     console = new_console()
     header = environment() | {"cores": os.cpu_count(), "clock": CLOCK}
     print_environment(console, header)

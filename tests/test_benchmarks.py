@@ -55,7 +55,18 @@ def test_a_target_missed_is_told():
 
 def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     file = tmp_path / "rows.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--size", "4,3,2,5", "--json", file]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--quick",
+        "--size",
+        "4,3,2,5",
+        "--seconds",
+        "0.01",
+        "--json",
+        file,
+    ]
     command += ["--markdown", tmp_path / "page.md"]
     done = subprocess.run(
         command, cwd=Path(__file__).parents[1], env=os.environ, capture_output=True, text=True
