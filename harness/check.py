@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import NamedTuple, TypeVar
 
@@ -125,7 +126,7 @@ def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
     if workers <= 1:
         yield from map(work, cases)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, _processes(), initializer=_start_worker) as pool:
         futures = [pool.submit(work, case) for case in cases]
         try:
             for future in as_completed(futures):
@@ -171,6 +172,16 @@ def one_thread() -> None:
     """A worker's share of the processor: the cases are small, and there are several workers."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _processes() -> BaseContext:
+    """How workers come to be: forked from a process that has imported torch and done nothing
+    else, where the system can; each started afresh where it cannot."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _start_worker() -> None:

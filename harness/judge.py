@@ -12,12 +12,13 @@ Verdicts
     untrusted  the case cannot tell: nothing finite to compare, or noise as large as the values
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from .truth import Yardstick
+from .truth import Yardstick, largest_of
 
 LIMIT = 16.0  # rounding alone stays below half of it, the least of the faults lies far above
 
@@ -59,24 +60,24 @@ def score(
     """The measure of one tensor; R is inf for a wrong shape, or NaN where truth has none."""
     if value.shape != truth.shape:
         return Score(name, np.inf, (), False)
-    value = value.astype(truth.dtype)
     if not truth.size:
         return Score(name, 0.0, (), False)
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(value - truth)
-        if not np.isfinite(error.max()):
+        at = int(error.argmax())  # of NaN the first
+        if not math.isfinite(error.flat[at]):
             known = np.isfinite(truth) & np.isfinite(value)
             same = known | (value == truth) | (np.isnan(value) & np.isnan(truth))
             error = np.where(known, error, np.where(same, 0, np.inf))
-    index = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
+            at = int(error.argmax())
+    index = tuple(map(int, np.unravel_index(at, error.shape)))
     largest = float(error[index])
     if largest == 0 or exact:
         return Score(name, np.inf if largest else 0.0, index, False)
-    magnitude = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
-    ill = noise[0] > 0 and noise[0] >= magnitude
-    if not np.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
-        return Score(name, np.inf, index, bool(np.isinf(noise[0])))
+    ill = noise[0] > 0 and noise[0] >= largest_of(truth)
+    if not math.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
+        return Score(name, np.inf, index, math.isinf(noise[0]))
     scaled = (error / error[index]).ravel()
-    mean = largest * float(np.sqrt(scaled.dot(scaled) / scaled.size))
+    mean = largest * math.sqrt(scaled.dot(scaled) / scaled.size)
     R = max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
     return Score(name, R, index, ill)

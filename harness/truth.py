@@ -90,7 +90,7 @@ def yardstick(
                 runs.append(_evaluate(problem, moved, masks))
         noise, exactly = {}, narrow != "bfloat16" and u <= UNIT_ROUNDOFF[narrow]
         for name, exact in truth.items():
-            largest = _largest(exact)
+            largest = largest_of(exact)
             floor = max(u * largest, least) if largest else 0.0
             sizes = [_sizes(run[name], exact) for run in runs]
             noise[name] = (
@@ -103,7 +103,7 @@ def yardstick(
     return Yardstick(truth, noise, exactly)
 
 
-def _largest(value: np.ndarray) -> float:
+def largest_of(value: np.ndarray) -> float:
     """The magnitude of the largest of the finite elements."""
     largest = np.abs(value).max(initial=0)
     if not np.isfinite(largest):

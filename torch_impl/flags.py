@@ -132,4 +132,4 @@ def graph_nodes(values: Sequence[torch.Tensor]) -> set[str]:
             if node is not None and node not in seen:
                 seen.add(node)
                 todo.append(node)
-    return {node.name() for node in seen}
+    return {kind.__name__ for kind in set(map(type, seen))}

@@ -16,6 +16,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 Tensors = Sequence[torch.Tensor]
 Params = Mapping[str, torch.Tensor]
 
+# torch.nn's classes, but that they draw no weights when made: those are replaced at once
+_BLANK: dict[str, Any] = {
+    name: type(name, (getattr(torch.nn, name),), {"reset_parameters": lambda self: None})
+    for name in ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
+}
+
 
 def rnn_module(
     net: Any,
@@ -62,7 +68,7 @@ def new_module(net: Any, params: Params) -> torch.nn.Module:
         options["proj_size"] = net.proj_size
     elif net.mode != "GRU":
         options["nonlinearity"] = net.nonlinearity
-    kind = getattr(torch.nn, type(net).__name__)
+    kind = _BLANK[type(net).__name__]
     return _with(kind(net.input_size, net.hidden_size, **options), params)
 
 
@@ -167,7 +173,7 @@ def _cell(
     options: dict[str, Any] = {"bias": net.bias, "device": "meta"}
     if net.mode.startswith("RNN"):
         options["nonlinearity"] = net.nonlinearity
-    kind = getattr(torch.nn, f"{type(net).__name__}Cell")
+    kind = _BLANK[f"{type(net).__name__}Cell"]
     cell = _with(kind(weights["weight_ih"].shape[1], net.hidden_size, **options), weights)
     if net.mode == "LSTM":
         return lambda x, state: cell(x, tuple(state))
