@@ -54,7 +54,7 @@ def step(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
     z = activations.sigmoid(u_z.value + v_z.value)  # (3)
     r_dot = r * (1 - r) * (u_r.dot + v_r.dot)  # (3˙)
     z_dot = z * (1 - z) * (u_z.dot + v_z.dot)
-    n = np.tanh(u_n.value + r * v_n.value)  # (4)
+    n = activations.tanh(u_n.value + r * v_n.value)  # (4)
     n_dot = (1 - n * n) * (u_n.dot + r_dot * v_n.value + r * v_n.dot)  # (4˙)
     h = (1 - z) * n + z * h_before.value  # (5)
     h_dot = (1 - z) * n_dot + z * h_before.dot + z_dot * (h_before.value - n)  # (5˙)

@@ -50,13 +50,13 @@ def step(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
     v = linear(part(before, "h"), part(params, "weight_hh"), part(params, "bias_hh"))  # (2) (2˙)
     a_i, a_f, a_g, a_o = columns(both(np.add, u, v), 4)
     i, f, o = [activations.sigmoid(a.value) for a in (a_i, a_f, a_o)]  # (3)
-    g = np.tanh(a_g.value)
+    g = activations.tanh(a_g.value)
     i_dot, f_dot, o_dot = i * (1 - i) * a_i.dot, f * (1 - f) * a_f.dot, o * (1 - o) * a_o.dot
     g_dot = (1 - g * g) * a_g.dot  # (3˙)
     c_before, c_before_dot = part(before, "c")
     c = f * c_before + i * g  # (4)
     c_dot = f_dot * c_before + f * c_before_dot + i_dot * g + i * g_dot  # (4˙)
-    tau = np.tanh(c)
+    tau = activations.tanh(c)
     tau_dot = (1 - tau * tau) * c_dot
     h = m = Dual(o * tau, o_dot * tau + o * tau_dot)  # (5) (5˙)
     if params.value.weight_hr is not None:

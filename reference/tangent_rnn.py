@@ -38,7 +38,7 @@ class Tape(NamedTuple):
 def step_tanh(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
     """The State after the step and its derivative, and the tape."""
     a, h_before = _net_input(params, x, before)
-    h = np.tanh(a.value)  # (3)
+    h = activations.tanh(a.value)  # (3)
     h_dot = (1 - h * h) * a.dot  # (3˙)
     slope = Dual(1 - h * h, -2 * h * h_dot)
     return pack(State, Dual(h, h_dot)), Tape(x, h_before, slope)

@@ -1,18 +1,22 @@
 """Hessian-vector products: the adjoint's derivative by hand, by torch, and by complex step."""
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given
 
 from directions import loss_weights, pair_of, pull, push, tensors, torch_wrap
-from problems import draw, pull_back, solve, torch_module
-from reference import GRU, LSTM, second_order, tangent
+from harness.judge import judge
+from harness.truth import MOVED_RUNS, WIDER, Yardstick, longdouble_is_wider
+from problems import cast, draw, pull_back, solve, torch_module
+from reference import GRU, LSTM, activations, second_order, tangent
 from reference.dual import Dual
 from single import NETS
 from strategies import problems, seeds
 from torch_impl import second_order as torch_second_order
+from torch_impl.dtypes import UNIT_ROUNDOFF
 from verdicts import agree, random_like
 
 
@@ -28,23 +32,96 @@ def gradient(problem, w):
     return pull_back(problem, tape, {k: w[k] * outputs[k] for k in w})
 
 
-@pytest.mark.claim("X2")
-@given(problem=problems(state=True), seed=seeds)
-def test_the_hessian_vector_product_is_torch_s_double_backward(problem, seed):
-    direction, w = random_like(problem.inputs, seed), loss_weights(problem)
-    module, wrap = torch_module(problem.net), torch_wrap(problem)
+def by_torch(problem, direction, w):
+    """What `hessian_vector_product` finds, by torch's double backward in the inputs' dtype."""
+    module, wrap = torch_module(problem.net, problem.inputs["x"].dtype), torch_wrap(problem)
 
     def loss(leaves):
         values = torch_second_order.run(module, leaves, wrap)
         named = dict(zip(("output", "h_n", "c_n"), values, strict=False))
         return sum((weight * named[k] ** 2).sum() / 2 for k, weight in tensors(w).items())
 
-    first, second = torch_second_order.hessian_vector_product(
+    found = torch_second_order.hessian_vector_product(
         loss, tensors(problem.inputs), tensors(direction)
     )
-    value, dot = hessian_vector_product(problem, direction, w)
-    agree(value, {k: v.detach().numpy() for k, v in first.items()})
-    agree(dot, {k: v.numpy() for k, v in second.items()})
+    return [{k: v.detach().numpy() for k, v in half.items()} for half in found]
+
+
+@pytest.mark.claim("X2")
+@given(problem=problems(state=True), seed=seeds)
+def test_the_hessian_vector_product_is_torch_s_double_backward(problem, seed):
+    direction, w = random_like(problem.inputs, seed), loss_weights(problem)
+    for mine, torchs in zip(
+        hessian_vector_product(problem, direction, w), by_torch(problem, direction, w), strict=True
+    ):
+        agree(mine, torchs)
+
+
+def named(halves):
+    """The gradient and the Hessian-vector product side by side, as the judge takes them."""
+    gradients, products = halves
+    return {f"d_{k}": v for k, v in gradients.items()} | {f"Hv_{k}": v for k, v in products.items()}
+
+
+def yardstick(problem, direction, w, dtype):
+    """Truth in a wider type, and the noise of a careful evaluation, as `harness.truth` has them."""
+    u, wide = UNIT_ROUNDOFF[dtype], WIDER[dtype]
+    sigmoid, tanh = activations.sigmoid, activations.tanh
+    groups = [problem.inputs, direction, w]
+
+    def evaluate(moved):
+        inputs, *others = [{k: moved(v.astype(dtype)) for k, v in g.items()} for g in groups]
+        return named(hessian_vector_product(replace(problem, inputs=inputs), *others))
+
+    truth = evaluate(lambda v: v.astype(wide))
+    runs = [evaluate(lambda v: v)]
+    for k in range(MOVED_RUNS):
+        rng, two = np.random.default_rng(k), np.array([1 - u, 1 + u], wide)
+
+        def moved(v, rng=rng, two=two):
+            return v * two[rng.integers(0, 2, v.shape)]
+
+        with (
+            mock.patch.object(activations, "sigmoid", lambda a, moved=moved: moved(sigmoid(a))),
+            mock.patch.object(activations, "tanh", lambda a, moved=moved: moved(tanh(a))),
+        ):
+            runs.append(evaluate(moved))
+    noise = {}
+    for name, exact in truth.items():
+        errors = [np.abs(run[name] - exact) for run in runs]
+        floor = u * float(np.abs(exact).max())
+        noise[name] = (
+            max(floor, *(float(e.max()) for e in errors)),
+            max(floor / exact.size**0.5, *(float((e * e).mean() ** 0.5) for e in errors)),
+        )
+    return Yardstick(truth, noise, False)
+
+
+@pytest.mark.claim("X2", "X6")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(problem=problems(state=True), seed=seeds)
+def test_the_judge_finds_torch_s_double_backward_within_rounding(dtype, problem, seed):
+    if dtype == "float64" and not longdouble_is_wider():
+        pytest.skip("longdouble is no wider than double on this machine")
+    direction, w = random_like(problem.inputs, seed), loss_weights(problem)
+    narrow = [{k: v.astype(dtype) for k, v in d.items()} for d in (direction, w)]
+    found = named(by_torch(cast(problem, dtype), *narrow))
+    verdict = judge(found, yardstick(problem, direction, w, dtype))
+    assert verdict.word in ("agree", "untrusted"), verdict.worst
+
+
+@pytest.mark.claim("X2", "X6")
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_the_judge_convicts_a_hessian_that_is_wrong_by_a_ten_thousandth(name):
+    problem = draw(NETS[name])
+    direction, w = random_like(problem.inputs), loss_weights(problem)
+    narrow = [{k: v.astype("float32") for k, v in d.items()} for d in (direction, w)]
+    found = named(by_torch(cast(problem, "float32"), *narrow))
+    measured = yardstick(problem, direction, w, "float32")
+    assert judge(found, measured).word == "agree"
+    for tensor in [t for t in found if t.startswith("Hv_")]:
+        wrong = found | {tensor: found[tensor] * np.float32(1.0001)}
+        assert judge(wrong, measured).word == "fault", tensor
 
 
 @pytest.mark.claim("X2")
