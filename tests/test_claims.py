@@ -45,6 +45,13 @@ def test_no_test_names_a_claim_that_is_not_in_the_ledger():
     assert set(found) - {row.id for row in ROWS} == set()
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_there(page):
+    named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+    code = "".join(file.read_text() for file in (ROOT / "tests").glob("test_*.py"))
+    assert named - set(re.findall(r"^def (test_\w+)\(", code, re.MULTILINE)) == set()
+
+
 @each_file
 def test_every_numbered_equation_has_a_line_of_code_and_every_margin_number_an_equation(file):
     assert set(stated(file)) == set(computed(file))

@@ -10,6 +10,8 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from reference import RNN
+from reference.loss import cross_entropy
+from reference.state_bank import StateBank
 from single import close, single
 
 
@@ -187,3 +189,84 @@ def test_the_printed_smoke_test_of_detaching_passes_a_loop_that_never_detaches()
     state = loop_without_detach(torch.randn(8, 3, 2).split(4))
     assert not state.detach().requires_grad, "as printed: true of every tensor there is"
     assert state.requires_grad, "what should have been looked at"
+
+
+@pytest.mark.claim("D2")
+def test_above_one_only_what_lies_along_a_growing_direction_explodes():
+    """N, before its theorem: with eigenvalues above 1 "distant inputs explode"."""
+    powers = np.linalg.matrix_power(np.diag([2.0, 0.5]), 20)
+    assert (powers @ [1, 0]).tolist() == [2.0**20, 0]
+    assert (powers @ [0, 1]).tolist() == [0, 2.0**-20]
+
+
+@pytest.mark.claim("B9")
+def test_a_gradient_that_grows_with_the_sequence_may_only_be_a_longer_sum():
+    """N: "grad norm grows with sequence length: exploding BPTT path", with L = Σ ℓ_t."""
+    model = torch.nn.RNN(1, 4).double()
+    with torch.no_grad():
+        model.weight_hh_l0.zero_()  # nothing at all flows through time
+    norms = []
+    for T in (10, 1000):
+        grads = torch.autograd.grad(model(torch.ones(T, 1, 1).double())[0].sum(), model.bias_ih_l0)
+        norms.append(grads[0].norm().item())
+    assert norms[1] == pytest.approx(100 * norms[0])
+
+
+@pytest.mark.claim("B9")
+@pytest.mark.parametrize("kind", [torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM])
+def test_a_hidden_state_behind_a_tanh_cannot_diverge(kind):
+    """N: "hidden norm diverges: unstable recurrence". It saturates; with relu it diverges."""
+    model, x = kind(2, 4), torch.randn(50, 3, 2)
+    relu = torch.nn.RNN(2, 4, nonlinearity="relu")
+    with torch.no_grad():
+        for weight in (*model.parameters(), *relu.parameters()):
+            weight.copy_(100 * torch.randn_like(weight).abs())
+        assert model(x)[0].abs().max() < 1 + 1e-6
+        assert not relu(x.abs())[0].isfinite().all()
+
+
+@pytest.mark.claim("P8")
+def test_the_printed_masked_loss_lets_nan_in_the_padding_through():
+    """N: (loss_per_token * mask).sum() / mask.sum(), and NaN · 0 = NaN."""
+    logits, targets = torch.randn(2, 3, 5), torch.tensor([[1, 2, 0], [4, 0, 0]])
+    mask = targets.ne(0)
+    logits[~mask] = torch.nan
+    losses = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, 5), targets.reshape(-1), reduction="none"
+    ).view_as(targets)
+    assert (losses * mask).sum().isnan()
+    selected = losses[mask].mean()
+    assert selected.isfinite()
+    close(cross_entropy(logits.numpy(), targets.numpy(), mask.numpy())[0], selected, 1e-6)
+
+
+@pytest.mark.claim("P1")
+def test_lengths_that_count_a_mask_s_ones_pack_the_padding_of_a_batch_padded_on_the_left():
+    """N: lengths = attention_mask.sum(dim=1), which says how many are real and not where."""
+    model, x = torch.nn.GRU(2, 4), torch.randn(1, 5, 2)
+    mask = torch.tensor([[0, 0, 1, 1, 1]])
+    packed = pack_padded_sequence(x, mask.sum(dim=1), batch_first=True)
+    assert torch.equal(packed.data, x[0, :3]), "two steps of padding, and two real ones lost"
+    assert not torch.allclose(model(packed)[1], model(x[0, 2:])[1][:, None])
+
+
+@pytest.mark.claim("B3")
+def test_the_printed_smoke_test_of_the_shift_passes_targets_that_are_not_shifted():
+    """N's first smoke test compares shapes; a target that is its own input has the right one."""
+    batch = torch.randint(0, 9, (2, 8))
+    inputs, targets = batch[:, :-1], batch[:, :-1]
+    logits = torch.nn.functional.one_hot(inputs, 9)  # a model that copies
+    assert logits.shape[:2] == targets.shape, "as printed: it passes"
+    assert not torch.equal(targets[:, :-1], inputs[:, 1:]), "what should have been compared"
+
+
+@pytest.mark.claim("S6")
+def test_the_printed_state_bank_forgets_one_of_two_rows_of_the_same_stream():
+    """N's put, in which the last row with an id wins, and nothing is said."""
+    store, state = {}, torch.randn(1, 2, 4)
+    for row, sid in enumerate([7, 7]):
+        store[int(sid)] = state[:, row : row + 1].contiguous()
+    assert len(store) == 1
+    assert torch.equal(store[7], state[:, 1:])
+    with pytest.raises(ValueError, match="each stream once"):
+        StateBank(np.zeros((1, 1, 4)), capacity=2).put([7, 7], state.numpy())
