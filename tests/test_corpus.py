@@ -60,6 +60,13 @@ def test_the_corpus_holds_what_has_hidden_faults_before():
     assert {c.layers for c in cases} == {1, 2, 3}
     for size in "TBH":
         assert any(getattr(c, size) == 1 for c in cases)
+    for cell in CELLS:
+        own = [c for c in cases if c.cell == cell]
+        assert any(c.T > 8 for c in own) and any(c.B > 8 for c in own)
+        assert any(c.T == c.B == c.I == c.H for c in own)
+        assert any(c.B == 1 and c.layout != "unbatched" for c in own)
+        assert any(c.H % 8 == 0 for c in own) and any(c.H > 8 and c.H % 8 for c in own)
+    assert all(c.T * c.B <= 49 for c in cases)
     distinct = [c for c in cases if len({c.T, c.B, c.I, c.H}) == 4]
     assert len(distinct) > len(cases) / 2
     packed = [c for c in cases if c.layout == "packed"]
