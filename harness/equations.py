@@ -2,13 +2,14 @@
 
 A docstring states (1), (1′), and where a line is dotted (1˙); the margin of the code bears the same
 numbers. The code of an equation is every statement with its number in the margin. The last line of
-the docstring names the page that derives them.
+the docstring names the page that derives them. A file is read once.
 """
 
 import ast
 import io
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Lines(NamedTuple):
     last: int
 
 
+@cache
 def stated(file: Path) -> dict[str, int]:
     """The line of the module's docstring that states each equation, in the docstring's order."""
     text = file.read_text(encoding="utf-8")
@@ -41,6 +43,7 @@ def page_of(file: Path) -> str:
     return page[1] if page else ""
 
 
+@cache
 def computed(file: Path) -> dict[str, list[Lines]]:
     """The statements that bear each number in the margin, from top to bottom."""
     text = file.read_text(encoding="utf-8")

@@ -31,8 +31,10 @@ def test_every_claim_names_code_that_is_there_and_its_equations_where_it_has_any
 
 
 @each_row
-def test_every_claim_has_a_page(row):
-    assert (ROOT / "docs" / f"{row.page}.md").exists()
+def test_every_claim_has_a_page_that_links_to_code_and_tests(row):
+    text = (ROOT / "docs" / f"{row.page}.md").read_text()
+    assert re.search(r"\]\(\.\./(reference|harness)/", text)
+    assert "](../tests/test_" in text
 
 
 def test_every_claim_that_does_not_hold_has_a_section_of_the_errata():
