@@ -121,6 +121,16 @@ def bias_gradients_times_steps(call: Call, way: Way) -> Result:
     return way(_bent(call, "bias", lambda g: g * T))
 
 
+@fault(
+    "G",
+    "biases of layers above the first get no gradient",
+    "apache/mxnet#17818",
+    where=lambda c: c.bias and c.layers > 1,
+)
+def bias_gradients_of_higher_layers_zero(call: Call, way: Way) -> Result:
+    return way(weights(call, lambda n, p: p.detach() if "bias" in n and layer_of(n) else p))
+
+
 @fault("G", "bias_hh gets the gradient of bias_ih", cells=("GRU",), where=lambda c: c.bias)
 def bias_hh_gradient_of_bias_ih(call: Call, way: Way) -> Result:
     def change(name: str, p: Tensor) -> Tensor:

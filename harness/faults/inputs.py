@@ -192,6 +192,28 @@ def unbatched_steps_are_rows(call: Call, way: Way) -> Result:
     return output[:, 0] if first else output[0], [f[:, -1] for f in final]
 
 
+@fault(
+    "I",
+    "a batch of as many rows as steps is taken to lie the other way round",
+    where=lambda c: c.T == c.B > 1,
+)
+def square_batch_turned(call: Call, way: Way) -> Result:
+    return way(call._replace(x=call.x.transpose(0, 1)))
+
+
+@fault(
+    "I",
+    "rows of equal length change places in the state, not in the data",
+    where=lambda c: c.layout == "packed" and c.state and len(set(c.lengths)) < c.B,
+)
+def ties_permuted_in_the_state(call: Call, way: Way) -> Result:
+    lengths = torch.tensor(call.lengths)
+    one_way = torch.argsort(lengths, stable=True)
+    other_way = len(lengths) - 1 - torch.argsort(lengths.flip(0), stable=True)
+    order = torch.empty_like(one_way).scatter(0, one_way, other_way)
+    return way(states(call, lambda s: s.index_select(1, order)))
+
+
 @fault("I", "each step reads the input of the step before", where=lambda c: c.T > 1)
 def input_one_step_late(call: Call, way: Way) -> Result:
     return way(call._replace(x=call.x.roll(1, axes(call)[0])))

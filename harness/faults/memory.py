@@ -73,6 +73,21 @@ def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
     return output, final
 
 
+@fault("S", "the call writes into its input")
+def input_overwritten(call: Call, way: Way, memory: Memory) -> Result:
+    output, final = way(call)
+    call.x.data.mul_(0.5)  # behind the back of autograd, as a kernel would
+    return output, final
+
+
+@fault("S", "the final state is written into the initial one", where=lambda c: c.state)
+def state_overwritten(call: Call, way: Way, memory: Memory) -> Result:
+    output, final = way(call)
+    for s, f in zip(call.state or [], final, strict=True):
+        s.data.copy_(f.detach())
+    return output, final
+
+
 @fault("S", "gradients of the parameters add up over backward passes")
 def gradients_add_up(call: Call, way: Way, memory: Memory) -> Result:
     def change(name: str, p: Tensor) -> Tensor:
