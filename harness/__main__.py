@@ -133,6 +133,9 @@ def replay(
         return
     console = new_console()
     console.print(f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True)
+    if isinstance(outcome, str):
+        console.print(f"torch raised {outcome}; verdict: fault", soft_wrap=True, markup=False)
+        raise typer.Exit(FAULT)
     word = replaying.print_replay(console, described, outcome, measured)
     raise typer.Exit({"agree": AGREE, "fault": FAULT}.get(word, COULD_NOT_RUN))
 

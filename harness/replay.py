@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from torch_impl.paths import Path, Run, arithmetic, dropout_masks, excluded, run
+from torch_impl.paths import Path, Run, WrongRoad, arithmetic, dropout_masks, excluded, run
 
 from .case import Case, draw
 from .check import measure, refused
@@ -19,14 +19,21 @@ class Excluded(ValueError):
     """The path does not exist for the case."""
 
 
-def replay(case: Case, path: Path, dtype: str) -> tuple[Run, Yardstick]:
-    """A case's results on a path, and the yardstick. Raises Excluded where there are none."""
+def replay(case: Case, path: Path, dtype: str) -> tuple[Run | str, Yardstick]:
+    """A case's results on a path, or what torch said instead of them; and the yardstick. Raises
+    Excluded where the path does not exist, and WrongRoad."""
     problem = draw(case)
     reason = excluded(path, problem, dtype)
     if reason:
         raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
     masks = dropout_masks(problem, dtype)
-    return run(path, problem, dtype, masks), measure(problem, dtype, arithmetic(path, dtype), masks)
+    measured = measure(problem, dtype, arithmetic(path, dtype), masks)
+    try:
+        return run(path, problem, dtype, masks), measured
+    except WrongRoad:
+        raise
+    except Exception as error:  # whatever torch raises on a valid case is its answer
+        return f"{type(error).__name__}: {error}", measured
 
 
 def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick) -> str:

@@ -7,10 +7,11 @@ The noise of a tensor is the largest error, over four evaluations of the same ca
 alone brings about: the reference run in the tested type, and three runs in the wide type in which
 every number that goes in, and every value of an activation, is moved by one unit roundoff up or
 down (Monte Carlo arithmetic, Parker 1997). Where a gate saturates, 1 − z is noise of absolute size
-u, and only the moved activations show it. A tensor's noise is never below u times its largest
-element, nor below half the smallest number of the type: no evaluation stores it better. Where the
-reference in the tested type overflows in one tensor, the noise of all is infinite: what comes after
-an infinity is anybody's guess.
+u, and only the moved activations show it. Where what comes to relu is zero but for rounding, its
+slope may be 0 or 1: one moved run takes the one, the others the other. A tensor's noise is never
+below u times its largest element, nor below half the smallest number of the type: no evaluation
+stores it better. Where the reference in the tested type overflows in one tensor, the noise of all
+is infinite: what comes after an infinity is anybody's guess.
 
 NumPy has no bfloat16 to run the reference in: there the moved runs are all.
 """
@@ -33,6 +34,7 @@ WIDER = {
     "bfloat16": np.float64,
 }
 MOVED_RUNS = 3
+KINK = 4  # in units of roundoff, as of the largest net input beside it
 
 
 class Yardstick(NamedTuple):
@@ -86,7 +88,7 @@ def yardstick(
                 exact = up(value)
                 return None if exact is None else exact * factors(exact.shape)
 
-            with _moved_activations(factors):
+            with _moved_activations(factors, KINK * u, on=bool(k)):
                 runs.append(_evaluate(problem, moved, masks))
         noise, exactly = {}, narrow != "bfloat16" and u <= UNIT_ROUNDOFF[narrow]
         for name, exact in truth.items():
@@ -145,9 +147,17 @@ def _factors(rng: np.random.Generator, u: float, wide: Any) -> Factors:
 
 
 @contextmanager
-def _moved_activations(factors: Factors) -> Iterator[None]:
-    """Every value of σ, tanh and relu moved by one unit roundoff, up or down."""
+def _moved_activations(factors: Factors, kink: float, on: bool) -> Iterator[None]:
+    """Every value of σ, tanh and relu moved by one unit roundoff, up or down. What comes to relu
+    smaller than `kink` times the largest beside it is let through, or not, as `on` says."""
     originals = {name: getattr(activations, name) for name in ("sigmoid", "tanh", "relu")}
+
+    def one_side(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        size = np.abs(a)
+        near = size <= kink * size.max(axis=-1, keepdims=True, initial=0)
+        value: np.ndarray = originals["relu"](a, out=out)
+        value[near] = size[near] * on
+        return value
 
     def moving(activation: Any) -> Any:
         def moved(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -157,7 +167,7 @@ def _moved_activations(factors: Factors) -> Iterator[None]:
         return moved
 
     for name, activation in originals.items():
-        setattr(activations, name, moving(activation))
+        setattr(activations, name, moving(one_side if name == "relu" else activation))
     try:
         yield
     finally:

@@ -1,0 +1,74 @@
+"""The pages on upgrading and on CI: what they tell to type runs, in the order of the page."""
+
+import re
+import shlex
+
+import pytest
+
+from harness import matrix
+from harness.__main__ import main
+from harness.claims import ROOT
+from harness.compare import WORDS
+from torch_impl import calls
+
+PAGES = ("upgrading", "upgrades", "ci")
+SMALL = ["--cases=2", "--workers=1"]  # the last of two spellings of an option counts
+FAULT = "LSTM.T3.B4.I2.H7.L1.tied.time.h0.output+h_n+c_n.tiny.s6"
+
+
+def blocks(page, kind):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(page):
+    """The commands of a page, without the name of the program."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("bptt-oracle ")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch, capsys):
+    def cannot(*_):
+        raise matrix.CannotRun("not here")
+
+    monkeypatch.setattr(matrix, "matrix", cannot)  # it would install
+    monkeypatch.chdir(tmp_path)
+    assert commands(page)
+    for words in commands(page):
+        with pytest.raises(SystemExit) as stop:
+            main(words + SMALL * (words[0] in ("record", "check")))
+        out, err = capsys.readouterr()
+        if words[0] == "matrix":
+            assert (stop.value.code, err) == (2, "bptt-oracle: not here\n")
+        else:
+            assert stop.value.code == 0, (words, out[-2000:], err)
+
+
+def test_the_job_runs_what_the_page_tells_to_type():
+    (job,) = blocks("ci", "yaml")
+    (typed,) = blocks("ci", "sh")
+    assert all(f"- run: {line}\n" in job for line in typed.splitlines())
+    assert len(job.splitlines()) <= 10
+
+
+def test_every_word_of_a_comparison_is_explained():
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    explained = re.findall(r"^\| ([a-z, ]+) \|", page, re.MULTILINE)
+    assert set(WORDS.values()) <= {word for row in explained for word in row.split(", ")}
+
+
+def test_what_torch_raises_in_a_replay_is_its_answer_and_no_traceback(monkeypatch, capsys):
+    def raises(*_):
+        raise RuntimeError("could not create\n[a primitive]")
+
+    def replayed(*more):
+        with pytest.raises(SystemExit) as stop:
+            main(["replay", FAULT, *more])
+        return stop.value.code, capsys.readouterr().out
+
+    monkeypatch.setattr(calls, "call_module", raises)
+    code, out = replayed()
+    assert code == 1 and "torch raised RuntimeError: could not create\n[a primitive]" in out
+    code, out = replayed("--script")
+    assert code == 0 and compile(out, "report.py", "exec")
