@@ -143,10 +143,23 @@ def test_moved_activations_are_put_back_even_when_a_run_fails():
 
     original = activations.tanh
     factors = truths._factors(np.random.default_rng(0), 1e-8, np.float64)
-    with pytest.raises(ZeroDivisionError), truths._moved_activations(factors):
+    with pytest.raises(ZeroDivisionError), truths._moved_activations(factors, 0, True):
         assert activations.tanh is not original
         raise ZeroDivisionError
     assert activations.tanh is original
+
+
+def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
+    from reference import activations
+
+    ones = truths._factors(np.random.default_rng(0), 0.0, np.float64)
+    a = np.array([[-1e-7, 1e-7, 1.0], [-1e-7, 1e-7, 1e-3]])
+    for on, rows in (
+        (True, [[1e-7, 1e-7, 1], [0, 1e-7, 1e-3]]),
+        (False, [[0, 0, 1], [0, 1e-7, 1e-3]]),
+    ):
+        with truths._moved_activations(ones, 1e-6, on):
+            assert activations.relu(a).tolist() == rows
 
 
 @pytest.mark.claim("X6")
