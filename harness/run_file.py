@@ -29,6 +29,15 @@ LARGEST_VALUES = 256 * 2**20
 _HEAD = re.compile(
     rb'\{"format": "bptt-oracle run", "schema": (\d{1,9}), "checksum": "([0-9a-f]{16})",\n'
 )
+_NO_ARRAYS = (
+    ValueError,
+    OSError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 VERDICTS = ("agree", "fault", "untrusted")
 
 
@@ -151,8 +160,9 @@ def read_values(path: Path, run: Run) -> dict[str, np.ndarray]:
                 raise BadRun(f"{file} holds more than {LARGEST_VALUES >> 20} MB of values")
         with np.load(io.BytesIO(raw), allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadRun(f"{file} does not hold arrays: {error}") from None
+    except _NO_ARRAYS as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadRun(f"{file} does not hold arrays: {said}") from None
 
 
 def name_of(row: Row, tensor: str) -> str:

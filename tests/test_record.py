@@ -1,5 +1,6 @@
 """A run is recorded whole, goes on after a kill, and is refused in one sentence once damaged."""
 
+import io
 import json
 import os
 import resource
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +343,45 @@ def test_values_that_are_not_those_of_the_run_are_refused(tmp_path):
     beside(file).write_bytes(b"no archive")
     with pytest.raises(BadRun, match="does not hold arrays"):
         read_values(file, found._replace(values=digest(b"no archive")))
+
+
+def bomb():
+    """An archive of 300 MB of zeros in 300 kB."""
+    archive = io.BytesIO()
+    np.savez_compressed(archive, x=np.zeros(300 * 2**20, np.int8))
+    return archive.getvalue()
+
+
+def absurd(shape):
+    """An archive of one array that says it has that shape."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"shape": shape, "fortran_order": False, "descr": "<f8"}
+        )
+        members.writestr("x.npy", header.getvalue() + b"12345678")
+    return archive.getvalue()
+
+
+SHAPES = [(2**62,), (2**40, 2**40), (-1,), (2**28,), (10**400,), ("a",)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bomb, *(partial(absurd, shape) for shape in SHAPES)],
+    ids=["bomb", *map("x".join, (map(str, s) for s in SHAPES[:-2])), "10^400", "word"],
+)
+def test_values_of_absurd_sizes_are_refused_in_little_memory(tmp_path, content):
+    file = tmp_path / "run.json"
+    write(file, made_up(row()), {name_of(row(), "output"): np.arange(6.0)})
+    beside(file).write_bytes(content())
+    made = read(file)._replace(values=digest(beside(file).read_bytes()))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadRun) as refusal:
+        read_values(file, made)
+    assert "\n" not in str(refusal.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
 
 
 @pytest.mark.parametrize(
