@@ -52,8 +52,10 @@ PUBLISHED = [
 REMEDIES = [
     together._replace(name="all + clip 1", clip=1.0),
     together._replace(name="all + orthogonal", orthogonal=True),
+    together._replace(name="all + orthogonal + warm-up", orthogonal=True, warmup=0.1),
     together._replace(name="all, GRU", cell="GRU"),
     together._replace(name="all, LSTM", cell="LSTM"),
+    together._replace(name="all, GRU, 1 layer", cell="GRU", layers=1),
 ]
 
 

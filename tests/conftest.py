@@ -2,8 +2,11 @@
 
     profile   examples   drawn                  chosen by --hypothesis-profile, else by the
     dev             12   anew in each run       variable HYPOTHESIS_PROFILE, else ci where CI
-    ci              40   the same in each run   is set, and dev elsewhere
+    full            25   anew in each run       is set, and full elsewhere
+    ci              40   the same in each run
     nightly       1000   anew in each run
+
+dev is for the minutes between two edits: it leaves out the tests marked slow, and says so.
 
 A given --hypothesis-seed is obeyed under every profile. One thread for every library, so that a
 run does not depend on the machine's width; `pytest -n` is the way to use more cores.
@@ -23,9 +26,11 @@ from hypothesis import HealthCheck, settings
 
 calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=12, **calm)
+settings.register_profile("full", max_examples=25, **calm)
 settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **calm)
 settings.register_profile("nightly", max_examples=1000, **calm)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "full")
+settings.load_profile(PROFILE)
 
 
 def pytest_addoption(parser):
@@ -41,10 +46,18 @@ def pytest_addoption(parser):
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     config.addinivalue_line("markers", "claim(id, ...): rows of the ledger that this test checks")
+    config.addinivalue_line("markers", "slow: left out under the dev profile")
     config.addinivalue_line("filterwarnings", "ignore:LSTM with projections:UserWarning")
     if config.getoption("--hypothesis-seed") is not None:
         settings.register_profile("seeded", settings.default, derandomize=False)
         settings.load_profile("seeded")
+
+
+def pytest_collection_modifyitems(config, items):
+    if (config.getoption("--hypothesis-profile") or PROFILE) == "dev":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
 
 
 def pytest_itemcollected(item):

@@ -53,6 +53,7 @@ def test_a_target_missed_is_told():
     ]
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     file = tmp_path / "rows.json"
     command = [

@@ -31,6 +31,7 @@ def bptt_oracle(capfd, *arguments):
     return stop.value.code, *capfd.readouterr()
 
 
+@pytest.mark.slow
 def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "cache"

@@ -95,6 +95,7 @@ def broken(mutant):
     return mutant.equation or (hit.pop() if len(hit) == 1 else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", sorted({mutant.law for mutant in MUTANTS}))
 def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
     shutil.copytree(SOURCE, tmp_path / "reference")
@@ -103,6 +104,7 @@ def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
         run(law)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.mistake)
 def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):

@@ -24,6 +24,7 @@ def test_the_two_commands_that_set_up_are_what_ci_runs():
     assert all(line in CI for line in INSTALLING)
 
 
+@pytest.mark.slow
 def test_every_command_of_bptt_oracle_runs_in_the_order_of_the_page(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(OWN) > 5
@@ -36,6 +37,7 @@ def test_every_command_of_bptt_oracle_runs_in_the_order_of_the_page(capsys, tmp_
         assert out + err and "Traceback" not in err  # claims says so on err before the first run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", OTHER)
 def test_every_other_command_is_one_that_its_program_understands(line):
     words = shlex.split(line)

@@ -144,6 +144,7 @@ def test_a_journal_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch, 
     assert len(seen) == PLAN.cases and read(file).plan == plan._asdict()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_workers_and_nothing_is_lost_or_doubled(tmp_path, monkeypatch):
     file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
     command = [sys.executable, "-m", "harness", "record", "-o", str(file), "--cases=24", "--seed=5"]
@@ -310,6 +311,7 @@ def test_what_is_no_run_is_told_for_what_it_is(good, tmp_path, change, words):
     assert words in refused(file)
 
 
+@pytest.mark.slow
 def test_a_file_made_to_fill_the_memory_does_not(tmp_path):
     file = tmp_path / "large.json"
     for filling in (b'{"a":[]},', b"0.1,"):

@@ -27,6 +27,7 @@ def commands(page):
     return [shlex.split(line)[1:] for line in lines if line.startswith("bptt-oracle ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch, capsys):
     def cannot(*_):
