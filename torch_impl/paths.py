@@ -280,7 +280,7 @@ def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
 
     def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
         value = torch.from_numpy(stored(array, dtype))
-        value = value.to(device, kind, copy=True)  # aligned as torch does: MKL's bits may depend on it
+        value = value.to(device, kind, copy=True)  # aligned: MKL's bits may depend on it
         if strided and value.dim() > 1:
             wider = torch.stack([value, torch.full_like(value, float("nan"))], dim=-1)
             value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
