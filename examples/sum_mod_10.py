@@ -6,7 +6,8 @@
     python -m examples.sum_mod_10 --recipes --remedies and what might save the seeds that die
 
 The full table takes hours of one core: --jobs spreads it, --seeds, --steps, --only make it less,
---keep FILE writes every run that ends to a JSON file, and does not run again what that file holds.
+--keep FILE writes every run that ends to a JSON file, and does not run again what that file holds;
+with --show it prints what is there.
 """
 
 import argparse
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
         backends = ["NumPy", "torch"] if options.torch else ["NumPy"]
         runs = run_all(console, chosen, backends, options)
         if options.plot:
-            plot(chosen, backends, runs, options.plot)
+            told = {run.recipe for run in runs}
+            plot([r for r in chosen if r.name in told], backends, runs, options.plot)
         console.print(distributions(chosen, backends, runs, options.steps))
         console.print(reasons(runs))
         console.print(summary(runs))
@@ -63,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", metavar="NAME", choices=names, help="these recipes alone")
     add("--jobs", type=int, default=1, help="processes")
     add("--keep", type=Path, metavar="FILE", help="the runs, in JSON; goes on where it ended")
+    add("--show", action="store_true", help="what --keep holds, and run nothing")
     add("--plot", type=Path, metavar="FILE", help="draw the distributions; needs matplotlib")
     return command
 
@@ -119,7 +122,7 @@ def run_all(
     }
     kept = recipes.load(options.keep) if options.keep else []
     done = {one[:4] for one in kept}
-    jobs = [job for name, job in wanted.items() if name not in done]
+    jobs = [job for name, job in wanted.items() if name not in done and not options.show]
     with bar(console) as progress, ProcessPoolExecutor(options.jobs) as pool:
         task = progress.add_task("runs", total=len(jobs))
         for future in as_completed([pool.submit(recipes.run, *job) for job in jobs]):
@@ -142,6 +145,8 @@ def distributions(chosen: list[Recipe], backends: list[str], runs: list[Run], st
     for recipe in chosen:
         for backend in backends:
             found = [r.accuracy for r in runs if (r.recipe, r.backend) == (recipe.name, backend)]
+            if not found:
+                continue
             name = recipe.name if backend == backends[0] else ""
             row = name, backend, strip(found, recipe.published), f"{np.median(found):.0%}"
             table.add_row(*row, f"{sum(a >= 0.99 for a in found)} of {len(found)}")

@@ -59,6 +59,8 @@ def test_runs_that_are_kept_are_not_run_again_and_are_drawn(tmp_path):
     kept = recipes.load(tmp_path / "runs.json")
     again = printed(sum_mod_10.main, *options, *chosen, "--plot", str(tmp_path / "a.svg"))
     both = recipes.load(tmp_path / "runs.json")
+    shown = printed(sum_mod_10.main, *options, "--show", "--seeds", "11")
+    assert "seed 10" not in shown and shown.count("0 of 10") == 1 and "batch 64" not in shown
     assert once.count("seed 0, ") == 2 and "seed 0, " not in again and again.count("seed 9, ") == 2
     assert len(kept) == 2 and kept == both[:2] and len(both) == 20
     assert {run.backend for run in both if run.findings} == {"NumPy"}
