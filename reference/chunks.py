@@ -60,7 +60,8 @@ def _chunks(
     while slots:
         yield _chunk(streams, slots, length, pad)
         following = [
-            (next(waiting, _NONE_LEFT), 0) if _ends(streams[i], start, length)
+            (next(waiting, _NONE_LEFT), 0)
+            if _ends(streams[i], start, length)
             else (i, start + length)
             for i, start in slots
         ]

@@ -165,9 +165,7 @@ class Seq2Seq:
             memory = attention.remember(_attention(params), h, real)
         return Source(state, memory), EncoderTape(emb, packed, rnn)
 
-    def step(
-        self, params: Params, y: np.ndarray, state: Any, memory: Any
-    ) -> tuple[Any, StepTape]:
+    def step(self, params: Params, y: np.ndarray, state: Any, memory: Any) -> tuple[Any, StepTape]:
         """The decoder's state after one token, embedded y [B, E]; and the tape."""
         context, read = memory, None
         if self.attention_size:

@@ -35,12 +35,21 @@ settings.load_profile(PROFILE)
 
 def pytest_addoption(parser):
     group = parser.getgroup("bptt-oracle")
-    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"],
-                    help="run PyTorch on this device alone (auto: on every device there is)")
-    group.addoption("--dtype", default="all", choices=["all", "float32", "float64"],
-                    help="run PyTorch in this dtype alone")
-    group.addoption("--path", default="all", metavar="NAME",
-                    help="run PyTorch along this execution path alone")
+    group.addoption(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda", "mps"],
+        help="run PyTorch on this device alone (auto: on every device there is)",
+    )
+    group.addoption(
+        "--dtype",
+        default="all",
+        choices=["all", "float32", "float64"],
+        help="run PyTorch in this dtype alone",
+    )
+    group.addoption(
+        "--path", default="all", metavar="NAME", help="run PyTorch along this execution path alone"
+    )
 
 
 @pytest.hookimpl(trylast=True)

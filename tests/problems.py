@@ -194,4 +194,3 @@ def _name_state(net, state, when):
     if net.mode == "LSTM":
         return {f"h_{when}": state[0], f"c_{when}": state[1]}
     return {f"h_{when}": state}
-

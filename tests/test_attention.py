@@ -37,12 +37,11 @@ def run_with(mask):
         c_1, tape_1 = attention.attend(params, inputs["s"][1], memory)
 
         def pull(d):
-            one, two = attention.attend_back(tape_0, d["c_0"]), attention.attend_back(
-                tape_1, d["c_1"]
+            one, two = (
+                attention.attend_back(tape_0, d["c_0"]),
+                attention.attend_back(tape_1, d["c_1"]),
             )
-            d_h, d_weight_h = attention.remember_back(
-                params, memory, one.h + two.h, one.k + two.k
-            )
+            d_h, d_weight_h = attention.remember_back(params, memory, one.h + two.h, one.k + two.k)
             return {
                 "s": np.stack([one.s, two.s]),
                 "h": d_h,
@@ -103,8 +102,9 @@ def test_the_context_is_the_textbooks_weighted_sum(problem):
     found, alpha = read(inputs, mask)
     for b, s in enumerate(inputs["s"][0]):
         keys = inputs["h"][b][mask[b]]
-        scores = [inputs["v"] @ np.tanh(inputs["weight_s"] @ s + inputs["weight_h"] @ h)
-                  for h in keys]
+        scores = [
+            inputs["v"] @ np.tanh(inputs["weight_s"] @ s + inputs["weight_h"] @ h) for h in keys
+        ]
         weights = np.exp(scores) / np.exp(scores).sum()
         np.testing.assert_allclose(alpha[b][mask[b]], weights, rtol=1e-12)
         np.testing.assert_allclose(found[b], weights @ keys, rtol=1e-11, atol=1e-13)
@@ -135,16 +135,20 @@ def test_a_masked_key_is_as_good_as_absent(problem, seed):
     inputs, mask = problem
     run = run_with(mask)
     outputs, pull = run(inputs)
-    cotangents = {n: np.random.default_rng(seed).standard_normal(c.shape)
-                  for n, c in outputs.items()}
+    cotangents = {
+        n: np.random.default_rng(seed).standard_normal(c.shape) for n, c in outputs.items()
+    }
     grads = pull(cotangents)
     for b in range(len(mask)):
         row = {"s": inputs["s"][:, b : b + 1], "h": inputs["h"][b : b + 1, mask[b]]}
         alone, pull_alone = run_with(None)(inputs | row)
         agree(alone, {n: c[b : b + 1] for n, c in outputs.items()}, 1e-11)
         own = pull_alone({n: d[b : b + 1] for n, d in cotangents.items()})
-        agree({n: own[n] for n in row},
-              {"s": grads["s"][:, b : b + 1], "h": grads["h"][b : b + 1, mask[b]]}, 1e-11)
+        agree(
+            {n: own[n] for n in row},
+            {"s": grads["s"][:, b : b + 1], "h": grads["h"][b : b + 1, mask[b]]},
+            1e-11,
+        )
 
 
 @pytest.mark.claim("Q2")
@@ -152,8 +156,9 @@ def test_a_masked_key_is_as_good_as_absent(problem, seed):
 def test_nothing_in_a_masked_key_reaches_a_context_or_receives_a_gradient(problem, seed, junk):
     inputs, mask = problem
     outputs, pull = run_with(mask)(inputs)
-    cotangents = {n: np.random.default_rng(seed).standard_normal(c.shape)
-                  for n, c in outputs.items()}
+    cotangents = {
+        n: np.random.default_rng(seed).standard_normal(c.shape) for n, c in outputs.items()
+    }
     spoilt = inputs | {"h": np.where(mask[..., None], inputs["h"], junk)}
     again, pull_again = run_with(mask)(spoilt)
     for name in outputs:

@@ -233,6 +233,7 @@ def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_gr
     )
     zeros = lambda h: torch.zeros_like(h)  # noqa: E731
     fails(checks.carry_and_detach(gru, training_loop(gru, zeros)), 5, "differs")
+
     def packed_loop():
         h = None
         for _ in range(2):

@@ -106,8 +106,7 @@ def test_each_denominator_is_the_mean_it_is_called_after(case):
     batch = zip(inputs["logits"], labels, mask, strict=True)
     rows = [list(zip(*row, strict=True)) for row in batch]
     losses = [
-        [np.log(np.exp(o - o.max()).sum()) + o.max() - o[y] for o, y, m in row if m]
-        for row in rows
+        [np.log(np.exp(o - o.max()).sum()) + o.max() - o[y] for o, y, m in row if m] for row in rows
     ]
     token = np.mean(list(itertools.chain(*losses)))
     sequence = np.mean([np.mean(row) for row in losses if row])

@@ -220,9 +220,10 @@ def test_splitting_time_anywhere_and_carrying_the_state_changes_nothing(net, len
         ends = np.hstack([tail_outputs[name], head_outputs[name][:, late:]])
         agree({name: ends}, {name: outputs[name]})
     front = pull_back(head, head_tape, d_head)
-    agree({k: front[k] + back[k] for k in params_of(front)}, {
-        k: grads[f"d_{k}"] for k in params_of(front)
-    })
+    agree(
+        {k: front[k] + back[k] for k in params_of(front)},
+        {k: grads[f"d_{k}"] for k in params_of(front)},
+    )
     agree({k: front[k] for k in carried}, {k: grads[f"d_{k}"] for k in carried})
 
 

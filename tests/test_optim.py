@@ -19,8 +19,9 @@ NAMES = list(SHAPES)
 
 def gradients(rng, scale=1.0):
     """Gradients of SHAPES, their sizes spread over six powers of ten."""
-    return {n: scale * rng.standard_normal(s) * 10.0 ** rng.uniform(-3, 3, s)
-            for n, s in SHAPES.items()}
+    return {
+        n: scale * rng.standard_normal(s) * 10.0 ** rng.uniform(-3, 3, s) for n, s in SHAPES.items()
+    }
 
 
 def leaves_of(params, grads=None):

@@ -55,8 +55,10 @@ def test_teacher_forcing_hides_errors_of_generation():
 
     law(fed_with_its_own_output)
     breaks(law, fed_with_the_truth)
-    forced, free = [(predict() == text[:, 1:]).mean()
-                    for predict in (fed_with_the_truth, fed_with_its_own_output)]
+    forced, free = [
+        (predict() == text[:, 1:]).mean()
+        for predict in (fed_with_the_truth, fed_with_its_own_output)
+    ]
     assert forced > 0.8 and free < 0.7
 
 

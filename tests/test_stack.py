@@ -152,9 +152,7 @@ def test_the_two_directions_are_concatenated_and_the_second_starts_at_each_seque
     problem = draw(MAKE[kind](bidirectional=True), lengths=[2, 5, 4])
     whole, _ = solve(problem)
     mode, inputs = problem.net.mode, problem.inputs
-    rows = zip(
-        sequences(problem, inputs["x"]), sequences(problem, whole["output"]), strict=True
-    )
+    rows = zip(sequences(problem, inputs["x"]), sequences(problem, whole["output"]), strict=True)
     for b, (x, output) in enumerate(rows):
         halves = []
         for direction, suffix in enumerate(("l0", "l0_reverse")):

@@ -18,8 +18,10 @@ from strategies import seeds
 def bank_of(net, capacity=100, dtype=np.float64, seed=0):
     """A bank with a random initial state."""
     rng = np.random.default_rng(seed)
-    parts = [rng.standard_normal((net.num_layers, 1, net.hidden_size)).astype(dtype)
-             for _ in range(2 if isinstance(net, LSTM) else 1)]
+    parts = [
+        rng.standard_normal((net.num_layers, 1, net.hidden_size)).astype(dtype)
+        for _ in range(2 if isinstance(net, LSTM) else 1)
+    ]
     return StateBank(tuple(parts) if isinstance(net, LSTM) else parts[0], capacity)
 
 
@@ -30,14 +32,17 @@ def rows_of(state, rows):
 
 def equal(a, b):
     """Whether two states hold the same bits."""
-    return all(np.array_equal(p, q) for p, q in
-               zip(streams.parts(a), streams.parts(b), strict=True))
+    return all(
+        np.array_equal(p, q) for p, q in zip(streams.parts(a), streams.parts(b), strict=True)
+    )
 
 
 def random_state(bank, B, rng):
     """A state of B rows, like the bank's own."""
-    drawn = [rng.standard_normal((len(p), B, p.shape[2])).astype(p.dtype)
-             for p in streams.parts(bank.initial)]
+    drawn = [
+        rng.standard_normal((len(p), B, p.shape[2])).astype(p.dtype)
+        for p in streams.parts(bank.initial)
+    ]
     return streams.like(bank.initial, drawn)
 
 

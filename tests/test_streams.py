@@ -125,8 +125,10 @@ def test_nothing_of_the_old_stream_not_even_nan_reaches_the_new_one(problem, see
     net, inputs, r = problem
     r[0] |= np.arange(r.shape[1]) % 2 == 0
     old = {n: np.where(r[0][:, None], junk, inputs[n]) for n in ("h", "c") if n in inputs}
-    cotangents = {n: np.random.default_rng(seed).standard_normal(v.shape)
-                  for n, v in run_with(net, r)(inputs)[0].items()}
+    cotangents = {
+        n: np.random.default_rng(seed).standard_normal(v.shape)
+        for n, v in run_with(net, r)(inputs)[0].items()
+    }
     clean, pull = run_with(net, r)(inputs)
     spoilt, pull_spoilt = run_with(net, r)(inputs | old)
     for name in clean:
@@ -186,9 +188,7 @@ def test_bad_masks_and_nets_are_refused_with_one_sentence():
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
     refuses(ValueError, "int64 [5]", streams.reset, state, r[0].astype(int))
     refuses(ValueError, "bool [4]", streams.reset, state, r[:, 0])
-    refuses(
-        RuntimeError, "T = 0", streams.forward, net, params, inputs["x"][:0], r[:0], state
-    )
+    refuses(RuntimeError, "T = 0", streams.forward, net, params, inputs["x"][:0], r[:0], state)
     refuses(ValueError, "[5, 4]", streams.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
         refuses(ValueError, "one way", streams.forward, wrong, params, inputs["x"], r, state)

@@ -82,8 +82,11 @@ def bptt(net, params, x, d, state):
 def same_passes(found, expected, tolerance=1e-11):
     """Assert that every pass has the same loss, state and gradients as torch's."""
     for ours, theirs in zip(found, expected, strict=True):
-        agree(dict(enumerate(parts(ours.state))),
-              {k: s.numpy() for k, s in enumerate(parts(theirs.state))}, tolerance)
+        agree(
+            dict(enumerate(parts(ours.state))),
+            {k: s.numpy() for k, s in enumerate(parts(theirs.state))},
+            tolerance,
+        )
         agree(ours.params, {n: g.numpy() for n, g in theirs.params.items()}, tolerance)
         np.testing.assert_allclose(ours.loss, theirs.loss.numpy(), rtol=tolerance, atol=1e-11)
 
@@ -150,8 +153,7 @@ def test_where_the_gradient_is_cut_moves_no_bit_of_the_forward(net, T, B, K, k1,
 def test_carry_and_detach_is_the_gradient_with_every_entering_state_constant(net, T, B, K, seed):
     params, x, d, state = draw(net, T, B, seed)
     blocks = cut(net, K, x, d)
-    direction = {n: np.random.default_rng(seed).standard_normal(p.shape)
-                 for n, p in params.items()}
+    direction = {n: np.random.default_rng(seed).standard_normal(p.shape) for n, p in params.items()}
     nudged = {n: p + 1e-30j * direction[n] for n, p in params.items()}
     grads = total(truncated.detach(net, params, blocks, inner, state))
     right = [grads[n] * direction[n] for n in params]

@@ -9,9 +9,7 @@ from .seq2seq import Seq2Seq, hidden
 IGNORED = -100
 
 
-def teacher_forcing(
-    targets: Tensor, lengths: Tensor, bos: int, eos: int
-) -> tuple[Tensor, Tensor]:
+def teacher_forcing(targets: Tensor, lengths: Tensor, bos: int, eos: int) -> tuple[Tensor, Tensor]:
     """Inputs and labels [B, U + 1] of targets [B, U]; labels that do not count are IGNORED."""
     u = torch.arange(targets.shape[1] + 1)
     inputs = pad(targets, (1, 0), value=bos).masked_fill(u > lengths[:, None], eos)

@@ -18,9 +18,7 @@ from .modules import new_module
 class Seq2Seq(nn.Module):
     """The same model over torch.nn, from the reference's description and its parameters."""
 
-    def __init__(
-        self, model: reference.seq2seq.Seq2Seq, params: Mapping[str, np.ndarray]
-    ) -> None:
+    def __init__(self, model: reference.seq2seq.Seq2Seq, params: Mapping[str, np.ndarray]) -> None:
         super().__init__()
         E, H, V = model.embedding_size, model.hidden_size, model.target_vocab
         self.bos, self.eos = model.bos, model.eos
