@@ -10,4 +10,7 @@ Three contestants do the same work on one thread, over the same arrays:
 They take turns, round after round, and a ratio is the median of the rounds' ratios: what slows a
 machine for a while slows neighbours alike. Time is the processor's (`time.process_time`) where that
 clock is fine enough, so other programs do not count.
+
+What ours takes above the floor is mostly exp and tanh, element by element, and at small sizes a
+microsecond or so of Python for each operation.
 """

@@ -100,13 +100,14 @@ def side_by_side(console: Console, recipe: Recipe, seed: int, steps: int) -> Non
         curve.add_row(str(t + 1), f"{a:.6f}", f"{b:.6f}", f"{gap[: t + 1].max():.1e}")
     console.print(curve)
     found = {
-        "NumPy": recipes.guesses(recipe, params, ids, lengths) == labels,
-        "torch": recipes.torch_guesses(model, ids, lengths) == labels,
+        "NumPy": recipes.guesses(recipe, params, ids, lengths) - labels,
+        "torch": recipes.torch_guesses(model, ids, lengths) - labels,
     }
     table = Table("digits", *found, title=f"Accuracy on {len(ids)} unseen sequences")
     for n in range(2, 6):
-        table.add_row(str(n), *(f"{right[lengths == n].mean():.1%}" for right in found.values()))
-    table.add_row("all", *(f"{right.mean():.1%}" for right in found.values()))
+        table.add_row(str(n), *(f"{(off[lengths == n] == 0).mean():.1%}" for off in found.values()))
+    for name, modulus in ("all", 10), ("all, modulo 5", 5), ("all, modulo 2", 2):
+        table.add_row(name, *(f"{(off % modulus == 0).mean():.1%}" for off in found.values()))
     console.print(table)
 
 
