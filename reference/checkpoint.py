@@ -2,7 +2,7 @@
 
     T steps in segments of K; kept: the state at the start of each, T/K of them
 
-    (1)  s_{(j+1)K}, = unroll over segment j from s_{jK}          its tape is thrown away
+    (1)  s_{(j+1)K} = unroll over segment j from s_{jK}           its tape is thrown away
     (2)  for j from the last to the first: unroll segment j again from s_{jK}, to have its tape,
     (3)  and take δs_{(j+1)K} to δs_{jK} over it; ∂L/∂θ sums over segments
 

@@ -5,7 +5,7 @@
 
     (1)  ∂s_t/∂s_k = J_t J_{t−1} ⋯ J_{k+1}             the last step stands first; I where t = k
     (2)  δ_k = Σ_{t ≥ k} (J_t ⋯ J_{k+1})ᵀ ȳ_t          every path from s_k to the loss, one by one
-    (3)  δ_{k} = ȳ_k + J_{k+1}ᵀ δ_{k+1}                the same in one sweep: backpropagation
+    (3)  δ_k = ȳ_k + J_{k+1}ᵀ δ_{k+1}                the same in one sweep: backpropagation
 
 (2) costs T² products and is what the theory speaks of; (3) costs T and is what every framework
 computes. The order in (1) matters as soon as two Jacobians do not commute.

@@ -7,7 +7,7 @@
     (3)  ∂c_t/∂c_k = the block from c to c of J_t ⋯ J_{k+1}   always
 
 (2) is exact for W_hh = 0. Else (3) has further terms: c_k moves h_k, which moves the gates of the
-next step. The step of the two that a net takes is (3); (2) is what its forget gate alone would do.
+next step. What a net does is (3); (2) is what its forget gates alone would do.
 Both are the identity where f = 1 and i = 0 exactly, that is, where σ is saturated to the last bit.
 
 Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; Tallec & Ollivier 2018 for (1).

@@ -4,12 +4,12 @@
     ids  [B, T]   the many outputs         the rest as in `language_model`
 
 Forward
-    (1)  h_0 = U z + a                     one state for each layer; the LSTM's c_0 is 0
+    (1)  h_0 = z Uᵀ + a                    one state for each layer; the LSTM's c_0 is 0
     (2)  logits = lm(ids, h_0)
 
 Adjoint
     (2′) δh_0, δparameters = lm′(δlogits)
-    (1′) δz = δh_0 U   δU = Σ δh_0 zᵀ   δa = Σ δh_0                    Σ over the batch
+    (1′) δz = δh_0 U   δU = Σ δh_0ᵀ z   δa = Σ δh_0                    Σ over the batch
 
 The input acts through the initial state alone, so its gradient is the one that BPTT hands out at
 the very beginning. Parameters: bridge.weight, bridge.bias, and those of the language model.
