@@ -1,6 +1,6 @@
 """A case: one frozen description of a computation, from which its arrays are drawn.
 
-    GRU.T6.B3.I4.H5.L2.bi.nobias.packed-4-6-1.h0.strided.drop0.3.output+h_n.wide.s17
+    GRU.T6.B3.I4.H5.L2.bi.nobias.packed-4-6-1.h0.strided.drop0_3.output+h_n.wide.s17
 
 is both its name and all there is to know of it: `parse(name)` gives the case back, `draw(case)`
 the arrays, the same on every machine. The same case serves a property test, a check, a record
@@ -19,6 +19,7 @@ CELLS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
 LAYOUTS = ("time", "batch", "unbatched", "sorted", "packed")
 REGIMES = ("generic", "saturated", "cancelling", "wide", "tiny", "exact")
 COTANGENTS = ("output", "h_n", "c_n")
+LARGEST = 10**8  # of what is kept in float64, longdouble, and by torch
 
 
 class Case(NamedTuple):
@@ -70,7 +71,7 @@ _ID = re.compile(
     r"\.T(?P<T>\d+)\.B(?P<B>\d+)\.I(?P<I>\d+)\.H(?P<H>\d+)\.L(?P<layers>\d+)"
     r"(?P<bidirectional>\.bi)?(?P<nobias>\.nobias)?(\.P(?P<P>\d+))?(?P<tied>\.tied)?"
     rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)"
-    r"(?P<state>\.h0)?(?P<strided>\.strided)?(\.drop(?P<dropout>[\d_]+))?"
+    r"(?P<state>\.h0)?(?P<strided>\.strided)?(\.drop(?P<dropout>\d(_\d+)?))?"
     r"\.(?P<cotangents>(output|h_n|c_n)(\+(h_n|c_n))*)"
     rf"\.(?P<regime>{'|'.join(REGIMES)})\.s(?P<seed>\d+)"
 )
@@ -104,6 +105,8 @@ def parse(name: str) -> Case:
     reason = contradiction(case)
     if reason:
         raise ValueError(f"{name!r} describes no computation: {reason}")
+    if case.id != name:
+        raise ValueError(f"{name!r} is not how the case is spelled: {case.id!r} is")
     return case
 
 
@@ -114,6 +117,8 @@ def contradiction(case: Case) -> str:
         return "sizes start at 1"
     if max(case.T, case.B, case.I, case.H, case.layers) > 4096:
         return "sizes end at 4096"
+    if _numbers(case) > LARGEST:
+        return f"its arrays have some {_numbers(case):.0e} numbers, and {LARGEST:.0e} are the most"
     if case.P and (case.cell != "LSTM" or case.P >= case.H):
         return "a projection belongs to an LSTM and is narrower than its hidden state"
     if case.tied and not case.bias:
@@ -137,6 +142,13 @@ def contradiction(case: Case) -> str:
     if case.regime == "exact" and case.cell != "RNN_RELU":
         return "only the relu net is linear enough to be exact"
     return ""
+
+
+def _numbers(case: Case) -> int:
+    """How many numbers its weights and gates are, roughly."""
+    D = 1 + case.bidirectional
+    wide = case.I + case.layers * D * case.H
+    return 4 * D * case.H * (case.layers * case.T * case.B + wide)
 
 
 def net_of(case: Case) -> Any:

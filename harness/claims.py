@@ -36,9 +36,9 @@ class Claim(NamedTuple):
     verdict: str  # verified, refuted, failed; open where no run has told
 
 
-def claims(tests: Path = ROOT / "tests") -> list[Claim]:
-    """All rows, with the tests found under a folder."""
-    found = named_by_tests(tests.glob("test_*.py"))
+def claims() -> list[Claim]:
+    """All rows, each with the tests that name it."""
+    found = named_by_tests((ROOT / "tests").glob("test_*.py"))
     last = _last_verdicts()
     rows = []
     for row in tomllib.loads(LEDGER.read_text())["claim"]:

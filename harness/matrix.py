@@ -18,7 +18,7 @@ import harness
 import reference
 import torch_impl
 
-from .compare import FACTOR, WORDS, Change, closer, compare
+from .compare import WORDS, Change, closer, compare
 from .run_file import Run, read
 
 NEEDED = ("numpy>=2", "jinja2>=3.1", "rich>=13", "typer>=0.12")
@@ -126,12 +126,10 @@ def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
             raise CannotRun(f"nothing was recorded with {interpreter}; what it said is above")
 
 
-def changes_of(
-    versions: Sequence[str], runs: Sequence[Run], factor: float = FACTOR
-) -> list[tuple[str, list[Change]]]:
+def changes_of(versions: Sequence[str], runs: Sequence[Run]) -> list[tuple[str, list[Change]]]:
     """What changed from each version to the next."""
     return [
-        (f"{a} → {b}", compare(old, new, factor))
+        (f"{a} → {b}", compare(old, new))
         for (a, old), (b, new) in pairwise(zip(versions, runs, strict=True))
     ]
 

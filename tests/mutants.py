@@ -34,7 +34,6 @@ UNROLL_TEXTBOOK = (
 )
 STACK_ADJOINT = "test_modules::test_the_adjoint_identity_holds"
 DROPOUT_ADJOINT = "test_dropout::test_the_adjoint_identity_holds_under_masks"
-TORCH_DROPOUT = "test_dropout::test_one_mask_in_both_passes_gives_torch_s_values_and_gradients"
 ALONE = "test_metamorphic::test_a_row_alone_is_the_row_in_its_batch_and_parameters_gradients_add_up"
 DIRECTIONS = (
     "test_stack::"

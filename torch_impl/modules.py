@@ -1,7 +1,7 @@
-"""A problem run by torch.nn's modules, by a loop of cells, and by a manual stack.
+"""A net run by torch.nn's modules, by a loop of cells, and by a manual stack.
 
 All three take tensors and give the padded output [T, B, D·H] (in the net's layout) and the final
-states; each is differentiable. `rnn_module` is nn.RNN, nn.GRU or nn.LSTM. The other two write the
+states; each is differentiable. The module is nn.RNN, nn.GRU or nn.LSTM. The other two write the
 recurrence out: the loop of cells layer by layer, the manual stack with time outside and the layers
 inside, as the documentation of nn.RNN sketches it, but out of place, so that autograd can follow.
 """
@@ -21,18 +21,6 @@ _BLANK: dict[str, Any] = {
     name: type(name, (getattr(torch.nn, name),), {"reset_parameters": lambda self: None})
     for name in ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 }
-
-
-def rnn_module(
-    net: Any,
-    params: Params,
-    x: torch.Tensor,
-    lengths: Sequence[int] | None,
-    enforce_sorted: bool,
-    state: Tensors | None,
-) -> tuple[torch.Tensor, Tensors]:
-    """The net as torch.nn has it; in training mode where it drops out."""
-    return call_module(new_module(net, params), net, x, lengths, enforce_sorted, state)
 
 
 def call_module(

@@ -106,9 +106,7 @@ def by_step(call: Call, step: Callable[..., Any] = manual_step) -> Result:
     return stepped(call, lambda suffix: step)
 
 
-def layer_by_layer(
-    call: Call, between: Callable[[Tensor, Tensor], Tensor] = torch.mul, kind: str = "module"
-) -> Result:
+def layer_by_layer(call: Call, between: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Result:
     """The net as a module for each layer, joined by between(output, scaled mask)."""
     net, y, finals = call.net, call.x, []
     D = 1 + net.bidirectional
@@ -120,7 +118,7 @@ def layer_by_layer(
             if layer_of(name) == layer
         }
         state = call.state and [s[layer * D : (layer + 1) * D] for s in call.state]
-        y, final = way(kind)(call._replace(net=one, params=own, x=y, state=state, masks=[]))
+        y, final = way("module")(call._replace(net=one, params=own, x=y, state=state, masks=[]))
         finals.append(final)
         if layer < net.num_layers - 1:
             y = between(y, as_output(call, call.masks[layer]) if call.masks else torch.ones(()))
