@@ -66,7 +66,7 @@ def scheduled_inputs(
     """Inputs [B, T]: text [B, T] where `truth` [B, T], else the model's own sample.
 
     The first input is always the text's: nothing comes before it. `truth` and `draws` have a
-    column for it all the same, which is not read.
+    column for it all the same, which is not read. Raises ValueError where the shapes differ.
     """
     if not text.shape == truth.shape == draws.shape:
         raise ValueError(

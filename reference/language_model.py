@@ -141,7 +141,10 @@ def lm_step(
 def loss_and_grads(
     lm: TinyRNNLM, params: Params, inputs: np.ndarray, targets: np.ndarray, state: Any = None
 ) -> tuple[np.ndarray, Params]:
-    """The loss of targets [B, T] given inputs [B, T], and the gradient of every parameter."""
+    """The loss of targets [B, T] given inputs [B, T], and the gradient of every parameter.
+
+    Raises ValueError where no target counts.
+    """
     mask = np.ones(targets.shape, dtype=bool)
     if lm.padding_idx is not None:
         mask = targets != lm.padding_idx

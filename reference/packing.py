@@ -143,7 +143,10 @@ pack_sequence_back = unpack_sequence  # of δdata: listing what was packed
 
 
 def refuse_inconsistent(sequence: PackedSequence) -> None:
-    """RuntimeError where the fields of a packed sequence contradict each other."""
+    """RuntimeError where the fields of a packed sequence contradict each other.
+
+    AttributeError for what is no PackedSequence, TypeError for batch_sizes that are not integers.
+    """
     if not isinstance(sequence, PackedSequence):
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
     data, n, order, inverse = sequence

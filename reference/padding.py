@@ -36,7 +36,8 @@ def pad_sequence(
 ) -> np.ndarray:
     """The padded batch of arrays [ℓ_b, ·]; T is the longest, the dtype that of the first.
 
-    RuntimeError for no sequences, for further axes that differ and for an unknown side.
+    RuntimeError for no sequences, for further axes that differ and for an unknown side; TypeError
+    for a sequence that is no array.
     """
     if not isinstance(sequences, Iterable):
         raise RuntimeError(
@@ -122,7 +123,10 @@ def batch_and_steps(padded: np.ndarray, batch_first: bool) -> tuple[int, int]:
 def checked_lengths(
     lengths: Any, B: int, least: int, most: int, error: type[Exception]
 ) -> np.ndarray:
-    """The lengths as integers [B]; `error` where they are not that, or not in least … most."""
+    """The lengths as integers [B]; `error` where they are not that, or not in least … most.
+
+    TypeError for what is not even numbers.
+    """
     given = np.asarray(lengths)
     told = f"'lengths' should be a list of {B} whole numbers, got {lengths}."
     if given.dtype.kind not in "biuf":

@@ -62,7 +62,7 @@ def scan_back(A: np.ndarray, h: np.ndarray, d_h: np.ndarray) -> tuple[np.ndarray
 
 
 def is_diagonal(A: np.ndarray, b: np.ndarray) -> bool:
-    """Whether A holds diagonals, and not matrices."""
+    """Whether A holds diagonals, and not matrices; ValueError where its shape fits neither."""
     if A.shape not in (b.shape, (*b.shape, b.shape[-1])):
         H = b.shape[-1]
         raise ValueError(
