@@ -170,10 +170,10 @@ def tape():
     for axis, checkpointed in zip(axes, (False, True), strict=True):
         for r, name in enumerate(rows):
             for t in range(T + 1):
-                if (name not in "hc" and t == 0) or (name == "x" and t == 0):
+                if t == 0 and name not in ("h", "c"):  # before the first step there is a state alone
                     continue
                 given, segment = name == "x", (t - 1) // K == T // K - 2
-                start = name in "hc" and t % K == 0 and t < T
+                start = name in ("h", "c") and t % K == 0 and t < T
                 kept = not checkpointed or given or start or segment
                 color = GREY if given else RED if checkpointed and segment and not start else BLUE
                 face, edge = (PALE[color], color) if kept else ("white", "#e3e5e8")
