@@ -36,7 +36,8 @@ def benchmarks(
 
     from harness.environment import environment
     from harness.files import write_json, write_text
-    from harness.report import new_console, print_environment
+    from harness.options import new_console
+    from harness.report import print_environment
 
     from . import measures
     from .clock import CLOCK

@@ -12,13 +12,17 @@ from .options import (
     AGREE,
     COULD_NOT_RUN,
     FAULT,
+    MOST,
     Device,
     Dtype,
     dtypes_of,
+    new_console,
     paths_of,
     progress_bar,
     refuse,
+    save,
     workers_of,
+    writable,
 )
 
 app = typer.Typer(
@@ -44,7 +48,9 @@ def check(
     path: Annotated[
         list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 200,
+    cases: Annotated[
+        int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")
+    ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file too.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
@@ -58,11 +64,10 @@ def check(
     from .corpus import cases_for
     from .deviations import here, tally
     from .environment import environment
-    from .files import write_json
+    from .files import as_json
 
     chosen, skipped = paths_of(device, path)
-    if json is not None and not json.parent.is_dir():
-        refuse(f"the folder of {json} does not exist; name one that does")
+    writable(json)
     try:
         here()
     except ValueError as error:
@@ -71,7 +76,7 @@ def check(
     workers = workers_of(workers, chosen)
     if workers == 1:
         one_thread()
-    console, header, results = report.new_console(), environment(), []
+    console, header, results = new_console(), environment(), []
     report.print_environment(console, header)
     try:
         with progress_bar() as progress:
@@ -89,7 +94,7 @@ def check(
     if json is not None:
         told = {"environment": header, "results": [r._asdict() for r in results]}
         told["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in counted]
-        write_json(json, told)
+        save(json, as_json(told))
     words = {r.verdict for r in results}
     if words <= {"excluded", "untrusted"}:
         refuse("every result is untrusted: nothing could be judged on this machine")
@@ -112,7 +117,6 @@ def replay(
     from . import replay as replaying
     from .case import parse
     from .check import one_thread
-    from .report import new_console
     from .script import script as program
 
     one_thread()
@@ -122,6 +126,8 @@ def replay(
         except ValueError as error:
             refuse(str(error))
         raise typer.Exit(FAULT if word == "fault" else AGREE)
+    if path == "all":
+        refuse("a case is replayed along one --path at a time")
     (name,), _ = paths_of(Device.auto, [path])
     try:
         described = parse(case)
@@ -145,7 +151,7 @@ def faults(
     fault: Annotated[
         list[str] | None, typer.Option(help="Fault, may be repeated; all by default.")
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 64,
+    cases: Annotated[int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
     markdown: Annotated[
         Path | None, typer.Option(help="Write the matrix to this file as a page.")
@@ -158,14 +164,11 @@ def faults(
     from .faults.convict import Court, trials
     from .faults.matrix import markdown as page
     from .faults.matrix import print_matrix
-    from .files import write_text
-    from .report import new_console
 
     for name in fault or ():
         if name not in FAULTS:
             refuse(f"there is no fault {name!r}; the page docs/faults.md lists them")
-    if markdown is not None and not markdown.parent.is_dir():
-        refuse(f"the folder of {markdown} does not exist; name one that does")
+    writable(markdown)
     one_thread()
     chosen = list(dict.fromkeys(fault or FAULTS))
     total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
@@ -173,20 +176,22 @@ def faults(
         tried = list(progress.track(trials(Court(corpus(cases, seed)), chosen), total=total))
     print_matrix(new_console(), tried)
     if markdown is not None:
-        write_text(markdown, page(tried, f"bptt-oracle faults --markdown {markdown}"))
+        save(markdown, page(tried, f"bptt-oracle faults --markdown {markdown}"))
     raise typer.Exit(AGREE if all(c.cases for c in tried) else FAULT)
 
 
 @app.command()
 def selftest(
     comparisons: Annotated[
-        int, typer.Option(min=1000, help="Tensor comparisons to look for false alarms in.")
+        int,
+        typer.Option(
+            min=1000, max=8 * MOST, help="Tensor comparisons to look for false alarms in."
+        ),
     ] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
 ) -> None:
     """Judge the judge: no false alarm, and every planted mistake convicted."""
-    from .report import new_console
     from .selftest import print_outcome
     from .selftest import selftest as run_selftest
 
@@ -204,14 +209,13 @@ def claims(
     """Every claim, its code, its tests and the last verdict; exit 1 while one is open."""
     from .claims import claims as all_claims
     from .claims import print_claims, to_markdown
-    from .files import write_text
-    from .report import new_console
 
+    writable(markdown)
     rows = all_claims()
     if markdown is None:
         print_claims(new_console(), rows)
     else:
-        write_text(markdown, to_markdown(rows))
+        save(markdown, to_markdown(rows))
     raise typer.Exit(FAULT if any(row.verdict in ("open", "failed") for row in rows) else AGREE)
 
 

@@ -1,6 +1,7 @@
 """Cases run over paths and judged: the work behind `bptt-oracle check`."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -126,13 +127,13 @@ def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1
     if workers <= 1:
         yield from map(work, cases)
         return
-    with ProcessPoolExecutor(workers, _processes(), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, processes(), initializer=start_worker) as pool:
         futures = [pool.submit(work, case) for case in cases]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 
@@ -174,7 +175,7 @@ def one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _processes() -> BaseContext:
+def processes() -> BaseContext:
     """How workers come to be: forked from a process that has imported torch and done nothing
     else, where the system can; each started afresh where it cannot."""
     if "forkserver" not in get_all_start_methods():
@@ -184,8 +185,10 @@ def _processes() -> BaseContext:
     return context
 
 
-def _start_worker() -> None:
-    """One thread, and no life after the process that asked for the work: it may be killed."""
+def start_worker() -> None:
+    """One thread, and no life after the process that asked for the work: it may be killed, and
+    it alone hears Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 

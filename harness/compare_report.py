@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from .compare import WORDS, Change, closer, counts, surroundings
+from .options import new_console
 from .run_file import Run
 
 STYLE = {
@@ -25,7 +25,7 @@ def print_comparison(
     old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, float]
 ) -> None:
     """What differs around the runs, the table, what is to be told one by one, the summary."""
-    console = _console()
+    console = new_console()
     if different := surroundings(old, new):
         print_table(["environment", "old", "new"], different)
     print_table(*table(changes))
@@ -47,13 +47,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         shown.add_row(*map(escape, row))
         for column, cell in zip(shown.columns, row, strict=True):
             column.justify = "right" if cell.isdecimal() else column.justify
-    _console().print(shown)
-
-
-def _console() -> Console:
-    """A console that does not cut lines when its output is piped."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    new_console().print(shown)
 
 
 def markdown(old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, float]) -> str:

@@ -10,7 +10,12 @@ from typing import Any
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to a temporary file beside `path`, then rename it. Raises OSError."""
-    write_text(path, json.dumps(finite(value), indent=1) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """JSON, with infinities and NaN as strings."""
+    return json.dumps(finite(value), indent=1) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,7 +24,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes to a temporary file beside `path`, then rename it. Raises OSError."""
+    """Write bytes to a temporary file beside `path`, then rename it; what is no file, as
+    /dev/stdout, is written to as it is. Raises OSError."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()  # a link stays one
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -2,14 +2,17 @@
 
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
+MOST = 100_000  # cases: weeks of work
 
 
 class Device(StrEnum):
@@ -74,6 +77,20 @@ def workers_of(workers: int, paths: list[str]) -> int:
     return workers or os.cpu_count() or 1
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Who reads no further has not seen a fault: the status is not 1, as it is with rich."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(COULD_NOT_RUN)
+
+
+def new_console(**options: Any) -> Console:
+    """A console that does not cut lines when its output is piped."""
+    console = _Console(**options)
+    return console if console.is_terminal else _Console(**({"width": 160} | options))
+
+
 def progress_bar() -> Progress:
     """A bar on standard error, gone when done, none where that is no terminal."""
     console = Console(stderr=True)
@@ -86,6 +103,28 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def writable(file: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    if file is None:
+        return
+    if file.is_dir():
+        refuse(f"{file} is a folder; name a file")
+    if not file.parent.is_dir():
+        refuse(f"the folder of {file} does not exist; name one that does")
+    if not os.access(file if file.exists() and not file.is_file() else file.parent, os.W_OK):
+        refuse(f"{file} cannot be written: Permission denied")
+
+
+def save(file: Path, text: str) -> None:
+    """Write a file whole, or say why not."""
+    from .files import write_text
+
+    try:
+        write_text(file, text)
+    except OSError as error:
+        refuse(f"{file} cannot be written: {error.strerror}")
 
 
 def say(sentence: str) -> None:

@@ -19,12 +19,6 @@ STYLE = {
 }
 
 
-def new_console(**options: Any) -> Console:
-    """A console that does not cut lines when its output is piped."""
-    console = Console(**options)
-    return console if console.is_terminal else Console(**({"width": 160} | options))
-
-
 def print_environment(console: Console, environment: Mapping[str, Any]) -> None:
     """The header, two columns."""
     grid = Table.grid(padding=(0, 2))

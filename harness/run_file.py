@@ -123,6 +123,15 @@ def write(path: Path, run: Run, values: dict[str, np.ndarray]) -> None:
     write_text(path, f"{json.dumps(first)[:-1]},\n{rest}")
 
 
+def is_run(path: Path) -> bool:
+    """Whether a file is a run, perhaps damaged, or empty. Raises OSError."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(200)
+    return not start or FORMAT.encode() in start
+
+
 def read(path: Path) -> Run:
     """The run in a file. Raises BadRun, its message one sentence."""
     raw = _bytes(path, LARGEST)

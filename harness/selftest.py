@@ -10,7 +10,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch_impl.paths import PATHS, dropout_masks, excluded, run
 from torch_impl.problem import Problem
 
 from .case import Case, draw
-from .check import one_thread
+from .check import one_thread, processes, start_worker
 from .corpus import corpus
 from .judge import LIMIT, judge
 from .truth import Yardstick, yardstick
@@ -85,11 +84,11 @@ def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
         one_thread()
         yield from map(work, cases)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=one_thread)
+    pool = ProcessPoolExecutor(workers, processes(), initializer=start_worker)
     try:
         yield from pool.map(work, cases, chunksize=8)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def trial(case: Case, every: int = 1) -> Trial:

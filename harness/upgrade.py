@@ -17,8 +17,10 @@ from .options import (
     paths_of,
     progress_bar,
     refuse,
+    save,
     say,
     workers_of,
+    writable,
 )
 
 
@@ -59,11 +61,13 @@ def record(
     from .environment import environment
     from .record import Plan
     from .record import record as run_all
+    from .run_file import beside, is_run
 
-    if not output.parent.is_dir():
-        refuse(f"the folder of {output} does not exist; name one that does")
-    if output.is_dir():
-        refuse(f"{output} is a folder; name a file")
+    writable(output)
+    if output.exists() and not is_run(output):
+        refuse(f"{output} is no run, and stays as it is; name another file")
+    if values and beside(output).exists() and not output.exists():
+        refuse(f"{beside(output)}, for the values, is there already; name another file")
     try:
         kept = [parse(name).id for name in values or ()]
     except ValueError as error:
@@ -107,16 +111,19 @@ def compare(
 
     Exit 0 no fault in the new run, 1 a fault, 2 could not compare.
     """
-    import json as to_text
-
     from . import compare_report as report
     from .compare import apart, as_json, failed
     from .compare import compare as compare_all
-    from .files import finite, write_text
+    from .files import as_json as to_text
     from .html import html as to_html
     from .junit import junit as to_junit
-    from .run_file import BadRun, read, read_values
+    from .run_file import BadRun, beside, read, read_values
 
+    taken = {file.resolve() for run in (old, new) for file in (run, beside(run))}
+    for page in filter(None, (json, junit, html)):
+        if page.resolve() in taken:
+            refuse(f"{page} would be written over; name another file")
+        taken.add(page.resolve())
     try:
         runs = [read(file) for file in (old, new)]
         kept = [read_values(file, run) for file, run in zip((old, new), runs, strict=True)]
@@ -129,7 +136,7 @@ def compare(
     far = apart(before, after, *kept)
 
     def as_text() -> str:
-        return to_text.dumps(finite(as_json(before, after, changes, far)), indent=1) + "\n"
+        return to_text(as_json(before, after, changes, far))
 
     written: list[tuple[Path | None, Callable[[], str]]] = [
         (json, as_text),
@@ -137,11 +144,8 @@ def compare(
         (html, lambda: to_html(before, after, changes)),
     ]
     for file, text in written:
-        try:
-            if file is not None:
-                write_text(file, text())
-        except OSError as error:
-            refuse(f"{file} cannot be written: {error.strerror}")
+        if file is not None:
+            save(file, text())
     if markdown:
         print(report.markdown(before, after, changes, far), end="")
     else:

@@ -1,8 +1,12 @@
 """The command line as a person types it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from drawn_cases import pinned
 from harness.__main__ import main
 from harness.check import check
 from harness.corpus import corpus
+from harness.files import write_text
 
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
 
@@ -49,6 +54,10 @@ def test_check_exits_1_on_a_fault(capsys, monkeypatch):
         (["check", "--path", "cpu-fast"], "there is no path 'cpu-fast'"),
         (["check", "--path", "cuda-cudnn", "--device", "cpu"], "runs on cuda"),
         (["check", "--json", "/no/such/folder/run.json"], "does not exist"),
+        (["check", "--json", "."], "is a folder"),
+        (["faults", "--markdown", "."], "is a folder"),
+        (["claims", "--markdown", "/no/such/folder/page.md"], "does not exist"),
+        (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
     ],
@@ -68,7 +77,15 @@ def test_an_absent_device_exits_2_with_the_reason(capsys):
     assert code == 2 and "no CUDA device" in err
 
 
-@pytest.mark.parametrize("arguments", [["check", "--cases", "0"], ["check", "--dtype", "int8"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "--cases", "0"],
+        ["check", "--cases", "99999999999999"],
+        ["check", "--dtype", "int8"],
+        ["selftest", "--comparisons", "99999999999999"],
+    ],
+)
 def test_a_malformed_option_exits_2(capsys, arguments):
     assert bptt_oracle(capsys, *arguments)[0] == 2
 
@@ -129,6 +146,38 @@ def test_the_module_is_the_same_command_and_its_output_can_be_piped():
     )
     assert ran.returncode == 0
     assert "\x1b" not in ran.stdout and "…" not in ran.stdout
+
+
+def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fault():
+    command = [sys.executable, "-m", "harness", "claims"]
+    ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ran.stdout.close()
+    assert (ran.stderr.read(), ran.wait(60)) == ("", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C is sent otherwise on Windows")
+@pytest.mark.parametrize("command", ["check", "selftest"])
+def test_ctrl_c_ends_workers_and_all_without_a_traceback(command):
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "harness", command, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(8)
+    os.killpg(ran.pid, signal.SIGINT)
+    assert ran.communicate(timeout=30)[1] == ""
+    assert ran.returncode == 130
+
+
+def test_a_file_is_written_through_a_link_and_a_device_stays_one(tmp_path):
+    write_text(Path("/dev/null"), "word")
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text(tmp_path / "link", "word")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "word"
 
 
 def test_importing_the_reference_imports_no_torch():

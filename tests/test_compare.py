@@ -181,6 +181,9 @@ def test_junit_fails_for_what_the_comparison_fails_for():
     [
         (["none.json", "new.json"], "is no file"),
         (["empty.json", "empty.json"], "neither run holds a result"),
+        (["old.json", "new.json", "--json", "old.json"], "would be written over"),
+        (["old.json", "new.json", "--json", "x", "--junit", "./x"], "would be written over"),
+        (["old.json", "new.json", "--json", "."], "cannot be written"),
         (["old.json", "new.json", "--html", "/no/such/folder/page.html"], "cannot be written"),
     ],
 )
@@ -192,6 +195,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys, monkeypatch, argum
         main(["compare", *arguments])
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"empty.json", "new.json", "old.json"}
 
 
 def write_both(folder):

@@ -403,3 +403,17 @@ def test_what_cannot_be_recorded_is_refused(capsys, tmp_path, monkeypatch, argum
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_run_is_not_written_over(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.md").write_text("years of work")
+    (tmp_path / "run.npz").write_text("years of data")
+    case = pinned().id
+    for arguments in (["-o", "thesis.md"], ["-o", "run.json", "--values", case]):
+        with pytest.raises(SystemExit) as stop:
+            main(["record", *arguments])
+        out, err = capsys.readouterr()
+        assert (stop.value.code, out) == (2, "") and "name another file" in err
+    assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
+    assert (tmp_path / "thesis.md").read_text() == "years of work"
