@@ -170,7 +170,7 @@ def tape():
     for axis, checkpointed in zip(axes, (False, True), strict=True):
         for r, name in enumerate(rows):
             for t in range(T + 1):
-                if t == 0 and name not in ("h", "c"):  # before the first step there is a state alone
+                if t == 0 and name not in ("h", "c"):  # step 0 has made a state alone
                     continue
                 given, segment = name == "x", (t - 1) // K == T // K - 2
                 start = name in ("h", "c") and t % K == 0 and t < T

@@ -21,8 +21,8 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
 What is equivalent to torch's form, and what is not
     (6)  W_z, b_z ↦ −W_z, −b_z             makes z the share of the old, exactly: σ(−a) = 1 − σ(a)
 
-The place of r is no convention. W_n (r ⊙ h₋) = r ⊙ (W_n h₋ + b) for every h₋ only where r = 1, or
-where W_n is diagonal and b = 0: apart from these, the two forms are different functions.
+The place of r is no convention. W_n (r ⊙ h₋) + b = r ⊙ (W_n h₋ + b) for every h₋ iff, for all j, k,
+W_jk (r_k − r_j) = 0 and b_j (1 − r_j) = 0: where r = 1, or where W_n is diagonal and b = 0, say.
 
 Source: Chung et al. 2014. Cho et al. 2014 has r here too, and z as the share of the old.
 Page: docs/gru_textbook.md

@@ -154,3 +154,14 @@ def test_the_dtype_is_kept(dtype):
     d_x, d_state, d_params = unroll_back(TEXTBOOK, tape, output, state)
     found = [output, d_x, d_state.h, *d_params]
     assert {value.dtype for value in found} == {np.dtype(dtype)}
+
+
+@pytest.mark.claim("D9")
+@given(seed=seeds)
+def test_with_one_reset_for_all_units_and_no_bias_under_the_gate_the_two_forms_agree(seed):
+    params, x, state = draw(seed)
+    params = shares(params, weight_ih=("r", 0.0), weight_hh=("r", 0.0), bias_hh=("n", 0.0))
+    params = shares(params, bias_ih=("r", 0.4), bias_hh=("r", -0.7))
+    before, _, _ = run(TEXTBOOK, gru_textbook.flip_update(params), x, state)
+    after, _, _ = run(TORCH, params, x, state)
+    close(before, after)
