@@ -12,5 +12,6 @@ machine for a while slows neighbours alike. Time is the processor's (`time.proce
 clock is fine enough, so other programs do not count.
 
 What ours takes above the floor is mostly exp and tanh, element by element, and at small sizes a
-microsecond or so of Python for each operation.
+microsecond or so of Python for each operation. The last table holds what was aimed at beside what
+was reached; where it says less than all, the aim was missed.
 """

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from harness.check import check, one_thread
 from harness.corpus import corpus
+from harness.deviations import tally
 from harness.environment import environment
-from harness.report import print_environment, print_results
+from harness.report import print_deviations, print_environment, print_results
 from torch_impl.paths import PATHS, devices
 
 SHOWN = ("torch", "numpy", "cpu capability", "blas (numpy)", "onednn", "longdouble")
@@ -26,6 +27,7 @@ def main() -> None:
     header = environment()
     print_environment(console, {name: header[name] for name in SHOWN})
     print_results(console, results, devices())
+    print_deviations(console, tally(results))
     Path(__file__).with_name("check.svg").write_text(
         console.export_svg(title="bptt-oracle check", clear=False)
     )

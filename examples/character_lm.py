@@ -59,7 +59,12 @@ def parser() -> argparse.ArgumentParser:
     add("--length", type=int, default=48, help="of a window, or the whole text where it is shorter")
     add("--lr", type=float, default=1e-2, help="at first; it falls along a cosine to a tenth")
     add("--clip", type=float, default=1.0, help="the largest norm of a gradient")
-    add("--sample", type=int, default=60, help="characters to generate")
+    add(
+        "--sample",
+        type=int,
+        default=60,
+        help="characters to generate; no more than are learned from",
+    )
     add("--seed", type=int, default=0)
     return command
 

@@ -10,7 +10,7 @@ kinds: what `bptt-oracle faults` holds the harness against.
     memory       S   something kept from an earlier call
     acceptance   N   an answer where there must be none
 
-Each is told by its symptom and the public thread it comes from. None fails by raising.
+Each is told by its symptom and the public thread it comes from. As re-created none raises.
 """
 
 from . import acceptance, gradients, inputs, memory, outputs, rounding, steps, weights
