@@ -82,8 +82,8 @@ def markdown(convictions: Sequence[Conviction], command: str) -> str:
         "# Faults and their convictions",
         f"Written by `{command}` with torch {torch.__version__}.",
         "Bugs that recurrent modules have had, most of them silent, re-created around a correct "
-        "module on the CPU, and others of their kinds. As re-created none raises. The corpus is that "
-        "of `bptt-oracle check`.",
+        "module on the CPU, and others of their kinds. As re-created none raises. The corpus is "
+        "that of `bptt-oracle check`.",
         f"**{summary(convictions)}.**",
         TOLD.rstrip(),
     ]
