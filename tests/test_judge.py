@@ -162,6 +162,36 @@ def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
             assert activations.relu(a).tolist() == rows
 
 
+def test_only_what_overflows_where_truth_does_not_makes_an_infinite_error():
+    inf = np.inf
+    with np.errstate(invalid="ignore"):
+        assert truths._sizes(np.array([inf, 1.5]), np.array([inf, 1.0]))[0] == 0.5
+        assert truths._sizes(np.array([inf, 1.0]), np.array([2.0, 1.0])) == (inf, inf)
+
+
+def test_an_overflow_in_one_tensor_makes_the_noise_of_all_infinite():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, cotangents=("h_n",))
+    problem = draw(case)
+    large = problem._replace(
+        x=problem.x * 1e38, params={n: p * 9 for n, p in problem.params.items()}
+    )
+    with np.errstate(over="ignore"):
+        assert np.isfinite(evaluate(large, np.float32)["d_x"]).all()
+    assert all(np.isinf(largest) for largest, _ in yardstick(large, "float32").noise.values())
+    assert all(np.isfinite(largest) for largest, _ in yardstick(problem, "float32").noise.values())
+
+
+def test_no_noise_is_below_half_the_smallest_number_of_the_type():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, bias=False, cotangents=("h_n",))
+    problem = draw(case)
+    small = problem._replace(
+        x=problem.x * 1e-24, params={n: p * 1e-24 for n, p in problem.params.items()}
+    )
+    found = yardstick(small, "float32")
+    assert 0 < np.abs(found.truth["h_n"]).max() < np.finfo("float32").smallest_subnormal
+    assert found.noise["h_n"][0] >= np.finfo("float32").smallest_subnormal / 2
+
+
 @pytest.mark.claim("X6")
 def test_noise_grows_with_the_unit_roundoff():
     problem = draw(pinned())
