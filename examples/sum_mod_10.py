@@ -11,6 +11,7 @@ with --show it prints what is there.
 """
 
 import argparse
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -84,13 +85,17 @@ def bar(console: Console) -> Progress:
 def side_by_side(console: Console, recipe: Recipe, seed: int, steps: int) -> None:
     """One recipe in NumPy and in torch: both losses at every step, accuracy by length."""
     ids, lengths, labels = recipes.unseen(seed)
-    losses = []
+    losses, seconds = [], []
     with bar(console) as progress:
         task = progress.add_task(recipe.name, total=steps)
         here = recipes.train(recipe, seed, steps)
         there = recipes.train_in_torch(recipe, seed, steps)
-        for (record, latest), (loss, module) in zip(here, there, strict=True):
-            params, model = latest, module
+        for _ in range(steps):
+            start = time.perf_counter()
+            record, params = next(here)
+            middle = time.perf_counter()
+            loss, model = next(there)
+            seconds.append((middle - start, time.perf_counter() - middle))
             losses.append((record.loss, loss))
             progress.update(task, advance=1, description=f"{recipe.name}, loss {loss:.3f}")
     gap = np.abs(np.divide(*np.transpose(losses)) - 1)
@@ -99,6 +104,8 @@ def side_by_side(console: Console, recipe: Recipe, seed: int, steps: int) -> Non
         a, b = losses[t]
         curve.add_row(str(t + 1), f"{a:.6f}", f"{b:.6f}", f"{gap[: t + 1].max():.1e}")
     console.print(curve)
+    took = 1e3 * np.median(seconds, axis=0)
+    console.print(f"a step takes {took[0]:.1f} ms in NumPy, {took[1]:.1f} ms in torch (medians)")
     found = {
         "NumPy": recipes.guesses(recipe, params, ids, lengths) - labels,
         "torch": recipes.torch_guesses(model, ids, lengths) - labels,

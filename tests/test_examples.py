@@ -38,7 +38,7 @@ def test_the_character_model_reads_a_file_and_refuses_one_without_a_second_chara
 @pytest.mark.claim("B11")
 def test_one_recipe_runs_side_by_side_and_is_judged_by_length():
     shown = printed(sum_mod_10.main, "--steps", "20", "--recipe", "all + warm-up")
-    for words in ("Accuracy on 1000 unseen", "loss, torch", "digits", "modulo 5"):
+    for words in ("Accuracy on 1000 unseen", "loss, torch", "ms in torch", "digits", "modulo 5"):
         assert words in shown
 
 
