@@ -87,12 +87,7 @@ def record(
             lines.write(_line(done))
             lines.flush()
             tell(len(found), len(cases))
-    order = {name: i for i, name in enumerate([*plan.dtypes, *plan.paths])}
-    rows = [
-        row
-        for case in cases
-        for row in sorted(found[case.id].rows, key=lambda r: (order[r.dtype], order[r.path]))
-    ]
+    rows = [row for case in cases for row in found[case.id].rows]
     values = {name: value for case in cases for name, value in found[case.id].values.items()}
     run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
     write(file, run, values)

@@ -23,9 +23,10 @@ HOSTILE = "]]> <script>alert(1)</script> | `x` [bold] & \"'"
         (row(), row(), "equal", "output"),
         (row(R=0.5), row(R=0.6, bits="other"), "moved", "output"),
         (row(R=0.5), row(R=2.1, bits="other"), "drift", "output"),
-        (row(R=0.5), row(R=1.9, bits="other"), "moved", "output"),  # below LEAST
+        (row(R=0.3), row(R=1.9, bits="other"), "moved", "output"),  # below LEAST
         (row(R=0.6), row(R=2.3, bits="other"), "moved", "output"),  # less than four times
         (row(R=3.0, R_h_n=0.1), row(R=3.0, R_h_n=2.5), "drift", "h_n"),  # not the largest R
+        (row(R=0.1, R_h_n=0.1), row(R=2.5, R_h_n=9.0), "drift", "h_n"),  # both, and this one more
         (row(R=0.0), row(R=2.1, bits="other"), "drift", "output"),
         (row(R_h_n=None), row(R_h_n=9.0), "equal", "output"),  # the old one could not tell
         (row(), row(R=17, bits="other", verdict="fault"), "fault", "output"),

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
+import reference
+import torch_impl
 from drawn_cases import pinned
 from harness import record as recording
 from harness import run_file
 from harness.__main__ import main
 from harness.case import draw, parse
 from harness.environment import environment
-from harness.record import cases_of, record
+from harness.record import cases_of, oracle, record
 from harness.run_file import (
     FORMAT,
     BadRun,
@@ -131,17 +135,32 @@ def test_a_run_goes_on_where_it_stopped_and_a_damaged_line_is_done_again(
 
 
 @pytest.mark.parametrize(
-    "plan, around",
-    [(PLAN._replace(seed=4), {}), (PLAN, {"torch": "2.4.1"})],
-    ids=["another plan", "another environment"],
+    "plan, around, code",
+    [
+        (PLAN._replace(seed=4), {}, oracle()),
+        (PLAN, {"torch": "2.4.1"}, oracle()),
+        (PLAN, {}, "another"),
+    ],
+    ids=["another plan", "another environment", "other code"],
 )
-def test_a_journal_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch, plan, around):
+def test_a_journal_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch, plan, around, code):
     file = tmp_path / "run.json"
     with pytest.raises(Killed):
         record(file, PLAN, environment(), tell=stop_after(3))
     seen = counted(monkeypatch)
+    monkeypatch.setattr(recording, "oracle", lambda: code)
     record(file, plan, environment() | around)
     assert len(seen) == PLAN.cases and read(file).plan == plan._asdict()
+
+
+@pytest.mark.parametrize("package", [reference, torch_impl, harness], ids=lambda p: p.__name__)
+def test_the_oracle_of_a_run_is_the_code_of_every_package(package, tmp_path, monkeypatch):
+    before = oracle()
+    copy = Path(shutil.copytree(package.__path__[0], tmp_path / "copy"))
+    monkeypatch.setattr(package, "__path__", [str(copy)])
+    assert oracle() == before
+    (copy / "__init__.py").write_text("LIMIT = 1e9\n")
+    assert oracle() != before
 
 
 @pytest.mark.slow
@@ -212,6 +231,7 @@ def test_the_digest_tells_type_shape_and_every_bit():
 def test_infinities_and_what_cannot_tell_are_written_and_read():
     for r in (row(R=np.inf, verdict="fault", note="RuntimeError: no"), row(R=3.25, R_h_n=None)):
         assert row_from_json(json.loads(json.dumps(row_as_json(r)))) == r
+    assert np.inf == row_from_json(row_as_json(row(R=np.nan))).R
 
 
 def refused(file, place=1):
