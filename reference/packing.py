@@ -32,7 +32,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .padding import batch_and_steps, checked_lengths, pad_sequence, unpad_sequence
+from .padding import (
+    batch_and_steps,
+    checked_lengths,
+    pad_sequence,
+    refuse_padding_value,
+    unpad_sequence,
+)
 
 
 class PackedSequence(NamedTuple):
@@ -87,7 +93,8 @@ def pad_packed_sequence(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The padded batch, and its lengths [B], in the order before sorting.
 
-    ValueError where total_length, the T asked for, is shorter than the longest sequence.
+    ValueError where total_length, the T asked for, is shorter than the longest sequence;
+    TypeError for a padding_value that is no number.
     """
     refuse_inconsistent(sequence)
     data, n, _, unsorted_indices = sequence
@@ -97,6 +104,7 @@ def pad_packed_sequence(
             f"Expected total_length to be at least the length of the longest sequence in input, "
             f"but got total_length={total_length} and max sequence length being {T}."
         )
+    refuse_padding_value(padding_value, data)
     T = T if total_length is None else total_length
     shape = (B, T) if batch_first else (T, B)
     padded = np.full_like(data, padding_value, shape=shape + data.shape[1:])

@@ -23,6 +23,7 @@ Page: docs/padding.md
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Complex, Number
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,20 @@ def pad_sequence(
                 f"expected sequences [length, ·] that differ in their lengths alone, got shape "
                 f"{one.shape} for sequence {b} and {sequences[0].shape} for the first."
             )
+    refuse_padding_value(padding_value, sequences[0])
     lengths = np.array([len(one) for one in sequences])
     real = _real_steps(lengths, lengths.max(), padding_side)
     padded = np.full_like(sequences[0], padding_value, shape=real.shape + sequences[0].shape[1:])
     padded[real] = np.concatenate(sequences)  # (1)
     return padded if batch_first else padded.swapaxes(0, 1)
+
+
+def refuse_padding_value(padding_value: Any, data: np.ndarray) -> None:
+    """TypeError for what is no number, RuntimeError for a complex one among real ones."""
+    if not isinstance(padding_value, Number):
+        raise TypeError(f"padding_value should be a number, got {type(padding_value).__name__}.")
+    if isinstance(padding_value, Complex) and padding_value.imag and not np.iscomplexobj(data):
+        raise RuntimeError(f"padding_value should be real among {data.dtype}, got {padding_value}.")
 
 
 def unpad_sequence(

@@ -92,3 +92,25 @@ def test_strided_cases_hand_torch_tensors_that_are_not_contiguous():
 def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)
     assert where(case, tensor, index) == place
+
+
+@pytest.mark.parametrize(
+    "changes, tensor, index, place",
+    [
+        ({"layout": "batch"}, "output", (2, 1, 3), "time 1 row 2 unit 3"),
+        ({"layout": "batch"}, "d_x", (2, 1, 3), "time 1 row 2 input 3"),
+        ({"layout": "unbatched", "B": 1}, "output", (2, 7), "time 2 row 0 reverse unit 1"),
+        ({"layout": "unbatched", "B": 1}, "h_n", (1, 4), "layer 0 reverse unit 4"),
+        ({"P": 2}, "output", (2, 1, 3), "time 2 row 1 reverse unit 1"),
+        ({"P": 2}, "d_weight_hr_l0", (1, 4), "unit 1 from unit 4"),
+        ({"cell": "GRU"}, "d_weight_hh_l0", (5, 2), "gate r unit 5 from unit 2"),
+        ({"cell": "GRU"}, "d_bias_hh_l1", (6,), "gate z unit 0"),
+        ({"cell": "GRU"}, "d_bias_hh_l1", (17,), "gate n unit 5"),
+        ({"cell": "LSTM"}, "d_bias_hh_l1", (18,), "gate o unit 0"),
+        ({"cell": "RNN_TANH"}, "d_weight_ih_l0", (4, 3), "unit 4 from input 3"),
+        ({}, "d_x", (), "shape"),
+    ],
+)
+def test_a_place_is_told_of_every_layout_and_cell(changes, tensor, index, place):
+    case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)._replace(**changes)
+    assert where(case, tensor, index) == place

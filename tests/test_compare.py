@@ -102,6 +102,7 @@ def test_closer_counts_only_tensors_whose_bits_moved():
     assert near[:3] == (3, 1, 2) and (near.median_old, near.median_new) == (0.5, 0.5)
     redrawn = made_up(row(4, R=9, bits="c", drawn="b"))
     assert closer(made_up(row(4, drawn="a")), redrawn).moved == 0
+    assert closer(made_up(row()), made_up(row(bits="other")))[:3] == (1, 0, 0)  # as near
     assert closer(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
 
 

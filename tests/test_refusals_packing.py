@@ -45,6 +45,9 @@ TOTAL = "at least the length of the longest .* total_length=3 and max sequence l
 ODD = PackedSequence(X[:4, 0], np.array([2, 2, 2]))
 PADDING = [  # (sequence, batch_first, padding_value, total_length)
     Row("too short", (PACK, False, 0.0, 3), ValueError, TOTAL),
+    Row("no value", (PACK, False, None), TypeError, "should be a number, got NoneType"),
+    Row("word", (PACK, False, "0"), TypeError, "should be a number, got str"),
+    Row("complex", (PACK, False, 1j), RuntimeError, "should be real among float64, got 1j"),
     Row("array", (X,), AttributeError, "expected a PackedSequence, got ndarray"),
     Row("rows missing", (ODD,), RuntimeError, "sum to 6, but the data has 4 rows"),
     Row("growing", (ODD._replace(batch_sizes=np.array([1, 3])),), RuntimeError, "never grow"),
@@ -61,6 +64,8 @@ AXES = r"that differ in their lengths alone, got shape {} for sequence 1 and {} 
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("none", ([],), RuntimeError, "received an empty list of sequences"),
     Row("number", (5,), RuntimeError, "Expected iterable for input sequences, .*: int"),
+    Row("no value", ([X], False, None), TypeError, "should be a number, got NoneType"),
+    Row("complex", ([X], False, 1j), RuntimeError, "should be real among float64", TypeError),
     Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top"),
     Row("list", ([[1.0, 2.0], [3.0]],), TypeError, "an array as sequence 0, but got list"),
     Row("0-D", ([np.array(0.5)],), RuntimeError, "expected sequences"),
