@@ -130,6 +130,26 @@ def test_a_mistake_that_only_one_way_brings_out_is_seen_in_that_way_alone(name, 
     assert not np.allclose(right, wrong, rtol=1e-4, atol=0)
 
 
+def test_a_net_that_keeps_the_weights_it_first_saw_is_seen_when_called_again():
+    def keeps(forward):
+        kept = {}
+
+        def way(call):
+            copies = {
+                n: kept.setdefault(id(p), (p, torch.nn.Parameter(p.detach().clone())))[1]
+                for n, p in call.params.items()
+            }
+            return forward(call._replace(params=copies))
+
+        return way
+
+    problem = draw(CASE)
+    right = run(PATHS["cpu-native"], problem, "float64").results["output"]
+    for name, unseen in (("cpu-native", True), ("cpu-native-again", False)):
+        found = run(PATHS[name], problem, "float64", (), keeps).results["output"]
+        assert np.allclose(found, right, rtol=1e-9, atol=0) is unseen
+
+
 def test_the_second_gradient_of_a_graph_is_the_one_that_is_judged():
     def second_is_off(forward):
         def way(call):
