@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
-MOST = 100_000  # cases: weeks of work
+MOST = 1_000_000  # cases: a day of work
 
 
 class Device(StrEnum):
