@@ -192,9 +192,9 @@ def plot(chosen: list[Recipe], backends: list[str], runs: list[Run], file: Path)
 
 
 def strip(values: list[float], published: float | None, width: int = 33) -> str:
-    """Marks on a line from 0 to 1; a digit where several fall together."""
+    """Marks on a line from 0 to 1; a digit where several fall together, + for more than nine."""
     counts = np.bincount([round(v * (width - 1)) for v in values], minlength=width)
-    marks = ["·" if n == 0 else "●" if n == 1 else str(min(n, 9)) for n in counts]
+    marks = ["·" if n == 0 else "●" if n == 1 else str(n) if n < 10 else "+" for n in counts]
     if published is not None and counts[round(published * (width - 1))] == 0:
         marks[round(published * (width - 1))] = "○"
     return "".join(marks)

@@ -99,5 +99,6 @@ def test_the_verdict_follows_from_the_records():
 
 
 def test_marks_lie_where_the_accuracies_are():
+    assert sum_mod_10.strip([1.0] * 12, None, width=3) == "··+"
     assert sum_mod_10.strip([0.0, 0.5, 0.52, 1.0], None, width=5) == "●·2·●"
     assert sum_mod_10.strip([0.0], 0.75, width=5) == "●··○·"
