@@ -1,7 +1,7 @@
 """What all tests share: Hypothesis profiles, options, and a closing account of what was run.
 
     profile   examples   drawn                  chosen by --hypothesis-profile, else by the
-    dev             12   anew in each run       variable HYPOTHESIS_PROFILE, else ci where CI
+    dev             10   anew in each run       variable HYPOTHESIS_PROFILE, else ci where CI
     full            25   anew in each run       is set, and full elsewhere
     ci              40   the same in each run
     nightly       1000   anew in each run
@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("dev", max_examples=12, **calm)
+settings.register_profile("dev", max_examples=10, **calm)
 settings.register_profile("full", max_examples=25, **calm)
 settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **calm)
 settings.register_profile("nightly", max_examples=1000, **calm)

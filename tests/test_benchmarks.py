@@ -80,6 +80,7 @@ def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     assert (tmp_path / "page.md").read_text().count("| 4 3 2 5 |") == len(GATES)
 
 
+@pytest.mark.slow
 def test_the_peak_is_what_the_passes_need_however_much_this_process_holds():
     tape = 100 * 32 * (4 * 64 + 64) * 8 / 2**20  # gates and tanh(c), MB
     assert tape < peak("ours", "LSTM", Size(100, 32, 16, 64), "float64") < 10 * tape

@@ -97,6 +97,7 @@ def test_replay_shows_framework_and_truth_side_by_side(capsys):
         assert words in out
 
 
+@pytest.mark.slow
 def test_a_script_is_a_program_of_its_own_that_finds_the_same_errors(capsys, tmp_path):
     unbatched = pinned(cell="RNN_RELU", B=1, layout="unbatched", cotangents=("h_n",))
     for number, (path, case) in enumerate(
@@ -137,6 +138,7 @@ def test_two_workers_find_what_one_finds():
     assert alone == together
 
 
+@pytest.mark.slow
 def test_the_module_is_the_same_command_and_its_output_can_be_piped():
     ran = subprocess.run(
         [sys.executable, "-m", "harness", "check", "--cases", "2", "--workers", "1"],

@@ -125,6 +125,7 @@ def test_a_row_that_has_ended_stays_ended_and_decoding_stops_when_all_have():
     assert {1, 2, 5} <= steps
 
 
+@pytest.mark.slow
 @pytest.mark.claim("Q1", "Q2", "Q3")
 @pytest.mark.parametrize("attention_size", [0, 6])
 def test_two_hundred_steps_of_adam_stay_with_torchs(attention_size):
