@@ -13,8 +13,14 @@ from .options import (
     COULD_NOT_RUN,
     FAULT,
     MOST,
+    Cases,
     Device,
     Dtype,
+    Dtypes,
+    Paths,
+    Seed,
+    Where,
+    Workers,
     dtypes_of,
     new_console,
     paths_of,
@@ -38,22 +44,13 @@ app.command()(upgrade.matrix)
 
 @app.command()
 def check(
-    device: Annotated[Device, typer.Option(help="Where to run; auto is all there is.")] = (
-        Device.auto
-    ),
-    dtype: Annotated[
-        list[Dtype] | None,
-        typer.Option(help="Tested type; may be repeated; float32 and float64 by default."),
-    ] = None,
-    path: Annotated[
-        list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
-    ] = None,
-    cases: Annotated[
-        int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")
-    ] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    device: Where = Device.auto,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file too.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+    workers: Workers = 0,
 ) -> None:
     """Hold torch against the derivations; exit 0 agree, 1 fault, 2 could not run."""
     from torch_impl.paths import WrongRoad
@@ -151,8 +148,8 @@ def faults(
     fault: Annotated[
         list[str] | None, typer.Option(help="Fault, may be repeated; all by default.")
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    cases: Cases = 64,
+    seed: Seed = 0,
     markdown: Annotated[
         Path | None, typer.Option(help="Write the matrix to this file as a page.")
     ] = None,
@@ -188,8 +185,8 @@ def selftest(
             min=1000, max=8 * MOST, help="Tensor comparisons to look for false alarms in."
         ),
     ] = 20_000,
-    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+    seed: Seed = 0,
+    workers: Workers = 0,
 ) -> None:
     """Judge the judge: no false alarm, and every planted mistake convicted."""
     from .selftest import print_outcome

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -31,6 +31,20 @@ class Dtype(StrEnum):
     float64 = "float64"
     bfloat16 = "bfloat16"
     float16 = "float16"
+
+
+# What the commands that go through the corpus ask alike
+Where = Annotated[Device, typer.Option(help="Where to run; auto is all there is.")]
+Dtypes = Annotated[
+    list[Dtype] | None,
+    typer.Option(help="Tested type; may be repeated; float32 and float64 by default."),
+]
+Paths = Annotated[
+    list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
+]
+Cases = Annotated[int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")]
+Seed = Annotated[int, typer.Option(min=0, help="Which corpus.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")]
 
 
 def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:

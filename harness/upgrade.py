@@ -11,8 +11,13 @@ import typer
 from .options import (
     AGREE,
     FAULT,
+    Cases,
     Device,
-    Dtype,
+    Dtypes,
+    Paths,
+    Seed,
+    Where,
+    Workers,
     dtypes_of,
     paths_of,
     progress_bar,
@@ -33,22 +38,15 @@ class FailOn(StrEnum):
 
 def record(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
-    device: Annotated[Device, typer.Option(help="Where to run; auto is all there is.")] = (
-        Device.auto
-    ),
-    dtype: Annotated[
-        list[Dtype] | None,
-        typer.Option(help="Tested type; may be repeated; float32 and float64 by default."),
-    ] = None,
-    path: Annotated[
-        list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
-    ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="How many cases of the corpus.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Which corpus.")] = 0,
+    device: Where = Device.auto,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
     values: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Keep this case's tensors, too.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")] = 0,
+    workers: Workers = 0,
 ) -> None:
     """Write down what this torch computes: R and the exact bits of every tensor.
 
@@ -164,11 +162,11 @@ def matrix(
     python: Annotated[
         str, typer.Option(help="The Python to make them with; not every torch runs on each.")
     ] = sys.executable,
-    dtype: Annotated[list[Dtype] | None, typer.Option(help="As for record.")] = None,
-    path: Annotated[list[str] | None, typer.Option(help="As for record.")] = None,
-    cases: Annotated[int, typer.Option(min=1, help="As for record.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="As for record.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="As for record.")] = 0,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
+    workers: Workers = 0,
     fail_on: Annotated[FailOn, typer.Option(help="As for compare.")] = FailOn.fault,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
