@@ -5,12 +5,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import torch_impl.truncated as torch_truncated
 from calculus import agree, refuses
 from reference import GRU, LSTM, RNN, optim, truncated
+from reference.equations import EQUATIONS, cell_params
 from reference.language_model import TinyRNNLM
 from reference.loss import cross_entropy, cross_entropy_back
 from strategies import nets, seeds, sizes
@@ -131,6 +132,27 @@ def test_in_float64_outputs_are_the_uncut_runs_to_the_last_digit(net, T, B, K, s
     for block, expected in cut(net, K, x, uncut):
         output, state, _ = net.forward(params, block, state)
         np.testing.assert_allclose(output, expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.claim("S1")
+@given(nets(layers=1, directions=(False,)), sizes, st.sampled_from([4, 8]), ks, seeds)
+def test_in_float64_they_are_bit_for_bit_where_the_blas_rounds_a_row_alike_among_few(
+    net, T, B, K, seed
+):
+    """What is asked of the BLAS first is (1) of the cell alone, which is one product over the rows
+    of all steps; all that comes after it has the same shape in a block as in the uncut run.
+    """
+    params, x, _, state = draw(net, T, B, seed)
+    weights, net_input = cell_params(net, params, "_l0"), EQUATIONS[net.mode].cell.net_input
+    rows = (x.swapaxes(0, 1) if net.batch_first else x).reshape(T * B, -1)
+    whole, n = net_input(weights, rows), K * B
+    for t in range(0, T * B, n):
+        assume(np.array_equal(whole[..., t : t + n, :], net_input(weights, rows[t : t + n])))
+    uncut, last, _ = net.forward(params, x, state)
+    for block, expected in cut(net, K, x, uncut):
+        output, state, _ = net.forward(params, block, state)
+        np.testing.assert_array_equal(output, expected)
+    same_bits(state, last)
 
 
 @pytest.mark.claim("S1")
