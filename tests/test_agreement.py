@@ -8,7 +8,7 @@ from harness.case import draw
 from harness.check import examine
 from harness.corpus import corpus
 from torch_impl import flags
-from torch_impl.paths import PATHS, WrongRoad, devices, excluded, run
+from torch_impl.paths import PACKS_IN_ONEDNN, PATHS, WrongRoad, devices, excluded, run
 
 
 @pytest.fixture(params=list(PATHS))
@@ -78,6 +78,16 @@ def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_c
     if not counted:
         pytest.skip(f"{path.name}: the relu net does not exist there")
     record_cases(path.name, counted)
+
+
+@pytest.mark.claim("P6")
+@pytest.mark.skipif(not PACKS_IN_ONEDNN, reason="this torch hands no packed data to oneDNN")
+@given(cases(cells=["LSTM"], layouts=["time"], plain=True))
+def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
+    case = dense._replace(layout="sorted", lengths=(dense.T,) * dense.B)
+    for path in PATHS["cpu-onednn"], PATHS["cpu-onednn-again"]:
+        (result,) = examine(case, "float32", [path])
+        assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.road, result
 
 
 def test_a_path_that_took_another_road_says_so(monkeypatch):

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.torch_version import TorchVersion
 
 from .calls import Call, Way, call_of, earlier, seed, time_major, way
 from .dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
@@ -63,6 +64,7 @@ __all__ = [
 ]
 
 KINDS = ("module", "cells", "manual")
+PACKS_IN_ONEDNN = TorchVersion(torch.__version__) >= "2.13"  # not in 2.11; 2.12 was not tried
 
 
 class Path(NamedTuple):
@@ -149,8 +151,10 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
     if path.kernel == "MkldnnRnn":
         if net.mode != "LSTM" or dtype != "float32":
             return "oneDNN computes the LSTM in float32"
-        if net.proj_size or net.dropout or problem.lengths is not None:
-            return "oneDNN leaves projections, dropout and packed data to ATen"
+        if net.proj_size or net.dropout:
+            return "oneDNN leaves projections and dropout to ATen"
+        if problem.lengths is not None and not (_all_equal(problem.lengths) and PACKS_IN_ONEDNN):
+            return "oneDNN leaves packs to ATen; from torch 2.13 on, those of unequal lengths"
         if not torch.backends.mkldnn.is_available():
             return "this build of torch has no oneDNN"
     if path.run == "cells" and net.mode == "LSTM" and net.proj_size:
@@ -164,6 +168,10 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
     if path.device == "mps" and dtype == "float64":
         return "MPS has no float64"
     return _no_such_way(path, problem, dtype)
+
+
+def _all_equal(lengths: Sequence[int]) -> bool:
+    return len(set(lengths)) == 1
 
 
 def _no_such_way(path: Path, problem: Problem, dtype: str) -> str:
