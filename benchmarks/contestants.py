@@ -9,6 +9,8 @@ import torch
 import reference
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+SIGMOIDS = {"RNN": 0, "GRU": 2, "LSTM": 3}  # of H elements at each step
+TANHS = {"RNN": 1, "GRU": 1, "LSTM": 2}
 
 
 class Size(NamedTuple):
@@ -107,3 +109,19 @@ def floor(p: Problem) -> Contestant:
         return delta @ W_ih, delta.T @ x, delta.T @ h
 
     return Contestant(forward, backward)
+
+
+def least(p: Problem) -> Contestant:
+    """The floor, and in its forward pass one exp for every σ and every tanh that a step takes."""
+    bare, block = floor(p), p.d_output[0]
+    out = np.empty_like(block)
+
+    def forward() -> Any:
+        for _ in range(p.size.T):
+            for _ in range(SIGMOIDS[p.cell]):
+                np.exp(block, out=out)
+            for _ in range(TANHS[p.cell]):
+                np.tanh(block, out=out)
+        return bare.forward()
+
+    return Contestant(forward, bare.backward)

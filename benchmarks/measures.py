@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 
 from .clock import ratio, rounds_of
-from .contestants import GATES, Size, draw, floor, ours, theirs
+from .contestants import GATES, Size, draw, floor, least, ours, theirs
 from .memory import peak
 
 Row = dict[str, Any]
 
 
 def speed(size: Size, dtype: str, seconds: float) -> Iterable[Row]:
-    """Ours against torch and against the bare products, forward and both passes."""
+    """Ours against torch and against the least there is to do, forward and both passes."""
     for cell in GATES:
         problem = draw(cell, size, dtype)
-        times = rounds_of([ours(problem), theirs(problem), floor(problem)], seconds)
-        (f_torch, torch), (f_floor, bare) = ratio(times, 0, 1), ratio(times, 0, 2)
+        makers = ours, theirs, floor, least
+        times = rounds_of([make(problem) for make in makers], seconds)
+        (f_torch, torch), (f_floor, bare), (f_least, few) = (ratio(times, 0, k) for k in (1, 2, 3))
         f_ms, ms = np.median(times[:, 0], axis=0)
         yield {
             "size": tuple(size),
@@ -26,9 +27,11 @@ def speed(size: Size, dtype: str, seconds: float) -> Iterable[Row]:
             "forward ms": f_ms,
             "forward / torch": f_torch,
             "forward / floor": f_floor,
+            "forward / least": f_least,
             "both ms": ms,
             "both / torch": torch,
             "both / floor": bare,
+            "both / least": few,
             "rounds": len(times),
         }
 
