@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,7 @@ def check(
         one_thread()
     console, header, results = new_console(), environment(), []
     report.print_environment(console, header)
+    start = time.perf_counter()
     try:
         with progress_bar() as progress:
             todo = cases_for(cases, seed, chosen)
@@ -85,7 +87,7 @@ def check(
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     if all(r.verdict == "excluded" for r in results):
         refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
-    report.print_results(console, results, skipped)
+    report.print_results(console, results, skipped, time.perf_counter() - start)
     counted = tally(results) if any(name.startswith("cpu") for name in chosen) else []
     report.print_deviations(console, counted)
     if json is not None:

@@ -5,9 +5,11 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from threading import Thread
 from typing import NamedTuple, TypeVar
 
@@ -181,7 +183,13 @@ def processes() -> BaseContext:
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["harness.silent", __name__])
+    with suppress(ValueError):  # not the main thread: Ctrl-C is not heard there anyway
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            ensure_running()  # deaf to Ctrl-C from its birth, until it has imported `silent`
+        finally:
+            signal.signal(signal.SIGINT, heard)
     return context
 
 

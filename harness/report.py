@@ -27,8 +27,10 @@ def print_environment(console: Console, environment: Mapping[str, Any]) -> None:
     console.print(grid)
 
 
-def print_results(console: Console, results: Sequence[Result], devices: Mapping[str, str]) -> None:
-    """The table, the reasons for what was not run, the worst cases."""
+def print_results(
+    console: Console, results: Sequence[Result], devices: Mapping[str, str], seconds: float
+) -> None:
+    """The table, how long it took, the reasons for what was not run, the worst cases."""
     ran = [r for r in results if r.verdict != "excluded"]
     table = Table("path", "cell", "dtype", "cases", "worst R", "where", "verdict")
     for column in (3, 4):
@@ -44,6 +46,8 @@ def print_results(console: Console, results: Sequence[Result], devices: Mapping[
         style = STYLE[word]
         table.add_row(*key, str(len(rows)), f"{worst.R:.2f}", place, f"[{style}]{word}[/]")
     console.print(table)
+    rate = len(ran) / max(seconds, 1e-3)
+    console.print(f"{len(ran)} results in {seconds:.1f} s, {rate:.0f} a second", highlight=False)
     for device, reason in devices.items():
         if reason:
             console.print(f"{device}: not run: {reason}")

@@ -36,6 +36,7 @@ def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_
     for words in ("torch", "numpy", "cpu-native", "worst cases", "bptt-oracle replay", "agree"):
         assert words in out
     results = json.loads(file.read_text())["results"]
+    assert f"\n{sum(r['verdict'] != 'excluded' for r in results)} results in " in out
     assert {r["verdict"] for r in results} <= {"agree", "excluded", "known deviation"}
     assert {r["dtype"] for r in results} == {"float32", "float64"}
     worst = max((r for r in results if r["verdict"] == "agree"), key=lambda r: r["R"])
@@ -162,8 +163,9 @@ def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fa
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C is sent otherwise on Windows")
-@pytest.mark.parametrize("command", ["check", "selftest"])
-def test_ctrl_c_ends_workers_and_all_without_a_traceback(command):
+@pytest.mark.parametrize("command, seconds", [("check", 3), ("check", 8), ("selftest", 8)])
+def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
+    """While the workers' own imports run, and when they work."""
     ran = subprocess.Popen(
         [sys.executable, "-m", "harness", command, "--workers", "2"],
         stdout=subprocess.PIPE,
@@ -171,7 +173,7 @@ def test_ctrl_c_ends_workers_and_all_without_a_traceback(command):
         text=True,
         start_new_session=True,
     )
-    time.sleep(8)
+    time.sleep(seconds)
     os.killpg(ran.pid, signal.SIGINT)
     assert ran.communicate(timeout=30)[1] == ""
     assert ran.returncode == 130
