@@ -3,11 +3,12 @@
 python docs/check_picture.py        (in the environment where the project is installed)
 """
 
+import time
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.check import check, one_thread
+from harness.check import check
 from harness.corpus import corpus
 from harness.deviations import tally
 from harness.environment import environment
@@ -19,14 +20,15 @@ SHOWN = ("torch", "numpy", "cpu capability", "blas (numpy)", "onednn", "longdoub
 
 def main() -> None:
     """Run the default corpus and save the console's picture."""
-    one_thread()
     paths = [path.name for path in PATHS.values() if not devices()[path.device]]
     dtypes = ("float32", "float64")
-    results = [r for some in check(corpus(200), dtypes, paths) for r in some]
+    start = time.perf_counter()
+    results = [r for some in check(corpus(200), dtypes, paths, workers=2) for r in some]
+    seconds = time.perf_counter() - start
     console = Console(record=True, width=132)
     header = environment()
     print_environment(console, {name: header[name] for name in SHOWN})
-    print_results(console, results, devices())
+    print_results(console, results, devices(), seconds)
     print_deviations(console, tally(results))
     Path(__file__).with_name("check.svg").write_text(
         console.export_svg(title="bptt-oracle check", clear=False)
