@@ -58,7 +58,9 @@ def diagnose(credit: np.ndarray, hidden: np.ndarray, span: float = 1e3) -> list[
 
 
 def rate(norms: np.ndarray) -> np.floating:
-    """The factor per step of the straight line through the logarithms of norms [K]."""
+    """The factor per step of the straight line through log norms [K]; 0 where the last is 0."""
+    if not norms[-1]:
+        return norms[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(norms)
         k = np.arange(len(logs)) - (len(logs) - 1) / 2
@@ -66,8 +68,8 @@ def rate(norms: np.ndarray) -> np.floating:
 
 
 def change(norms: np.ndarray) -> np.floating:
-    """The last norm over the first."""
-    return norms[-1] / norms[0]
+    """The last norm over the first; 0 where the last is 0."""
+    return norms[-1] / norms[0] if norms[-1] else norms[-1]
 
 
 def variation(norms: np.ndarray) -> np.floating:

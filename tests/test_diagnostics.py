@@ -96,6 +96,16 @@ def test_norms_that_are_not_numbers_count_as_exploded():
     assert found == ["exploding gradients", "unstable recurrence"]
 
 
+@pytest.mark.claim("B9")
+def test_a_dead_state_and_credit_that_is_nowhere_are_not_called_growth():
+    nothing = diagnose(np.zeros(6), np.zeros(6))
+    assert [f.issue for f in nothing] == ["vanishing credit", "state ignored"]
+    assert not any("nan" in f.evidence for f in nothing)
+    lost = diagnose(np.array([1.0, 0.5, 0, 0, 0]), np.arange(1.0, 6))
+    assert [f.issue for f in lost] == ["vanishing credit"]
+    assert "nan" not in lost[0].evidence
+
+
 def test_the_rate_is_the_factor_per_step():
     close(rate(3.0 * 0.8 ** np.arange(9)), 0.8)
     close(variation(np.array([9.0, 1.0, 4.0, 6.0])), 0.4)
