@@ -31,12 +31,12 @@ def teacher_forcing(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, labels and mask [B, U + 1] of targets [B, U]; what lies beyond a length is not read.
 
-    Raises ValueError when the lengths are not one for each row, each 0 … U.
+    Raises ValueError when the lengths are not one whole number for each row, each 0 … U.
     """
     B, U = targets.shape
     n = np.asarray(lengths)
-    if n.shape != (B,) or (n < 0).any() or (n > U).any():
-        raise ValueError(f"Expected {B} target lengths, each 0 to {U}, got {n.tolist()}.")
+    if n.shape != (B,) or (n < 0).any() or (n > U).any() or (n != np.floor(n)).any():
+        raise ValueError(f"Expected {B} whole target lengths, each 0 to {U}, got {n.tolist()}.")
     u = np.arange(U + 1)
     padded = np.pad(targets, ((0, 0), (1, 1)))
     inputs = np.where(u <= n[:, None], padded[:, :-1], eos)
@@ -55,7 +55,7 @@ def seq2seq_step(
 ) -> tuple[np.ndarray, Params]:
     """The loss of targets [B, U] given source [B, T], and the gradient of every parameter.
 
-    Raises what `Seq2Seq.forward` and `teacher_forcing` raise, before anything is computed.
+    Raises what `Seq2Seq.forward` and `teacher_forcing` raise, and changes nothing.
     """
     inputs, labels, mask = teacher_forcing(targets, target_lengths, model.bos, model.eos)
     logits, tape = model.forward(params, source, lengths, inputs)
@@ -72,14 +72,14 @@ def greedy(
     """
     (state, memory), _ = model.encode(params, source, lengths)
     y = np.full(len(source), model.bos)
-    tokens, ended = [], np.zeros(len(source), dtype=bool)
-    for _ in range(steps):
+    tokens, ended = np.empty_like(y, shape=(len(y), steps)), np.zeros(len(y), dtype=bool)
+    for u in range(steps):
         embedded, _ = embedding(params["target_emb.weight"], y)
         state, _ = model.step(params, embedded, state, memory)
         logits, _ = linear(parts(state)[0], params["head.weight"], params["head.bias"])
         y = np.where(ended, model.eos, logits.real.argmax(axis=-1))  # (2)
-        tokens.append(y)
+        tokens[:, u] = y
         ended |= y == model.eos
         if ended.all():
-            break
-    return np.stack(tokens, axis=1)
+            return tokens[:, : u + 1]
+    return tokens

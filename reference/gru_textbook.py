@@ -109,6 +109,8 @@ def gradients(
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
     H = h_before.shape[1]
     d_W_rz, d_W_n = delta.u[:, : 2 * H].T @ h_before, delta.u[:, 2 * H :].T @ tape.q
-    d_bias = None if params.bias_ih is None else delta.u.sum(axis=0)
-    d_params = Params(delta.u.T @ x, np.concatenate([d_W_rz, d_W_n]), d_bias, d_bias)  # (1′)
+    d_bias_ih = None if params.bias_ih is None else delta.u.sum(axis=0)
+    d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
+    d_W_hh = np.concatenate([d_W_rz, d_W_n])
+    d_params = Params(delta.u.T @ x, d_W_hh, d_bias_ih, d_bias_hh)  # (1′)
     return delta.u @ params.weight_ih, d_params

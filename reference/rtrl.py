@@ -46,7 +46,8 @@ def rtrl(
             influence[name] = P
             found[f"{name}_l0"] += np.tensordot(d_output_t, P[:, : d_output.shape[2]], 2)  # (2)
     if d_state is not None:
-        d_last = np.concatenate([d[0] for d in as_tuple(net, d_state)], axis=1)
+        given = zip(as_tuple(net, d_state), now.after, strict=True)
+        d_last = np.concatenate([np.zeros_like(s) if d is None else d[0] for d, s in given], axis=1)
         for name, P in influence.items():
             found[f"{name}_l0"] += np.tensordot(d_last, P, 2)  # (2)
     return found

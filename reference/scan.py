@@ -1,7 +1,8 @@
 """Linear recurrences in logarithmic depth: the parallel prefix scan and its adjoint.
 
     A  [T, ..., H, H]  transitions, or f [T, ..., H]  their diagonals      b, h  [T, ..., H]
-    the recurrence  h_t = A_t h_{t−1} + b_t from 0;  an initial state enters as b_1 += A_1 h_0
+    the recurrence  h_t = A_t h_{t−1} + b_t from 0;  an initial state enters as b_1 += A_1 h_0,
+                    then δh_0 = A_1ᵀ δ_1, and δA_1 gains δ_1 h_0ᵀ
 
 A step is the affine map h ↦ A h + b. Maps compose, and composition is associative though it does
 not commute, so the T prefixes need no more than ⌈log₂ T⌉ rounds of compositions, every round all
@@ -40,6 +41,7 @@ def scan(A: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Raises ValueError where A has neither the shape of b nor that shape with one more axis H.
     """
+    is_diagonal(A, b)  # refuses what is neither, by the shapes given, and where T = 1 too
     distance = 1
     while distance < len(b):
         new = compose((A[distance:], b[distance:]), (A[:-distance], b[:-distance]))

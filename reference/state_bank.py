@@ -54,11 +54,12 @@ class StateBank:
                 f"Expected at most {self.capacity} ids at once, the bank's capacity, "
                 f"got {len(stream_ids)}."
             )
-        expected = [_described(p, len(stream_ids)) for p in parts(self.initial)]
-        given = [_described(p, p.shape[1]) for p in parts(state)]
+        B = len(stream_ids)
+        expected = [f"{p.dtype} {[len(p), B, *p.shape[2:]]}" for p in parts(self.initial)]
+        given = [f"{p.dtype} {list(p.shape)}" for p in parts(state)]
         if given != expected:
             raise ValueError(
-                f"Expected a state of {' and '.join(expected)} for {len(stream_ids)} ids, "
+                f"Expected a state of {' and '.join(expected)} for {B} ids, "
                 f"got {' and '.join(given)}."
             )
         for row, i in enumerate(stream_ids):
@@ -85,8 +86,3 @@ def _distinct(ids: Iterable[Hashable]) -> list[Hashable]:
             "one batch; expected each stream once, or its states would overwrite each other."
         )
     return rows
-
-
-def _described(state: np.ndarray, rows: int) -> str:
-    """The dtype and shape of a state, were it one of so many rows."""
-    return f"{state.dtype} [{len(state)}, {rows}, {state.shape[2]}]"

@@ -73,7 +73,7 @@ def forward(
     y = both(layout.to_rows, x)
     initial = _initial_state(net, layout, y.value, state)
     kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0
-    masks = [layout.to_rows(mask) * kept for mask in dropout_masks or ()]
+    masks = [layout.to_rows(mask) * y.value.dtype.type(kept) for mask in dropout_masks or ()]
     tapes: list[list[Any]] = []
     final: list[Dual] = []
     for layer in range(net.num_layers):

@@ -125,6 +125,13 @@ def test_a_row_that_has_ended_stays_ended_and_decoding_stops_when_all_have():
     assert {1, 2, 5} <= steps
 
 
+def test_no_steps_give_no_tokens():
+    rng = np.random.default_rng(0)
+    model, (source, lengths, *_) = model_of(), draw(rng, 4, 5, 1)
+    tokens = greedy(model, model.init(rng), source, lengths, steps=0)
+    assert tokens.shape == (4, 0) and tokens.dtype.kind == "i"
+
+
 @pytest.mark.slow
 @pytest.mark.claim("Q1", "Q2", "Q3")
 @pytest.mark.parametrize("attention_size", [0, 6])
@@ -155,7 +162,7 @@ def test_two_hundred_steps_of_adam_stay_with_torchs(attention_size):
 
 def test_bad_lengths_are_refused_with_one_sentence():
     targets = np.array([[5, 6, 7], [8, 4, 4]])
-    for lengths in ([3], [3, 4], [-1, 2], [[3, 1]]):
+    for lengths in ([3], [3, 4], [-1, 2], [[3, 1]], [1.5, 2.0], [np.nan, 2.0]):
         refuses(ValueError, str(lengths), teacher_forcing, targets, lengths, BOS, EOS)
     rng = np.random.default_rng(0)
     model, (source, n, *_) = model_of(), draw(rng, 2, 5, 3)

@@ -60,6 +60,14 @@ def test_values_and_gradients_of_the_textbook_form_are_torch_s(seed, inputs, H, 
         close(mine, theirs)
 
 
+def test_the_gradients_of_the_two_biases_are_two_arrays():
+    params, x, state = draw(0)
+    output, _, tape = run(TEXTBOOK, params, x, state)
+    _, _, d_params = unroll_back(TEXTBOOK, tape, output, state)
+    assert np.array_equal(d_params.bias_ih, d_params.bias_hh)
+    assert not np.shares_memory(d_params.bias_ih, d_params.bias_hh)
+
+
 @pytest.mark.claim("D9")
 @given(seed=seeds)
 def test_the_adjoint_identity_holds(seed):

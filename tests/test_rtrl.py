@@ -49,6 +49,17 @@ def test_without_a_state_it_starts_from_zero(name):
         close(value, expected[key])
 
 
+@pytest.mark.claim("X1")
+@pytest.mark.parametrize("name", ["LSTM", "projected LSTM"])
+def test_either_half_of_an_lstms_cotangent_may_be_none(name):
+    p = single(name)
+    d_h, d_c = p.d_state
+    for d_state in ((d_h, None), (None, d_c), (None, None)):
+        found = rtrl.rtrl(p.net, p.params, p.x, p.d_output, d_state, p.state)
+        for key, value in by_bptt(p, p.d_output, d_state).items():
+            close(found[key], value)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
 @pytest.mark.parametrize("name", sorted(NETS))
 def test_the_dtype_is_kept(name, dtype):

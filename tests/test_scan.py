@@ -117,6 +117,36 @@ def test_the_dtype_is_kept(dtype):
     assert {v.dtype for v in found} == {np.dtype(dtype)}
 
 
+@pytest.mark.claim("X5")
+@given(seed=seeds, T=st.integers(1, 20), H=sizes)
+def test_the_gradients_of_an_initial_state_that_enters_through_b_are_torch_s(seed, T, H):
+    A, b = draw(T, 2, H, False, seed)
+    rng = np.random.default_rng(seed + 1)
+    h_0, d_h = rng.standard_normal((2, H)), rng.standard_normal(b.shape)
+    folded = b.copy()
+    folded[0] += scan.apply(A[0], h_0)
+    d_A, d_b = scan.scan_back(A, scan.scan(A, folded), d_h)
+    d_A[0] += d_b[0][..., :, None] * h_0[..., None, :]
+    d_h_0 = scan.apply(A[0].swapaxes(-1, -2), d_b[0])
+    leaves = [torch.tensor(v, requires_grad=True) for v in (A, b, h_0)]
+    h, states = leaves[2], []
+    for A_t, b_t in zip(*leaves[:2], strict=True):
+        h = (A_t @ h[..., None])[..., 0] + b_t
+        states.append(h)
+    expected = torch.autograd.grad(torch.stack(states), leaves, torch.tensor(d_h))
+    for found, g in zip((d_A, d_b, d_h_0), expected, strict=True):
+        close(found, g)
+
+
+@pytest.mark.parametrize("T", [1, 2, 5])
+def test_an_a_of_another_shape_is_refused_at_every_length_by_the_shapes_given(T):
+    A, b = draw(T, 2, 3, False, 0)
+    for given_A in (A[..., :2], A[:, 0], A[..., None]):
+        with pytest.raises(ValueError) as refusal:
+            scan.scan(given_A, b)
+        assert f"A has shape {given_A.shape}, which with b of shape {b.shape}" in str(refusal.value)
+
+
 def test_a_constant_matrix_that_is_not_repeated_is_refused():
     with pytest.raises(ValueError, match="A has shape"):
         scan.scan(np.ones((3, 3)), np.ones((5, 2, 3)))

@@ -201,6 +201,16 @@ def test_torchs_bank_holds_the_same_streams(seed, pair):
 
 
 @pytest.mark.claim("S6")
+def test_a_state_of_more_or_fewer_axes_than_three_is_refused_as_any_other_shape_is():
+    bank = bank_of(GRU(2, 3))
+    state = random_state(bank, 1, np.random.default_rng(0))
+    for other in (state[0, 0], state[0], state[..., None]):
+        shapes = f"[1, 1, 3] for 1 ids, got float64 {list(other.shape)}."
+        refuses(ValueError, shapes, bank.put, [7], other)
+    assert not bank.rows
+
+
+@pytest.mark.claim("S6")
 def test_what_is_refused_leaves_the_bank_as_it_was():
     bank = bank_of(LSTM(2, 3), capacity=3)
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from directions import pair_of, push, tensors, torch_wrap
+from directions import pair_of, pull, push, tensors, torch_wrap
 from problems import draw, pull_back, solve, torch_module
 from reference import LSTM, RNN, tangent
 from single import NETS
@@ -83,6 +83,17 @@ def test_the_dtype_is_kept(name, dtype):
     problem = type(problem)(problem.net, inputs)
     outputs, pushed, _ = push(problem, random_like(inputs))
     assert {v.dtype for v in (*outputs.values(), *pushed.values())} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_masks_of_booleans_widen_no_value_tangent_or_gradient(dtype):
+    problem = draw(LSTM(3, 4, num_layers=2, dropout=0.25))
+    inputs = {k: v.astype(dtype) for k, v in problem.inputs.items()}
+    mask = np.random.default_rng(0).random((5, 3, 4)) < 0.75
+    problem = type(problem)(problem.net, inputs, None, (mask,))
+    outputs, pushed, tape = push(problem, random_like(inputs))
+    found = [outputs, pushed, *pull(problem, tape, (outputs, pushed))]
+    assert {v.dtype for arrays in found for v in arrays.values()} == {np.dtype(dtype)}
 
 
 def test_a_direction_of_another_shape_is_refused_as_the_facade_refuses_it():
