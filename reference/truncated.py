@@ -57,7 +57,8 @@ def tbptt(
 
     `net` is a net or model of this package: forward(params, x, state) and backward(tape, d_output,
     d_state). A block is (x, y); objective(output, y) gives the loss and its gradient. Between two
-    passes the caller may change what `params` holds: the next block reads it anew.
+    passes the caller may put new arrays into `params`, which the next block reads; never write into
+    the old ones, for tapes still hold them.
     Raises ValueError unless 1 ≤ k1 ≤ k2.
     """
     if k1 < 1 or (k2 is not None and k2 < k1):

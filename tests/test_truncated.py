@@ -252,6 +252,23 @@ def test_cutting_loses_exactly_what_the_longer_paths_carried():
     assert errors[0] > 1e-3 and sorted(errors, reverse=True) == errors and errors[-1] < 1e-13
 
 
+@pytest.mark.claim("S1")
+def test_new_arrays_in_params_are_read_by_the_next_block_and_tapes_hold_the_old_ones():
+    net = GRU(3, 4)
+    params, x, d, state = draw(net, 6, 2, seed=0)
+    old, (first, second) = dict(params), cut(net, 3, x, d)
+    new = {n: 1.5 * p for n, p in params.items()}
+    run = truncated.tbptt(net, params, [first, second], inner, state, k1=1, k2=2)
+    next(run)
+    params |= new
+    found = next(run)
+    _, between, tape = net.forward(old, first[0], state)
+    _, _, later_tape = net.forward(new, second[0], between)
+    later = net.backward(later_tape, second[1])
+    earlier = net.backward(tape, 0 * first[1], later.state)
+    agree(found.params, {n: later.params[n] + earlier.params[n] for n in params})
+
+
 @pytest.mark.claim("S2")
 def test_memory_is_that_of_k_steps_however_long_the_stream_is():
     peaks = {"detach": [], "tbptt": [], "carry": []}
