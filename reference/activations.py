@@ -1,6 +1,6 @@
 """The nonlinearities: accurate over the whole range, in any floating dtype, complex included.
 
-    σ(a) = 1 / (1 + e^(−a)) = e^a / (1 + e^a)        softmax(o)_j = e^(o_j) / Σ_k e^(o_k)
+    σ(a) = 1 / (1 + e^(−a))                          softmax(o)_j = e^(o_j) / Σ_k e^(o_k)
     tanh(a)                                          log softmax(o)_j = o_j − log Σ_k e^(o_k)
     relu(a) = max(a, 0)
 
@@ -10,11 +10,12 @@ Their derivatives are written through their own values, so a tape keeps the valu
     softmax:      δo = p ⊙ (δp − Σ δp ⊙ p)
     log softmax:  δo = δℓ − e^ℓ Σ δℓ
 
-Of two equal formulas the one whose exponential cannot overflow is taken. Choices look at the real
-part alone, which keeps every function analytic where it is smooth: Im f(x + iεu)/ε is its exact
-derivative along u (the complex step).
+No exponential overflows: σ's exponent is capped just below log(max), and the logits of a softmax
+are shifted by the largest. Choices look at the real part alone, which keeps every function analytic
+where it is smooth: Im f(x + iεu)/ε is its exact derivative along u (the complex step).
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §1.12 and §27.
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 27, for overflow;
+Blanchard, Higham & Higham 2021 for softmax and log softmax.
 Page: docs/rnn.md
 """
 
@@ -26,7 +27,8 @@ import numpy as np
 def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """σ(a), any shape; the result goes to `out` when given, which may be `a` itself.
 
-    Keeps relative accuracy where σ is tiny: (1 + tanh(a/2))/2 would be exactly 0 below −38.
+    Accurate relative to σ down to `tiny`, and just below `tiny` beyond it; (1 + tanh(a/2))/2 would
+    be exactly 0 below −38.
     """
     e = np.empty_like(a) if out is None else out
     np.multiply(a, -1, out=e)  # NumPy 2.4's negative misreads arrays of stride 64 bytes

@@ -1,12 +1,12 @@
 """What the decoder is fed: the target itself while it trains, its own output when it decodes.
 
-    targets  [B, U]  tokens y_1 … y_n of each row, lengths n [B]
+    targets  [B, U]  tokens t_1 … t_n of each row, lengths n [B]
 
-    inputs   ⟨bos⟩ y_1 … y_n               labels   y_1 … y_n ⟨eos⟩               [B, U + 1] each
+    inputs   ⟨bos⟩ t_1 … t_n               labels   t_1 … t_n ⟨eos⟩               [B, U + 1] each
     mask     True on these n + 1 steps; after them the inputs are ⟨eos⟩, which nothing counts
 
     (1)  L = the mean of −log softmax(o_u)[label_u] over the labels of all rows       (training)
-    (2)  y_{u+1} = argmax o_u, y_0 = ⟨bos⟩, until every row has had its ⟨eos⟩         (decoding)
+    (2)  y_{u+1} = argmax o_u, y_1 = ⟨bos⟩, until every row has had its ⟨eos⟩         (decoding)
 
 Decoding fed with its own output is a fixed point of teacher forcing: feed a decoded sequence as
 the target and the most likely tokens are that sequence again. What a model scores on the true

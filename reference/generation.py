@@ -3,7 +3,7 @@
     ids  [B, T]   a text      u  [B, ·]  draws from [0, 1), the only randomness      p = softmax(o)
 
     greedy              x_{t+1} = argmax o_t
-    sampled             x_{t+1} = the first j with p_1 + … + p_j > u_t        the inverse of the CDF
+    sampled             x_{t+1} = the first j with p_0 + … + p_j > u_t        the inverse of the CDF
     teacher forcing     the input is the text itself: `language_model.lm_step`
     scheduled sampling  the input at t is the text's token where truth_t, else the model's own
                         sample from o_{t−1}; the target is the text's next token either way

@@ -2,7 +2,7 @@
 
     ids   [...]       tokens, integers 0 … V−1     E  [V, D]  embedding, one row a token
     x     [..., I]    input                        W  [O, I]   b [O]
-    mask  [...]       zeros and ones, like x       p  the probability that a one was a zero
+    mask  [...]       zeros and ones, like x       p  probability that an entry of the mask is 0
 
 Forward
     (1)  y = E[ids]

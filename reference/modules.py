@@ -7,7 +7,7 @@
 
     x       [T, B, I]; [B, T, I] with batch_first; [T, I] unbatched; or a PackedSequence
     output  the same layout, with D·H features (D·P under a projection), D directions
-    state   h [L·D, B, H], the LSTM's c too; [L·D, H] unbatched; index layer·D + direction
+    state   h [L·D, B, F], the LSTM's c [L·D, B, H]; without B unbatched; index layer·D + direction
 
 The parameters of layer k and direction d, with G gates and F = P or else H features of h
     weight_ih [G·H, I], above the first layer [G·H, D·F]      weight_hh [G·H, F]

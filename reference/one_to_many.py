@@ -14,7 +14,8 @@ Adjoint
 The input acts through the initial state alone, so its gradient is the one that BPTT hands out at
 the very beginning. Parameters: bridge.weight, bridge.bias, and those of the language model.
 
-Source: Vinyals et al. 2015 feed z as the first input instead; Karpathy & Fei-Fei 2015.
+Source: Xu et al. 2015 for (1), by a small net there. Vinyals et al. 2015 feed z as the first input
+instead; Karpathy & Fei-Fei 2015 add it to the first net input.
 Page: docs/models.md
 """
 

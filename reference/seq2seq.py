@@ -3,7 +3,7 @@ attention.
 
     source   [B, T]  tokens, lengths [B]               E_x [V_x, E]   E_y [V_y, E]  embeddings
     h        [B, T, H]  states of the encoder          W [V_y, H]   b [V_y]         head
-    y        [B, U]  the decoder's inputs, ⟨bos⟩ first
+    y        [B, U]  the decoder's inputs, y_1 = ⟨bos⟩
     s_u      [B, H]  state of the decoder (s, c for the LSTM)      c_u [B, H]  context
     o        [B, U, V_y]  logits: o_u scores the token that follows y_u
 
@@ -21,7 +21,7 @@ Adjoint
     (2′) δh_T += δs_0
     (1′) δE_x[source] = encoder′(δh, δh_T)
 
-Training feeds the decoder ⟨bos⟩ y_1 … y_n and asks for y_1 … y_n ⟨eos⟩ (teacher forcing); decoding
+Training feeds the decoder ⟨bos⟩ t_1 … t_n and asks for t_1 … t_n ⟨eos⟩ (teacher forcing); decoding
 feeds it ⟨bos⟩ and then its own output.
 
 Source: Sutskever, Vinyals & Le 2014, Cho et al. 2014 (c = h_T); Bahdanau, Cho & Bengio 2015.

@@ -10,7 +10,8 @@
 
 Why it is unbiased. s̃θ̃ᵀ has four terms: J s̃θ̃ᵀ, whose mean is J P; ννᵀM, whose mean is M because
 E[ννᵀ] = I; and two cross terms odd in ν. (3) is even in ν, so the cross terms vanish for every ρ of
-this kind; ρ only keeps the variance down. Memory is S + |θ| for each sequence.
+this kind; ρ only keeps the variance down. Memory is S + |θ| for each sequence, besides that of one
+M_t, which is written out here.
 
 Source: Tallec & Ollivier 2018, "Unbiased Online Recurrent Optimization".
 Page: docs/uoro.md
