@@ -31,6 +31,7 @@ from .options import (
     workers_of,
     writable,
 )
+from .workers import one_thread, processes
 
 app = typer.Typer(
     help="What this PyTorch's recurrent nets compute, against mathematics PyTorch did not produce.",
@@ -54,11 +55,12 @@ def check(
     workers: Workers = 0,
 ) -> None:
     """Hold torch against the derivations; exit 0 agree, 1 fault, 2 could not run."""
+    if workers != 1:
+        processes()  # it imports torch while this one does
     from torch_impl.paths import WrongRoad
 
     from . import report
     from .check import check as run_all
-    from .check import one_thread
     from .corpus import cases_for
     from .deviations import here, tally
     from .environment import environment
@@ -115,7 +117,6 @@ def replay(
 
     from . import replay as replaying
     from .case import parse
-    from .check import one_thread
     from .script import script as program
 
     one_thread()
@@ -157,7 +158,6 @@ def faults(
     ] = None,
 ) -> None:
     """Plant the faults that recurrent nets have had; exit 0 all convicted, 1 one survives."""
-    from .check import one_thread
     from .corpus import corpus
     from .faults import FAULTS
     from .faults.convict import Court, trials
@@ -191,6 +191,8 @@ def selftest(
     workers: Workers = 0,
 ) -> None:
     """Judge the judge: no false alarm, and every planted mistake convicted."""
+    if workers != 1:
+        processes()
     from .selftest import print_outcome
     from .selftest import selftest as run_selftest
 

@@ -1,20 +1,11 @@
 """Cases run over paths and judged: the work behind `bptt-oracle check`."""
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context, parent_process
-from multiprocessing.context import BaseContext
-from multiprocessing.forkserver import ensure_running
-from threading import Thread
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from torch_impl.dtypes import UNIT_ROUNDOFF
 from torch_impl.paths import (
@@ -34,8 +25,7 @@ from .judge import judge
 from .refusals import asked, said
 from .truth import Yardstick, longdouble_is_wider, yardstick
 from .where import where
-
-Done = TypeVar("Done")
+from .workers import spread
 
 
 class Result(NamedTuple):
@@ -124,21 +114,6 @@ def check(
     return spread(partial(examine_all, dtypes=dtypes, paths=paths), cases, workers)
 
 
-def spread(work: Callable[[Case], Done], cases: Iterable[Case], workers: int = 1) -> Iterator[Done]:
-    """What `work` makes of one case after another, in the order they are done."""
-    if workers <= 1:
-        yield from map(work, cases)
-        return
-    with ProcessPoolExecutor(workers, processes(), initializer=start_worker) as pool:
-        futures = [pool.submit(work, case) for case in cases]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
     """`examine` in every dtype; and, of some cases on the CPU, what is refused."""
     chosen = [path_named(name) for name in paths]
@@ -169,40 +144,3 @@ def refused(case: Case) -> Result:
     )
     judged: Result = expected(result, case)
     return judged
-
-
-def one_thread() -> None:
-    """A worker's share of the processor: the cases are small, and there are several workers."""
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def processes() -> BaseContext:
-    """How workers come to be: forked from a process that has imported torch and done nothing
-    else, where the system can; each started afresh where it cannot."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["harness.silent", __name__])
-    with suppress(ValueError):  # not the main thread: Ctrl-C is not heard there anyway
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            ensure_running()  # deaf to Ctrl-C from its birth, until it has imported `silent`
-        finally:
-            signal.signal(signal.SIGINT, heard)
-    return context
-
-
-def start_worker() -> None:
-    """One thread, and no life after the process that asked for the work: it may be killed, and
-    it alone hears Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_thread()
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -5,7 +5,6 @@ What may end the process is shown in a process of its own.
 """
 
 import io
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import rnn
+
+from .workers import processes
 
 
 def _refused(call: Callable[[], Any]) -> str:
@@ -34,10 +35,7 @@ def _packed(*lengths: int) -> rnn.PackedSequence:
 def _not_refused_apart(name: str) -> bool | None:
     """Whether a function of this file, run in a process of its own, is not refused there: it
     answers, or the process dies. None where no process could be made."""
-    kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(kind)
-    if kind == "forkserver":
-        context.set_forkserver_preload([__name__])
+    context: Any = processes()
     process = context.Process(target=_apart, args=(name,))
     process.start()
     process.join()

@@ -20,7 +20,7 @@ import torch_impl
 from torch_impl.paths import path_named
 
 from .case import Case, parse
-from .check import Answer, answers, spread
+from .check import Answer, answers
 from .corpus import cases_for
 from .files import finite
 from .judge import LIMIT
@@ -37,6 +37,7 @@ from .run_file import (
     row_from_json,
     write,
 )
+from .workers import spread
 
 BYTES_A_RESULT = 850  # as measured
 

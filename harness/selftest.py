@@ -21,10 +21,10 @@ from torch_impl.paths import PATHS, dropout_masks, excluded, run
 from torch_impl.problem import Problem
 
 from .case import Case, draw
-from .check import one_thread, processes, start_worker
 from .corpus import corpus
 from .judge import LIMIT, judge
 from .truth import Yardstick, yardstick
+from .workers import one_thread, processes, start_worker
 
 PLANT_EVERY = 8  # most of the time goes to what must not be convicted
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]

@@ -27,6 +27,7 @@ from .options import (
     workers_of,
     writable,
 )
+from .workers import one_thread, processes
 
 
 class FailOn(StrEnum):
@@ -52,10 +53,11 @@ def record(
 
     A run that was stopped goes on where it was, by the same command. Exit 0 written, 2 not.
     """
+    if workers != 1:
+        processes()  # it imports torch while this one does
     from torch_impl.paths import WrongRoad
 
     from .case import parse
-    from .check import one_thread
     from .environment import environment
     from .record import Plan
     from .record import record as run_all

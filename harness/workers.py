@@ -1,0 +1,78 @@
+"""Worker processes: the cases are many, small, and independent of each other.
+
+Nothing here imports torch: what workers are forked from imports it, and may do so while the process
+that will need them does.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
+from threading import Thread
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Done = TypeVar("Done")
+PRELOAD = ["harness.silent", "harness.check"]
+
+
+def spread(
+    work: Callable[[Given], Done], cases: Iterable[Given], workers: int = 1
+) -> Iterator[Done]:
+    """What `work` makes of one case after another, in the order they are done."""
+    if workers <= 1:
+        yield from map(work, cases)
+        return
+    with ProcessPoolExecutor(workers, processes(), initializer=start_worker) as pool:
+        futures = [pool.submit(work, case) for case in cases]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def one_thread() -> None:
+    """A worker's share of the processor: the cases are small, and there are several workers."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def processes() -> BaseContext:
+    """How workers come to be: forked from a process that has imported torch and done nothing
+    else, where the system can; each started afresh where it cannot. That process starts now."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    from multiprocessing.forkserver import ensure_running
+
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
+    with suppress(ValueError):  # not the main thread: Ctrl-C is not heard there anyway
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            ensure_running()  # deaf to Ctrl-C from its birth, until it has imported `silent`
+        finally:
+            signal.signal(signal.SIGINT, heard)
+    return context
+
+
+def start_worker() -> None:
+    """One thread, and no life after the process that asked for the work: it may be killed, and
+    it alone hears Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    one_thread()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
