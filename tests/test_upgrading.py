@@ -9,11 +9,12 @@ from harness import matrix
 from harness.__main__ import main
 from harness.claims import ROOT
 from harness.compare import WORDS
+from harness.corpus import corpus
 from torch_impl import calls
 
 PAGES = ("upgrading", "upgrades", "ci")
 SMALL = ["--cases=2", "--workers=1"]  # the last of two spellings of an option counts
-FAULT = "LSTM.T3.B4.I2.H7.L1.tied.time.h0.output+h_n+c_n.tiny.s6"
+FAULT = "LSTM.T17.B1.I3.H7.L1.tied.time.h0.output+h_n+c_n.tiny.s6"
 
 
 def blocks(page, kind):
@@ -51,6 +52,11 @@ def test_the_job_runs_what_the_page_tells_to_type():
     (typed,) = blocks("ci", "sh")
     assert all(f"- run: {line}\n" in job for line in typed.splitlines())
     assert len(job.splitlines()) <= 10
+
+
+def test_the_fault_that_the_page_shows_is_one_of_the_corpus_that_it_records():
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    assert page.count(FAULT) == 3 and FAULT in [case.id for case in corpus(64)]
 
 
 def test_every_word_of_a_comparison_is_explained():
