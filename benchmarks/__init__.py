@@ -8,9 +8,9 @@ Four contestants do the same work on one thread, over the same arrays:
              x W_ihᵀ once, h W_hhᵀ and δ W_hh at each step, δᵀx, δᵀh, δ W_ih once
     least    the floor, and NumPy's exp for each σ, NumPy's tanh for each tanh, and nothing else
 
-They take turns, round after round, and a ratio is the median of the rounds' ratios: what slows a
-machine for a while slows neighbours alike. Time is the processor's (`time.process_time`) where that
-clock is fine enough, so other programs do not count.
+They take turns, each of five milliseconds or one run, round after round, and a ratio is the median
+of the rounds' ratios: what slows a machine for a while slows neighbours alike. Time is the
+processor's (`time.process_time`) where that clock is fine enough, so other programs do not count.
 
 Of what ours takes above the floor, exp and tanh are as much as `least` is above it: no program that
 calls NumPy's comes below. The rest is elementwise products and sums, and at small sizes a

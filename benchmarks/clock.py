@@ -9,22 +9,29 @@ from .contestants import Contestant
 
 FINE = time.get_clock_info("process_time").resolution <= 1e-6
 now = time.process_time if FINE else time.perf_counter
+TURN = 5.0
 CLOCK = "processor time" if FINE else "wall-clock time"
 
 
 def rounds_of(contestants: Sequence[Contestant], seconds: float) -> np.ndarray:
     """Milliseconds [rounds, contestants, 2] of forward and of both passes.
 
-    As many rounds as fit into `seconds`, three at least, after one that warms up.
+    As many rounds as fit into `seconds`, three at least, after one that warms up. In its turn a
+    contestant runs for `TURN` milliseconds at least, and the mean counts: one run of less would
+    tell mostly how cold the others have left the caches.
     """
     for contestant in contestants:
-        turn(contestant)
-    once = sum(turn(contestant)[1] for contestant in contestants) / 1e3
+        run(contestant)
+    runs = [int(np.ceil(TURN / run(contestant)[1])) for contestant in contestants]
+    turns = list(zip(contestants, runs, strict=True))
+    once = sum(np.sum([run(c) for _ in range(n)], axis=0)[1] for c, n in turns) / 1e3
     rounds = min(500, max(3, int(seconds / max(once, 1e-6))))
-    return np.array([[turn(c) for c in contestants] for _ in range(rounds)])
+    return np.array(
+        [[np.mean([run(c) for _ in range(n)], axis=0) for c, n in turns] for _ in range(rounds)]
+    )
 
 
-def turn(contestant: Contestant) -> tuple[float, float]:
+def run(contestant: Contestant) -> tuple[float, float]:
     """Milliseconds of one forward pass, and of forward and backward."""
     start = now()
     made = contestant.forward()

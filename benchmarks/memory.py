@@ -40,11 +40,11 @@ def largest() -> float:
 def main() -> None:
     """What one process does: print its own peak."""
     from . import contestants
-    from .clock import turn
+    from .clock import run
 
     who, cell, size, dtype = json.loads(sys.argv[1])
     contestant = getattr(contestants, who)
-    turn(contestant(contestants.draw(cell, contestants.Size(2, 2, 2, 2), dtype)))
+    run(contestant(contestants.draw(cell, contestants.Size(2, 2, 2, 2), dtype)))
     once = contestant(contestants.draw(cell, contestants.Size(*size), dtype))
     before = largest()
     made = once.forward()
