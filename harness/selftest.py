@@ -24,7 +24,7 @@ from .case import Case, draw
 from .corpus import corpus
 from .judge import LIMIT, judge
 from .truth import Yardstick, yardstick
-from .workers import one_thread, processes, start_worker
+from .workers import ctrl_c_waits, one_thread, processes, start_worker
 
 PLANT_EVERY = 8  # most of the time goes to what must not be convicted
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]
@@ -86,7 +86,9 @@ def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
         return
     pool = ProcessPoolExecutor(workers, processes(), initializer=start_worker)
     try:
-        yield from pool.map(work, cases, chunksize=8)
+        with ctrl_c_waits():
+            trials = pool.map(work, cases, chunksize=8)
+        yield from trials
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -8,15 +8,14 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import TypeVar
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
-PRELOAD = ["harness.silent", "harness.check"]
 
 
 def spread(
@@ -27,8 +26,9 @@ def spread(
         yield from map(work, cases)
         return
     with ProcessPoolExecutor(workers, processes(), initializer=start_worker) as pool:
-        futures = [pool.submit(work, case) for case in cases]
         try:
+            with ctrl_c_waits():
+                futures = [pool.submit(work, case) for case in cases]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
@@ -52,15 +52,29 @@ def processes() -> BaseContext:
     from multiprocessing.forkserver import ensure_running
 
     context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload(["harness.check"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
-    with suppress(ValueError):  # not the main thread: Ctrl-C is not heard there anyway
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            ensure_running()  # deaf to Ctrl-C from its birth, until it has imported `silent`
-        finally:
-            signal.signal(signal.SIGINT, heard)
+    if current_thread() is not main_thread():
+        return context
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ensure_running()  # that process inherits it: Ctrl-C is for this one alone
+    finally:
+        signal.signal(signal.SIGINT, heard)
     return context
+
+
+@contextmanager
+def ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C is heard at the end: a process that is being made shall find what it was made for."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker() -> None:

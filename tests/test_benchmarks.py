@@ -102,3 +102,36 @@ def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
 def test_the_peak_is_what_the_passes_need_however_much_this_process_holds():
     tape = 100 * 32 * (4 * 64 + 64) * 8 / 2**20  # gates and tanh(c), MB
     assert tape < peak("ours", "LSTM", Size(100, 32, 16, 64), "float64") < 10 * tape
+
+
+def test_the_floor_multiplies_once_for_all_inputs_and_once_for_every_step():
+    taken = []
+
+    class Counted(np.ndarray):
+        def __array_ufunc__(self, ufunc, method, *inputs, **options):
+            taken.append(tuple(value.shape for value in inputs))
+            return getattr(ufunc, method)(*map(np.asarray, inputs), **options)
+
+    problem = draw("GRU", SIZE)
+    params = {name: value.view(Counted) for name, value in problem.params.items()}
+    bare = floor(problem._replace(params=params, x=problem.x.view(Counted)))
+    T, B, I, H = SIZE  # noqa: E741
+    made = bare.forward()
+    assert taken == [((T * B, I), (I, 3 * H)), *[((B, H), (H, 3 * H))] * T]
+    taken.clear()
+    bare.backward(made)  # the last product is of two arrays that are not counted
+    whole = [((T * B, 3 * H), (3 * H, I)), ((3 * H, T * B), (T * B, I))]
+    assert taken == [*[((B, 3 * H), (3 * H, H))] * T, *whole]
+
+
+def test_all_arrays_of_a_problem_are_of_the_type_asked_for():
+    problem = draw("LSTM", SIZE, np.float32, half_padding=True)
+    arrays = [problem.x, problem.d_output, *problem.params.values()]
+    assert {value.dtype for value in arrays} == {np.dtype("float32")}
+
+
+def test_the_backward_pass_of_least_is_that_of_the_floor():
+    problem = draw("LSTM", SIZE)
+    found, wanted = (make(problem).backward(None) for make in (least, floor))
+    for f, w in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(f, w)

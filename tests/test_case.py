@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from drawn_cases import cases, pinned
-from harness.case import Case, draw, net_of, parse
+from harness.case import COTANGENTS, Case, draw, net_of, parse
 from harness.where import where
 
 
@@ -57,6 +57,12 @@ def test_the_net_of_a_case_has_the_parameters_that_are_drawn(case):
         ("GRU.T6.B2.I4.H5.L1.time.h0.drop0_3.output.generic.s0", "at least two"),
         ("LSTM.T6.B2.I4.H5.L1.P5.time.h0.output.generic.s0", "narrower"),
         ("GRU.T6.B2.I4.H5.L1.time.h0.output.exact.s0", "relu"),
+        ("GRU.T6.B2.I4.H5.L2.time.h0.drop9.output.generic.s0", "probability"),
+        ("GRU.T6.B2.I4.H5.L1.packed-6-0.h0.output.generic.s0", "lengths start at 1"),
+        ("GRU.T6.B2.I4.H5.L1.packed-5-3.h0.output.generic.s0", "T the longest"),
+        ("GRU.T6.B2.I4.H5.L1.packed.h0.output.generic.s0", "other data has none"),
+        ("GRU.T6.B2.I4.H5.L1.time-6-3.h0.output.generic.s0", "other data has none"),
+        ("GRU.T6.B2.I4.H5.L1.nobias.tied.time.h0.output.generic.s0", "tied in every net"),
     ],
 )
 def test_a_name_that_describes_no_computation_is_refused_in_one_sentence(name, reason):
@@ -109,8 +115,49 @@ def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
         ({"cell": "LSTM"}, "d_bias_hh_l1", (18,), "gate o unit 0"),
         ({"cell": "RNN_TANH"}, "d_weight_ih_l0", (4, 3), "unit 4 from input 3"),
         ({}, "d_x", (), "shape"),
+        ({}, "c_n", (3, 1, 4), "layer 1 reverse row 1 unit 4"),
+        ({}, "d_c_0", (2, 0, 5), "layer 1 row 0 unit 5"),
     ],
 )
 def test_a_place_is_told_of_every_layout_and_cell(changes, tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)._replace(**changes)
     assert where(case, tensor, index) == place
+
+
+@given(cases())
+def test_a_problem_holds_what_its_case_names_and_no_more(case):
+    problem = draw(case)
+    assert (problem.lengths or ()) == case.lengths
+    assert problem.enforce_sorted == (case.layout == "sorted")
+    assert (problem.state is not None) == case.state
+    cotangents = dict(zip(COTANGENTS, (problem.d_output, *problem.d_state), strict=False))
+    assert tuple(name for name, d in cotangents.items() if d is not None) == case.cotangents
+
+
+def test_what_is_tied_is_one_array_under_two_names_and_the_rest_are_their_own():
+    tied = draw(pinned(tied=True, bidirectional=True)).params
+    for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"):
+        assert tied[f"bias_hh{suffix}"] is tied[f"bias_ih{suffix}"]
+        assert tied[f"weight_hh{suffix}"] is not tied[f"weight_ih{suffix}"]  # 6 columns, 4 or 12
+    square = draw(pinned(tied=True)).params
+    assert square["weight_hh_l1"] is square["weight_ih_l1"]
+    assert len({id(p) for p in square.values()}) == len(square) - 3
+    free = draw(pinned()).params
+    assert len({id(p) for p in free.values()}) == len(free)
+
+
+@pytest.mark.parametrize(
+    "regime, holds",
+    [
+        ("saturated", lambda W, b, x: np.abs(x @ W.T + b).max() > 20),
+        ("cancelling", lambda W, b, x: np.all(np.abs(W.sum(-1)) < 1e-3 * np.abs(W).sum(-1))),
+        ("wide", lambda W, b, x: np.abs(W).max() > 1e4 * np.abs(W).min()),
+        ("tiny", lambda W, b, x: np.abs(x @ W.T + b).max() < 1e-4),
+        ("exact", lambda W, b, x: np.all(4 * x == np.round(4 * x)) and set(W.flat) == {-1, 0, 1}),
+    ],
+)
+def test_the_numbers_of_a_regime_are_as_it_says(regime, holds):
+    cell = "RNN_RELU" if regime == "exact" else "LSTM"
+    problem = draw(pinned(cell=cell, cotangents=("output", "h_n"), regime=regime))
+    x, params = problem.x, problem.params
+    assert holds(params["weight_ih_l0"], params["bias_ih_l0"], x)

@@ -1,5 +1,6 @@
 """The command line as a person types it."""
 
+import io
 import json
 import os
 import signal
@@ -8,13 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 from drawn_cases import pinned
 from harness.__main__ import main
 from harness.check import check
 from harness.corpus import corpus
 from harness.files import write_text
+from harness.replay import print_replay
+from harness.truth import Yardstick
+from torch_impl.paths import Run
 
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
 
@@ -111,20 +117,21 @@ def test_a_script_is_a_program_of_its_own_that_finds_the_same_errors(capsys, tmp
             ("cpu-manual", pinned(layout="batch", dropout=0.25)),
             ("cpu-native", unbatched),
             ("cpu-onednn", pinned()),
+            ("cpu-native-again", pinned(tied=True)),
         ]
     ):
         code, program, _ = bptt_oracle(capsys, "replay", case.id, "--path", path, "--script")
         assert code == 0
         assert "harness" not in program and "import reference" not in program
         (tmp_path / f"report_{number}.py").write_text(program)
-    together = "import runpy; [runpy.run_path(f'report_{k}.py') for k in (4, 3, 2, 1, 0)]"
+    together = "import runpy; [runpy.run_path(f'report_{k}.py') for k in (4, 5, 3, 2, 1, 0)]"
     ran = subprocess.run(
         [sys.executable, "-c", together], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert ran.returncode == 0, ran.stderr
     measures = [line for line in ran.stdout.splitlines() if "over the noise" in line]
     ratios = [float(line.split()[-1]) for line in measures]
-    assert ran.stdout.count("torch ") == 5 and len(ratios) > 60
+    assert ran.stdout.count("torch ") == 6 and len(ratios) > 75
     assert all(ratio < 8 for ratio in ratios if ratio == ratio)
     assert any(ratio > 0.1 for ratio in ratios)
 
@@ -190,3 +197,56 @@ def test_a_file_is_written_through_a_link_and_a_device_stays_one(tmp_path):
 def test_importing_the_reference_imports_no_torch():
     program = "import sys, reference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
+def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
+    truth = {n: np.arange(1.0, 1 + np.prod(s)).reshape(s) for n, s in SHAPES.items()}
+    found = {name: value.copy() for name, value in truth.items()}
+    found["output"][4, 2, 5] += 0.25
+    found["h_n"][1, 2, 3] += 0.5
+    noise = {"output": (0.25, 0.2), "h_n": (0.1, 0.05)}
+    console = Console(file=io.StringIO(), width=200)
+    measured = Yardstick(truth, noise, False)
+    assert print_replay(console, pinned(), Run(found, "native"), measured) == "agree"
+    lines = console.file.getvalue().splitlines()
+    told = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
+    assert told == [
+        ["h_n", "[2, 3, 6]", "5.00", "layer 1 row 2 unit 3", "34.5", "34", "1.0e-01"],
+        ["output", "[5, 3, 6]", "1.00", "time 4 row 2 unit 5", "90.25", "90", "2.5e-01"],
+    ]
+
+
+SHAPES = {"output": (5, 3, 6), "h_n": (2, 3, 6)}
+
+
+def test_in_a_replay_of_the_exact_regime_the_last_bit_decides():
+    case = pinned(cell="RNN_RELU", cotangents=("output", "h_n"), regime="exact")
+    truth = {name: np.arange(1.0, 1 + np.prod(s)).reshape(s) for name, s in SHAPES.items()}
+    found = truth | {"h_n": np.nextafter(truth["h_n"], 99)}
+    noise = dict.fromkeys(SHAPES, (1.0, 1.0))
+    for exact, word in ((True, "fault"), (False, "agree")):
+        console, measured = Console(file=io.StringIO()), Yardstick(truth, noise, exact)
+        assert print_replay(console, case, Run(found, "native"), measured) == word
+
+
+@pytest.mark.parametrize(
+    "case, path",
+    [
+        (pinned(dropout=0.3), "cpu-cells"),  # with the masks that torch drew
+        (pinned(), "cpu-autocast-bfloat16"),  # by the yardstick of the products' type
+    ],
+    ids=["masks", "lower type"],
+)
+def test_a_replay_says_what_the_check_says(capsys, case, path):
+    code, out, _ = bptt_oracle(capsys, "replay", case.id, "--path", path)
+    assert (code, "verdict: agree" in out) == (0, True)
+
+
+def test_a_script_ties_what_is_tied_and_takes_the_road_of_its_path(capsys):
+    case = pinned(tied=True, bidirectional=True)
+    for path in ("cpu-native", "cpu-onednn", "cpu-native-again"):
+        _, program, _ = bptt_oracle(capsys, "replay", case.id, "--path", path, "--script")
+        assert ("mkldnn.set_flags(False)" in program) is ("native" in path)
+        assert ("for keep in (True, False)" in program) is path.endswith("again")
+        for suffix in ("_l0", "_l1_reverse"):
+            assert f'params["bias_hh{suffix}"] = params["bias_ih{suffix}"]' in program

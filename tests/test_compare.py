@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
-from harness.compare import WORDS, apart, change, closer, compare, counts, failed
+from harness.compare import (
+    WORDS,
+    apart,
+    change,
+    closer,
+    compare,
+    counts,
+    failed,
+    surroundings,
+)
 from harness.compare_report import markdown, summary
 from harness.junit import junit
 from harness.run_file import name_of, write
@@ -45,6 +54,8 @@ HOSTILE = "]]> <script>alert(1)</script> | `x` [bold] & \"'"
         (row(), None, "gone", "output"),
         (None, row(), "new", "output"),
         (None, row(R=17, verdict="fault"), "fault", "output"),
+        (row(R=0.5), row(R=9, bits="other", verdict="untrusted"), "untrusted", "output"),
+        (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "mended", "h_n"),
     ],
 )
 def test_each_word_is_said_of_what_it_names(old, new, word, tensor):
@@ -214,3 +225,37 @@ def bptt_oracle(capsys, *arguments):
     out, err = capsys.readouterr()
     assert err == ""
     return stop.value.code, out
+
+
+def test_the_numbers_of_a_change_are_the_old_one_and_the_new_one():
+    found = change(row(R=0.5), row(R=3.0, bits="other"))
+    assert (found.old, found.new) == (0.5, 3.0)
+    raised = row(R=np.inf, verdict="fault", note="it raised")
+    found = change(raised, row(R=0.25))
+    assert (found.old, found.new, found.note) == (np.inf, 0.25, "it raised")
+
+
+def test_the_old_results_come_first_in_their_order():
+    old, new = made_up(row(3), row(1)), made_up(row(1), row(2), row(3))
+    assert [c.case[-1] for c in compare(old, new)] == ["3", "1", "2"]
+
+
+def test_the_medians_are_those_of_the_old_and_of_the_new_run():
+    near = closer(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other")))
+    assert (near.median_old, near.median_new) == (0.5, 0.25)
+
+
+def test_what_surrounds_the_runs_is_told_old_before_new_and_so_is_other_code():
+    old, new = made_up(row(), torch="2.4.1"), made_up(row())._replace(oracle="another")
+    assert surroundings(old, new) == [
+        ("torch", "2.4.1", "2.13.0"),
+        ("bptt-oracle itself", "0123456789abcdef", "another"),
+    ]
+    assert surroundings(old, old) == []
+
+
+def test_every_tensor_that_both_runs_keep_is_told_apart():
+    r, x = row(), np.array([4.0, -8.0, 1.0])
+    kept = {name_of(r, tensor): x for tensor in ("output", "h_n")}
+    moved = {name: value + 2.0 for name, value in kept.items()}
+    assert apart(made_up(r), made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)

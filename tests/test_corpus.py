@@ -74,3 +74,11 @@ def test_the_corpus_holds_what_has_hidden_faults_before():
     assert any(len(set(c.lengths)) < len(c.lengths) for c in packed)
     assert any(not c.state for c in cases) and any(c.state for c in cases)
     assert any("output" not in c.cotangents for c in cases)
+
+
+def test_now_and_then_sorted_lengths_are_all_equal_and_packed_ones_neither_rise_nor_fall():
+    cases = corpus(256)
+    rows = [list(c.lengths) for c in cases if c.layout == "sorted" and c.T > 1 and c.B > 2]
+    assert 2 < sum(len(set(row)) == 1 for row in rows) < len(rows) / 2
+    packed = [list(c.lengths) for c in cases if c.layout == "packed"]
+    assert any(sorted(row) != row != sorted(row, reverse=True) for row in packed)

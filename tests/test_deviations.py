@@ -195,3 +195,22 @@ def refuses(capsys, tmp_path, monkeypatch, text, words):
 
 def test_the_page_is_the_list():
     assert (ROOT / "docs" / "deviations.md").read_text() == deviations.page(KNOWN)
+
+
+def test_what_is_left_of_a_fault_is_its_worst_tensor_and_the_place_of_another_is_not_told():
+    case = pinned()
+    known = [MADE_UP._replace(when={"tensor": "d_x"})]
+    three = result_of(case, place="time 0 row 0 input 1")
+    told = expected(
+        three._replace(tensors={"d_x": 99.0, "h_n": 40.0, "c_n": 60.0, "output": 50.0}), case, known
+    )
+    assert (told.verdict, told.tensor, told.R, told.place) == ("fault", "c_n", 60.0, "")
+
+
+def test_a_deviation_is_met_by_the_tensor_it_names_and_not_sought_where_no_path_was():
+    case = pinned()
+    known = [MADE_UP._replace(when={"tensor": name}) for name in ("d_x", "output", "")]
+    known = [d._replace(id=f"of {d.when['tensor']}") for d in known]
+    excluded = result_of(case, verdict="excluded", R=0, tensor="", tensors={})
+    counted = tally([result_of(case), excluded], known)
+    assert [t[1:] for t in counted] == [(1, 1), (1, 0), (0, 0)]

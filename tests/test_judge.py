@@ -199,3 +199,104 @@ def test_noise_grows_with_the_unit_roundoff():
     fine, coarse = yardstick(problem, "float32"), yardstick(problem, "float32", 2.0**-11)
     ratios = [coarse.noise[n][0] / fine.noise[n][0] for n in fine.noise]
     assert 2000 < np.median(ratios) < 30000  # 2^-11 is 2^13 = 8192 times 2^-24
+
+
+def test_zeros_in_place_of_numbers_are_a_fault_not_an_ill_conditioned_tensor():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
+    assert judge({"x": np.zeros(2)}, yard).word == "fault"
+
+
+def test_what_is_exactly_zero_has_no_noise_and_anything_else_there_is_a_fault():
+    problem, masks, yard = measured(pinned(dropout=1.0, cotangents=("output",)), "float32")
+    assert not yard.truth["d_x"].any() and yard.noise["d_x"] == (0, 0)
+    results = evaluate(problem, np.float32, masks)
+    wrong = results["d_x"].copy()
+    wrong[1, 2, 3] = 1e-30
+    verdict = judge(results | {"d_x": wrong}, yard)
+    assert (verdict.word, verdict.worst.tensor, verdict.worst.at) == ("fault", "d_x", (1, 2, 3))
+
+
+def test_nan_is_no_fault_where_the_careful_evaluation_overflows_too():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
+    assert judge({"x": np.array([1.0, np.nan])}, yard).word == "untrusted"
+
+
+def test_the_worst_element_is_told_by_its_index():
+    truth = np.array([[1.0, 2.0, 9.0], [4.0, 5.0, 6.0]])
+    value = truth + 1e-9
+    value[1, 0] += 1e-6
+    assert score("x", value, truth, (1e-7, 1e-7)).at == (1, 0)
+    value[0, 1] = np.nan
+    assert score("x", value, truth, (1e-7, 1e-7)).at == (0, 1)
+
+
+def test_a_yardstick_is_exact_where_no_operation_rounds_and_only_there():
+    dyadic = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact")
+    assert yardstick(draw(dyadic), "float32").exact
+    assert not yardstick(draw(pinned()), "float32").exact
+    assert not yardstick(draw(dyadic), "float32", 2.0**-11).exact  # TF32 may round
+
+
+def test_the_noise_of_the_mean_is_below_that_of_the_largest_and_below_one_rounding_of_it():
+    found = yardstick(draw(pinned()), "float32")
+    assert all(mean < largest for largest, mean in found.noise.values())
+    units = {n: 2.0**-24 * np.abs(found.truth[n]).max() for n in found.truth}
+    assert any(mean < units[n] for n, (_, mean) in found.noise.items())
+
+
+def test_truth_is_that_of_the_numbers_as_the_tested_type_stores_them():
+    problem = draw(pinned())
+    stored = problem._replace(
+        x=problem.x.astype("float32").astype(float),
+        params={n: p.astype("float32").astype(float) for n, p in problem.params.items()},
+        state=tuple(s.astype("float32").astype(float) for s in problem.state),
+    )
+    truth = yardstick(problem, "float32").truth["output"]
+    assert np.array_equal(truth, evaluate(stored, np.float64)["output"])
+    assert not np.array_equal(truth, evaluate(problem, np.float64)["output"])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+def test_every_value_of_every_activation_is_moved_up_or_down_by_one_unit_roundoff(name):
+    from reference import activations
+
+    a = np.random.default_rng(0).uniform(0.5, 1, (40, 25))
+    still, u = getattr(activations, name)(a), 2.0**-24
+    factors = truths._factors(np.random.default_rng(1), u, np.float64)
+    with truths._moved_activations(factors, 0, True):
+        first, second = (getattr(activations, name)(a) / still - 1 for _ in range(2))
+    for moved in first, second:
+        assert np.allclose(np.abs(moved), u, rtol=1e-6, atol=0)
+        assert 0.4 < np.mean(moved > 0) < 0.6
+    assert 0.4 < np.mean((first > 0) == (second > 0)) < 0.6
+
+
+def test_the_runs_that_make_the_noise_move_their_activations_and_take_both_sides_of_the_kink(
+    monkeypatch,
+):
+    sides, moved = [], truths._moved_activations
+    monkeypatch.setattr(
+        truths,
+        "_moved_activations",
+        lambda factors, kink, on: sides.append((kink, on)) or moved(factors, kink, on),
+    )
+    yardstick(draw(pinned()), "float32")
+    kink = truths.KINK * 2.0**-24
+    assert sides == [(kink, False), (kink, True), (kink, True)]
+
+
+def test_every_array_that_goes_in_is_moved_in_every_run_otherwise(monkeypatch):
+    problem, given = draw(pinned()), []
+    evaluate_all = truths._evaluate
+
+    def spy(problem, cast, masks):
+        given.append([cast(v) for v in (problem.x, *problem.params.values(), *problem.state)])
+        return evaluate_all(problem, cast, masks)
+
+    monkeypatch.setattr(truths, "_evaluate", spy)
+    yardstick(problem, "float32")
+    exact, _, *runs = given  # the truth, the tested type, then three
+    signs = [[np.sign(m - e) for m, e in zip(run, exact, strict=True)] for run in runs]
+    assert len(runs) == 3 and all(np.all(s != 0) for run in signs for s in run)
+    flat = [np.concatenate([s.ravel() for s in run]) for run in signs]
+    assert all(0.3 < np.mean(a == b) < 0.7 for a, b in zip(flat, flat[1:], strict=False))

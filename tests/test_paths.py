@@ -13,8 +13,11 @@ from harness.case import draw, parse
 from harness.check import answers, examine
 from harness.corpus import boundaries, cases_for, corpus
 from harness.judge import LIMIT
+from torch_impl import calls, paths
+from torch_impl.calls import call_of, earlier
 from torch_impl.dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
-from torch_impl.flags import ANY, compiler, flags
+from torch_impl.flags import ANY, compiler, flags, road
+from torch_impl.modules import new_module
 from torch_impl.paths import (
     MORE,
     PATHS,
@@ -27,6 +30,7 @@ from torch_impl.paths import (
     run,
     unit_roundoff,
 )
+from torch_impl.ways import plainly
 
 CPU = [p for p in MORE.values() if p.device == "cpu" and p.way != "compiled"]
 SAME_BITS = [p for p in CPU if not p.way.startswith("autocast")]
@@ -316,3 +320,130 @@ def test_dropout_is_the_same_in_every_way():
     plain = run(PLAIN, problem, "float32", masks).results["output"]
     for path in SAME_BITS:
         assert np.array_equal(run(path, problem, "float32", masks).results["output"], plain)
+
+
+def test_a_path_is_left_out_for_no_more_than_it_lacks():
+    plain, projected = draw(pinned()), draw(pinned(P=2))
+    assert not excluded(PATHS["cpu-cells"], plain, "float32")
+    assert "projection" in excluded(PATHS["cpu-cells"], projected, "float32")
+    assert not excluded(PATHS["cpu-native"], projected, "float64")
+    for p, reason in ((0.0, ""), (0.3, "masks"), (1.0, "")):
+        said = excluded(PATHS["cuda-cudnn"], draw(pinned(dropout=p)), "float32")
+        assert (reason in said) if reason else not said
+    drops, lower = draw(pinned(dropout=0.3)), MORE["cpu-autocast-bfloat16"]
+    assert "masks" in excluded(lower, drops, "float32") and not excluded(lower, plain, "float32")
+    assert not excluded(PATHS["mps"], plain, "float32")
+    assert "float64" in excluded(PATHS["mps"], plain, "float64")
+
+
+def test_the_cotangents_of_a_strided_case_are_not_contiguous(monkeypatch):
+    seen = []
+
+    def spy(attempt, leaves, cotangents):
+        seen.extend(cotangents)
+        return plainly(attempt, leaves, cotangents)
+
+    monkeypatch.setattr(paths, "plainly", spy)
+    run(PATHS["cpu-native"], draw(pinned(strided=True)), "float32")
+    assert len(seen) == 3 and not any(value.is_contiguous() for value in seen)
+
+
+@pytest.mark.parametrize(
+    "layout, lengths, shape, longer",
+    [
+        ("time", (), (6, 4, 4), None),
+        ("batch", (), (4, 6, 4), None),
+        ("packed", (2, 5, 1), (6, 4, 4), (3, 6, 2, 1)),
+    ],
+)
+def test_the_call_before_is_a_step_longer_and_a_row_more_of_other_numbers(
+    layout, lengths, shape, longer
+):
+    problem = draw(pinned(layout=layout, lengths=lengths))
+    call = call_of(problem, lambda value, strided=False: torch.from_numpy(value.copy()), [])
+    before = earlier(call)
+    assert (before.x.shape, before.lengths) == (shape, longer)
+    assert [s.shape for s in before.state] == [(2, 4, 6)] * 2
+    pairs = [(call.x, before.x), *zip(call.state, before.state, strict=True)]
+    for meant, other in pairs:
+        both = other[tuple(slice(n) for n in meant.shape)]
+        assert not torch.isclose(both, meant).any()
+
+
+def test_the_second_call_is_one_of_the_same_module(monkeypatch):
+    made = []
+    monkeypatch.setattr(calls, "new_module", lambda *a: made.append(new_module(*a)) or made[-1])
+    run(PATHS["cpu-native-again"], draw(CASE), "float32")
+    assert len(made) == 1
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cudnn, "rnn"), reason="this torch does not say what precision it has"
+)
+def test_another_precision_than_the_path_asked_for_is_told():
+    value = torch.ones(2, requires_grad=True) * 3
+    with flags(PATHS["cuda-tf32"]), pytest.raises(WrongRoad, match="ieee, but cuDNN says tf32"):
+        road(PATHS["cuda-native"], [value])
+
+
+def test_the_call_before_has_its_gradient_taken_too_and_the_judged_one_two():
+    taken = []
+
+    def watches(forward):
+        def way(call):
+            output, final = forward(call)
+            hooked = []
+            taken.append(hooked)
+            if output.requires_grad:
+                output.register_hook(hooked.append)
+            return output, final
+
+        return way
+
+    run(PATHS["cpu-native-again"], draw(CASE), "float32", (), watches)
+    assert [len(hooked) for hooked in taken] == [1, 0, 2]
+
+
+def test_the_calls_before_have_other_weights_and_the_judged_one_its_own():
+    seen = []
+
+    def watches(forward):
+        def way(call):
+            seen.append({name: p.detach().clone() for name, p in call.params.items()})
+            return forward(call)
+
+        return way
+
+    problem = draw(CASE)
+    run(PATHS["cpu-native-again"], problem, "float64", (), watches)
+    replaced, updated, judged = seen
+    for name, value in problem.params.items():
+        meant = torch.from_numpy(value)
+        assert torch.equal(judged[name], meant)
+        assert not any(torch.isclose(w[name], meant).any() for w in (replaced, updated))
+
+
+def test_subsets_ask_for_every_other_leaf_and_then_for_those_left_out():
+    asked = []
+
+    def watches(forward):
+        def way(call):
+            asked.append([p.requires_grad for p in call.params.values()])
+            return forward(call)
+
+        return way
+
+    run(MORE["cpu-subsets"], draw(CASE), "float32", (), watches)
+    first, second = asked
+    assert all(a is not b for a, b in zip(first, first[1:], strict=False))
+    assert [not a for a in first] == second
+
+
+def test_a_switch_is_put_back_as_it_was_though_that_is_not_how_torch_starts():
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        with flags(MORE["cpu-deterministic"]):
+            assert torch.get_deterministic_debug_mode() == 2
+        assert torch.get_deterministic_debug_mode() == 1
+    finally:
+        torch.set_deterministic_debug_mode("default")

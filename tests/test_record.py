@@ -24,6 +24,7 @@ from harness import record as recording
 from harness import run_file
 from harness.__main__ import main
 from harness.case import draw, parse
+from harness.check import answers
 from harness.environment import environment
 from harness.record import cases_of, oracle, record
 from harness.run_file import (
@@ -437,3 +438,58 @@ def test_a_file_that_is_no_run_is_not_written_over(capsys, tmp_path, monkeypatch
         assert (stop.value.code, out) == (2, "") and "name another file" in err
     assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
     assert (tmp_path / "thesis.md").read_text() == "years of work"
+
+
+def test_a_run_killed_twice_loses_nothing_though_the_first_kill_left_half_a_line(
+    recorded, tmp_path, monkeypatch
+):
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    with pytest.raises(Killed):
+        record(file, PLAN, environment(), tell=stop_after(3))
+    journal.write_bytes(journal.read_bytes() + b'0123456789abcdef {"case": "GRU')
+    with pytest.raises(Killed):
+        record(file, PLAN, environment(), tell=stop_after(5))
+    seen = counted(monkeypatch)
+    record(file, PLAN, environment())
+    assert len(seen) == PLAN.cases - 5
+    assert untimed(read(file)) == untimed(read(recorded))
+
+
+def test_a_case_of_the_corpus_asked_for_by_name_is_recorded_once(tmp_path):
+    file = tmp_path / "run.json"
+    plan = PLAN._replace(cases=2, seed=3)
+    plan = plan._replace(values=[cases_of(plan)[1].id])
+    record(file, plan, environment())
+    found = read(file)
+    assert len({r.case for r in found.rows}) == 2 and read_values(file, found)
+
+
+def test_the_masks_of_every_layer_are_in_the_digest_of_what_was_drawn():
+    case = pinned(cell="GRU", layers=3, dropout=0.5, cotangents=("output",))
+    (answer,) = answers(case, "float32", [PATHS["cpu-native"]])
+    first, second = answer.masks
+    others = [[first, 1 - second], [1 - first, second], [second, first]]
+    drawn = {recording._row(answer._replace(masks=m)).drawn for m in [answer.masks, *others]}
+    assert len(drawn) == 4
+
+
+def test_the_design_of_the_corpus_is_part_of_the_oracle(tmp_path, monkeypatch):
+    before = oracle()
+    (tmp_path / "design.json").write_text("[]")
+    monkeypatch.setattr(recording, "__file__", str(tmp_path / "record.py"))
+    assert oracle() != before
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda body: with_row(body, "verdict", "known deviation"), "verdict is none of agree"),
+        (lambda body: body | {"environment": {"torch": "\x1b[2J"}}, "control characters"),
+    ],
+)
+def test_a_sealed_file_of_other_words_is_refused(good, tmp_path, change, words):
+    body = json.loads(good.read_bytes())
+    del body["format"], body["schema"], body["checksum"]
+    file = tmp_path / "bad.json"
+    file.write_bytes(sealed(change(body)))
+    assert words in refused(file)
