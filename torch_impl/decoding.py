@@ -32,11 +32,13 @@ def greedy(model: Seq2Seq, source: Tensor, lengths: Tensor, steps: int) -> Tenso
     state, h, real = model.encode(source, lengths)
     context = hidden(state)
     y = torch.full((len(source),), model.bos)
-    tokens: list[Tensor] = []
+    tokens = y.new_empty(len(source), steps)
     ended = torch.zeros(len(source), dtype=torch.bool)
-    while len(tokens) < steps and not ended.all():
+    for u in range(steps):
         state = model.step(y, state, context, h, real)
         y = model.head(hidden(state)).argmax(dim=-1).masked_fill(ended, model.eos)
-        tokens.append(y)
+        tokens[:, u] = y
         ended |= y == model.eos
-    return torch.stack(tokens, dim=1)
+        if ended.all():
+            return tokens[:, : u + 1]
+    return tokens
