@@ -24,11 +24,14 @@ def rounds_of(contestants: Sequence[Contestant], seconds: float) -> np.ndarray:
         run(contestant)
     runs = [int(np.ceil(TURN / run(contestant)[1])) for contestant in contestants]
     turns = list(zip(contestants, runs, strict=True))
-    once = sum(np.sum([run(c) for _ in range(n)], axis=0)[1] for c, n in turns) / 1e3
-    rounds = min(500, max(3, int(seconds / max(once, 1e-6))))
-    return np.array(
-        [[np.mean([run(c) for _ in range(n)], axis=0) for c, n in turns] for _ in range(rounds)]
-    )
+    once = sum(n * turn(c, n)[1] for c, n in turns) / 1e3
+    rounds = min(500, max(3, int(seconds / once)))
+    return np.array([[turn(c, n) for c, n in turns] for _ in range(rounds)])
+
+
+def turn(contestant: Contestant, runs: int) -> np.ndarray:
+    """The mean of so many runs."""
+    return np.mean([run(contestant) for _ in range(runs)], axis=0)
 
 
 def run(contestant: Contestant) -> tuple[float, float]:

@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from .case import Case, draw
 from .corpus import corpus
 from .judge import LIMIT, judge
 from .truth import Yardstick, yardstick
-from .workers import ctrl_c_waits, one_thread, processes, start_worker
+from .workers import ctrl_c_waits, one_thread, pool_of
 
 PLANT_EVERY = 8  # most of the time goes to what must not be convicted
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]
@@ -84,13 +83,10 @@ def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
         one_thread()
         yield from map(work, cases)
         return
-    pool = ProcessPoolExecutor(workers, processes(), initializer=start_worker)
-    try:
+    with pool_of(workers) as pool:
         with ctrl_c_waits():
             trials = pool.map(work, cases, chunksize=8)
         yield from trials
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def trial(case: Case, every: int = 1) -> Trial:

@@ -25,15 +25,21 @@ def spread(
     if workers <= 1:
         yield from map(work, cases)
         return
-    with ProcessPoolExecutor(workers, processes(), initializer=start_worker) as pool:
-        try:
-            with ctrl_c_waits():
-                futures = [pool.submit(work, case) for case in cases]
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with pool_of(workers) as pool:
+        with ctrl_c_waits():
+            futures = [pool.submit(work, case) for case in cases]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """So many workers; who leaves early, leaves what has not begun undone."""
+    pool = ProcessPoolExecutor(workers, processes(), initializer=start_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def one_thread() -> None:

@@ -71,15 +71,13 @@ def greedy(
     Of equal logits the first is taken. Ends early when every row has ended.
     """
     (state, memory), _ = model.encode(params, source, lengths)
-    y = np.full(len(source), model.bos)
-    tokens, ended = np.empty_like(y, shape=(len(y), steps)), np.zeros(len(y), dtype=bool)
-    for u in range(steps):
-        embedded, _ = embedding(params["target_emb.weight"], y)
+    tokens, ended = [np.full(len(source), model.bos)], np.zeros(len(source), dtype=bool)
+    for _ in range(steps):
+        embedded, _ = embedding(params["target_emb.weight"], tokens[-1])
         state, _ = model.step(params, embedded, state, memory)
         logits, _ = linear(parts(state)[0], params["head.weight"], params["head.bias"])
-        y = np.where(ended, model.eos, logits.real.argmax(axis=-1))  # (2)
-        tokens[:, u] = y
-        ended |= y == model.eos
+        tokens.append(np.where(ended, model.eos, logits.real.argmax(axis=-1)))  # (2)
+        ended |= tokens[-1] == model.eos
         if ended.all():
-            return tokens[:, : u + 1]
-    return tokens
+            break
+    return np.stack(tokens, axis=1)[:, 1:]

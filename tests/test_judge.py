@@ -13,6 +13,7 @@ from harness.corpus import corpus
 from harness.judge import LIMIT, judge, score
 from harness.selftest import trial
 from harness.truth import Yardstick, evaluate, yardstick
+from reference import activations
 from torch_impl.paths import PATHS, dropout_masks, run
 
 NATIVE = PATHS["cpu-native"]
@@ -139,8 +140,6 @@ def test_where_longdouble_is_no_wider_float64_verdicts_are_marked_untrusted(monk
 
 
 def test_moved_activations_are_put_back_even_when_a_run_fails():
-    from reference import activations
-
     original = activations.tanh
     factors = truths._factors(np.random.default_rng(0), 1e-8, np.float64)
     with pytest.raises(ZeroDivisionError), truths._moved_activations(factors, 0, True):
@@ -150,8 +149,6 @@ def test_moved_activations_are_put_back_even_when_a_run_fails():
 
 
 def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
-    from reference import activations
-
     ones = truths._factors(np.random.default_rng(0), 0.0, np.float64)
     a = np.array([[-1e-7, 1e-7, 1.0], [-1e-7, 1e-7, 1e-3]])
     for on, rows in (
@@ -258,8 +255,6 @@ def test_truth_is_that_of_the_numbers_as_the_tested_type_stores_them():
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
 def test_every_value_of_every_activation_is_moved_up_or_down_by_one_unit_roundoff(name):
-    from reference import activations
-
     a = np.random.default_rng(0).uniform(0.5, 1, (40, 25))
     still, u = getattr(activations, name)(a), 2.0**-24
     factors = truths._factors(np.random.default_rng(1), u, np.float64)

@@ -31,14 +31,11 @@ def greedy(model: Seq2Seq, source: Tensor, lengths: Tensor, steps: int) -> Tenso
     """Tokens [B, ≤ steps], each the most likely one; ⟨eos⟩ after a row's own ⟨eos⟩."""
     state, h, real = model.encode(source, lengths)
     context = hidden(state)
-    y = torch.full((len(source),), model.bos)
-    tokens = y.new_empty(len(source), steps)
+    tokens = [torch.full((len(source),), model.bos)]
     ended = torch.zeros(len(source), dtype=torch.bool)
-    for u in range(steps):
-        state = model.step(y, state, context, h, real)
+    while len(tokens) <= steps and not ended.all():
+        state = model.step(tokens[-1], state, context, h, real)
         y = model.head(hidden(state)).argmax(dim=-1).masked_fill(ended, model.eos)
-        tokens[:, u] = y
+        tokens.append(y)
         ended |= y == model.eos
-        if ended.all():
-            return tokens[:, : u + 1]
-    return tokens
+    return torch.stack(tokens, dim=1)[:, 1:]

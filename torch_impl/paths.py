@@ -153,7 +153,8 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
             return "oneDNN computes the LSTM in float32"
         if net.proj_size or net.dropout:
             return "oneDNN leaves projections and dropout to ATen"
-        if problem.lengths is not None and not (_all_equal(problem.lengths) and PACKS_IN_ONEDNN):
+        lengths = problem.lengths
+        if lengths is not None and (len(set(lengths)) > 1 or not PACKS_IN_ONEDNN):
             return "oneDNN leaves packs to ATen; from torch 2.13 on, those of unequal lengths"
         if not torch.backends.mkldnn.is_available():
             return "this build of torch has no oneDNN"
@@ -168,10 +169,6 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
     if path.device == "mps" and dtype == "float64":
         return "MPS has no float64"
     return _no_such_way(path, problem, dtype)
-
-
-def _all_equal(lengths: Sequence[int]) -> bool:
-    return len(set(lengths)) == 1
 
 
 def _no_such_way(path: Path, problem: Problem, dtype: str) -> str:
