@@ -330,6 +330,8 @@ def test_a_path_is_left_out_for_no_more_than_it_lacks():
     for p, reason in ((0.0, ""), (0.3, "masks"), (1.0, "")):
         said = excluded(PATHS["cuda-cudnn"], draw(pinned(dropout=p)), "float32")
         assert (reason in said) if reason else not said
+    unequal = draw(pinned(layout="packed", lengths=(2, 5, 1)))
+    assert "unequal" in excluded(PATHS["cpu-onednn"], unequal, "float32")
     drops, lower = draw(pinned(dropout=0.3)), MORE["cpu-autocast-bfloat16"]
     assert "masks" in excluded(lower, drops, "float32") and not excluded(lower, plain, "float32")
     assert not excluded(PATHS["mps"], plain, "float32")
