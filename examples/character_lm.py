@@ -31,7 +31,7 @@ BARS = "▁▂▃▄▅▆▇█"
 def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> None:
     """Train, print the curve, sample."""
     options, console = parser().parse_args(arguments), console or Console()
-    text = SENTENCE if options.file is None else options.file.read_text(encoding="utf-8")
+    text = SENTENCE if options.file is None else read(options.file)
     if len(text) < 2:
         raise SystemExit(f"{options.file} holds {len(text)} characters; two are the least.")
     letters = sorted(set(text))
@@ -41,6 +41,16 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
     params, model, losses = train(console, lm, ids, options)
     console.print(curve(losses))
     console.print(samples(letters, lm, params, model, ids, options))
+
+
+def read(file: Path) -> str:
+    """The text of a file, or one sentence that says why not."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"{file} cannot be read: {error.strerror}; name a text file.") from None
+    except UnicodeDecodeError:
+        raise SystemExit(f"{file} is no text in UTF-8; name one that is.") from None
 
 
 def parser() -> argparse.ArgumentParser:

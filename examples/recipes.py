@@ -213,8 +213,11 @@ def findings(accuracy: float, records: list[Record]) -> Findings:
 
 
 def load(file: Path) -> list[Run]:
-    """The runs a file holds; none where there is no file."""
+    """The runs a file holds; none where there is no file. SystemExit where it holds no runs."""
     if not file.exists():
         return []
-    kept = [Run(*run) for run in json.loads(file.read_text())]
-    return [run._replace(findings=run.findings and Findings(*run.findings)) for run in kept]
+    try:
+        kept = [Run(*run) for run in json.loads(file.read_bytes())]
+        return [run._replace(findings=run.findings and Findings(*run.findings)) for run in kept]
+    except (OSError, ValueError, TypeError):
+        raise SystemExit(f"{file} holds no runs of these recipes; name another file.") from None

@@ -173,6 +173,7 @@ def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fa
 @pytest.mark.parametrize("command, seconds", [("check", 3), ("check", 8), ("selftest", 8)])
 def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
     """While the workers' own imports run, and when they work."""
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background: no
     ran = subprocess.Popen(
         [sys.executable, "-m", "harness", command, "--workers", "2"],
         stdout=subprocess.PIPE,
@@ -180,6 +181,7 @@ def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, heard)
     time.sleep(seconds)
     os.killpg(ran.pid, signal.SIGINT)
     assert ran.communicate(timeout=120)[1] == ""

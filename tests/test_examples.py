@@ -35,6 +35,21 @@ def test_the_character_model_reads_a_file_and_refuses_one_without_a_second_chara
         printed(character_lm.main, str(book))
 
 
+def test_a_file_that_an_example_cannot_read_is_told_in_one_sentence(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_bytes(b"\xff\xfe\x00")
+    for file, words in (tmp_path / "none", "cannot be read"), (tmp_path, "cannot"), (book, "UTF-8"):
+        with pytest.raises(SystemExit, match=words):
+            printed(character_lm.main, str(file))
+    for text in ("{", "[1]", "[[1, 2]]", '{"a": 1}', "3"):
+        book.write_text(text)
+        with pytest.raises(SystemExit, match="holds no runs"):
+            printed(sum_mod_10.main, "--recipes", "--show", "--keep", str(book))
+        assert book.read_text() == text
+    with pytest.raises(SystemExit, match="holds no runs"):
+        printed(sum_mod_10.main, "--recipes", "--show", "--keep", str(tmp_path))
+
+
 @pytest.mark.claim("B11")
 def test_one_recipe_runs_side_by_side_and_is_judged_by_length():
     shown = printed(sum_mod_10.main, "--steps", "20", "--recipe", "all + warm-up")
