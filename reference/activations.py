@@ -50,6 +50,18 @@ def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return h
 
 
+def sigmoid_slope(value: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """σ′ from the value of σ; the result goes to `out` when given, which may not be `value`."""
+    slope = np.subtract(1, value, out=out)
+    return np.multiply(slope, value, out=slope)
+
+
+def tanh_slope(value: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """tanh′ from the value of tanh; the result goes to `out` when given, which may be `value`."""
+    slope = np.multiply(value, value, out=out)
+    return np.subtract(1, slope, out=slope)
+
+
 def softmax(o: np.ndarray) -> np.ndarray:
     """softmax over the last axis; a logit of −inf has probability exactly 0."""
     e = np.exp(o - _largest(o))
@@ -78,6 +90,6 @@ def _largest(o: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _largest_exponent(dtype: np.dtype) -> np.floating:
+def _largest_exponent(dtype: np.dtype) -> np.ndarray:
     """Just below log(max): e to this power is finite, and its inverse no larger than `tiny`."""
-    return np.log(np.finfo(dtype).max) - 1
+    return np.array(np.log(np.finfo(dtype).max) - 1)

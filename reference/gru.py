@@ -105,10 +105,11 @@ def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
     rows, H = n.shape
     s = np.empty_like(n, shape=(rows, 3, H))
     s_r, s_z, s_n = s.swapaxes(0, 1)
-    s_u_n = (1 - z) * (1 - n * n)  # (5′) (4′)
+    s_u_n = activations.tanh_slope(n)
+    s_u_n *= 1 - z  # (5′) (4′)
     np.multiply(s_u_n, r, out=s_n)  # (4′)
-    np.multiply(s_u_n * tape.v_n, r * (1 - r), out=s_r)  # (4′) (3′)
-    np.multiply(before.h - n, z * (1 - z), out=s_z)  # (5′) (3′)
+    np.multiply(s_u_n * tape.v_n, activations.sigmoid_slope(r), out=s_r)  # (4′) (3′)
+    np.multiply(before.h - n, activations.sigmoid_slope(z), out=s_z)  # (5′) (3′)
     return Delta(s.reshape(rows, 3 * H), s_u_n)
 
 

@@ -20,7 +20,8 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa_k = δk ⊙ k ⊙ (1 − k) for k in i f o     δa_g = δg ⊙ (1 − g²)
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa   δW_hr = Σ δhᵀ m
-    What multiplies δ on its way to a waits for no δ: these slopes are taken at every step at once.
+    What multiplies δm on its way to c, and δ on its way to a, waits for no δ: these slopes are taken
+    at every step at once.
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.
@@ -61,11 +62,12 @@ class Tape(NamedTuple):
 class Delta(NamedTuple):
     """What (1′) reads of every step: δa packed i f g o, and δh where there is a projection.
 
-    Before `step_back` comes by, a holds its slopes.
+    Before `step_back` comes by, a holds its slopes; s_c is that of what c takes from m.
     """
 
     a: np.ndarray
     h: Any
+    s_c: np.ndarray
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
@@ -104,22 +106,25 @@ def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State)
 
 
 def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """s of every row: δa_k = δc ⊙ s_k for k in i f g, δa_o = δm ⊙ s_o, by (5′) (4′) (3′)."""
+    """s of every row, by (5′) (4′) (3′): δa_k = δc ⊙ s_k for k in i f g, δa_o = δm ⊙ s_o,
+    and δc += δm ⊙ s_c."""
     i, f, g, o = tape.gates
     rows, H = f.shape
     s = np.empty_like(f, shape=(rows, 4, H))
     s_i, s_f, s_g, s_o = s.swapaxes(0, 1)
-    np.multiply(tape.tanh_c, o * (1 - o), out=s_o)  # (5′) (3′)
-    np.multiply(g, i * (1 - i), out=s_i)  # (4′) (3′)
-    np.multiply(before.c, f * (1 - f), out=s_f)  # (4′) (3′)
-    np.multiply(i, 1 - g * g, out=s_g)  # (4′) (3′)
+    s_c = np.empty_like(f)  # until its turn comes, room for the σ′ and tanh′ of the others
+    np.multiply(g, activations.sigmoid_slope(i, out=s_c), out=s_i)  # (4′) (3′)
+    np.multiply(before.c, activations.sigmoid_slope(f, out=s_c), out=s_f)  # (4′) (3′)
+    np.multiply(i, activations.tanh_slope(g, out=s_c), out=s_g)  # (4′) (3′)
+    np.multiply(tape.tanh_c, activations.sigmoid_slope(o, out=s_c), out=s_o)  # (5′) (3′)
+    np.multiply(o, activations.tanh_slope(tape.tanh_c, out=s_c), out=s_c)  # (5′)
     delta_h = None if params.weight_hr is None else np.empty_like(before.h)
-    return Delta(s.reshape(rows, 4 * H), delta_h)
+    return Delta(s.reshape(rows, 4 * H), delta_h, s_c)
 
 
 def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
     """Take `total` from δh, δc of this step to those of the step before, `delta` to δ."""
-    _, f, _, o = tape.gates
+    f = tape.gates[1]
     delta_a = delta.a.reshape(len(f), 4, f.shape[1])
     delta_ifg, delta_o = delta_a[:, :3], delta_a[:, 3]
     delta_c, delta_m = total.c, total.h
@@ -127,7 +132,7 @@ def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
         delta.h[:] = total.h
         delta_m = total.h @ params.weight_hr  # (6′)
     delta_o *= delta_m  # (5′) (3′)
-    delta_c += delta_m * o * (1 - tape.tanh_c * tape.tanh_c)  # (5′)
+    delta_c += delta_m * delta.s_c  # (5′)
     delta_ifg *= delta_c[:, None]  # (4′) (3′)
     delta_c *= f  # (4′)
     np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)

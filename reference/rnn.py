@@ -80,7 +80,7 @@ def step_relu(params: Params, u: np.ndarray, before: State, tape: Tape, after: S
 
 def slopes_tanh(params: Params, before: State, tape: Tape, after: State) -> Delta:
     """s = φ′ of every row: δa = δh ⊙ s, by (3′)."""
-    return Delta(1 - after.h * after.h)  # (3′)
+    return Delta(activations.tanh_slope(after.h))  # (3′)
 
 
 def slopes_relu(params: Params, before: State, tape: Tape, after: State) -> Delta:

@@ -75,7 +75,7 @@ def unroll_back(
     total = both(_copy, d_state)
     d_x: list[Dual] = []
     d_params: list[Dual] = []
-    for (now, _, _), tape in zip(reversed(rows.steps), reversed(tapes), strict=True):
+    for now, tape in zip(reversed(rows.steps), reversed(tapes), strict=True):
         alive = slice(now.stop - now.start)
         delta = both(_plus_output, both(rows_of, total, alive), both(getitem, d_output, now))
         d_x_t, before, d_params_t = cell.step_back(params, tape, delta)

@@ -96,9 +96,7 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
     N, width = len(last.x), last.history.h.shape[1]
     D = 1 + net.bidirectional
     d_y: Any = (
-        np.zeros_like(last.x, shape=(N, D * width))
-        if d_output is None
-        else layout.to_rows(d_output)
+        np.zeros((N, D * width), last.x.dtype) if d_output is None else layout.to_rows(d_output)
     )
     d_final = _initial_state(net, layout, last.x, as_tuple(net, d_state))
     d_initial: list[Any] = []
@@ -120,11 +118,11 @@ def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) ->
             d_in = d_in[rows.reversal] if direction else d_in
             d_x = d_in if d_x is None else d_x + d_in
             d_initial.insert(0, d_h_0)
-            grads |= {f"{n}{suffix}": d for n, d in d_params._asdict().items() if d is not None}
+            of_layer = {n + suffix: d for n, d in d_params._asdict().items() if d is not None}
+            grads = of_layer | grads
         d_y = d_x
     d_h_0 = [layout.state_from_rows(np.array(s)) for s in zip(*d_initial, strict=True)]
-    in_order = {name: grads[name] for name in net.parameter_shapes()}
-    return Grads(layout.from_rows(d_y), from_tuple(net, d_h_0), in_order)
+    return Grads(layout.from_rows(d_y), from_tuple(net, d_h_0), grads)
 
 
 def _initial_state(
@@ -135,6 +133,6 @@ def _initial_state(
     B = int(layout.batch_sizes[0])
     widths = [net.proj_size or net.hidden_size, net.hidden_size][: 1 + (net.mode == "LSTM")]
     return [
-        np.zeros_like(like, shape=(L, B, width)) if s is None else layout.state_to_rows(s)
+        np.zeros((L, B, width), like.dtype) if s is None else layout.state_to_rows(s)
         for width, s in zip(widths, state or (None, None), strict=False)
     ]

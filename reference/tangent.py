@@ -103,13 +103,14 @@ def unroll(
     """Output [N, H] and the state after every sequence's last step, in pairs; a tape per step."""
     B = len(state.value.h)
     history = both(_with_room, state, len(x.value))
-    tapes = []
-    for now, before, after in rows.steps:
-        made, tape = cell.step(params, both(getitem, x, now), both(rows_of, history, before))
-        both(write, history, after, made)
+    written = both(rows_of, history, slice(B, None))
+    before, tapes = state, []
+    for now in rows.steps:
+        alive = both(rows_of, before, slice(now.stop - now.start))
+        before, tape = cell.step(params, both(getitem, x, now), alive)
+        both(write, written, now, before)
         tapes.append(tape)
-    output = both(getitem, part(history, "h"), slice(B, None))
-    return output, both(rows_of, history, rows.last), tapes
+    return part(written, "h"), both(rows_of, history, rows.last), tapes
 
 
 def write(fields: Any, rows: slice, new: Any) -> None:

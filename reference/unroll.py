@@ -25,7 +25,7 @@ Page: docs/unroll.md
 """
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,18 +42,10 @@ class Cell(NamedTuple):
     gradients: Callable[..., Any]
 
 
-class Step(NamedTuple):
-    """The rows of one step: `now` in the data; `before` and `after` in the history."""
-
-    now: slice
-    before: slice
-    after: slice
-
-
 class Schedule(NamedTuple):
     """Which rows each step reads and writes."""
 
-    steps: list[Step]
+    steps: list[slice]  # of the data
     last: slice | np.ndarray  # of the history: the last state of every sequence
     previous: slice | np.ndarray  # of the history: the state that each row of the data met
     reversal: np.ndarray  # of the data: every sequence reversed in its own length
@@ -72,16 +64,14 @@ class Tape(NamedTuple):
 def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
     """The rows of each step from batch_sizes [T], which never grow."""
     n = np.asarray(batch_sizes, dtype=np.intp)
-    T, B, N = len(n), int(n[0]), int(n.sum())
-    at = list(accumulate([B, *n.tolist()], initial=0))  # history: where h_0 and each step begin
-    steps = [
-        Step(slice(start - B, stop - B), slice(b, b + stop - start), slice(start, stop))
-        for b, start, stop in zip(at, at[1:], at[2:], strict=False)
-    ]
+    at = list(accumulate(n.tolist(), initial=0))  # where each step begins
+    T, B, N = len(n), int(n[0]), at[-1]
+    steps = [slice(start, stop) for start, stop in pairwise(at)]
     if n[-1] == B:
         reversal = np.arange(N).reshape(T, B)[::-1].ravel()
         return Schedule(steps, slice(N, N + B), slice(0, N), reversal)
-    before, start = np.array(at[:-2]), np.array(at[1:-1]) - B
+    start = np.array(at[:-1])
+    before = np.concatenate([[0], start[:-1] + B])  # of the history: where the step before begins
     t = np.repeat(np.arange(T), n)
     row = np.arange(N) - start[t]
     length = (n > np.arange(B)[:, None]).sum(axis=1)
@@ -96,19 +86,18 @@ def unroll(
     B = len(state[0])
     u = cell.net_input(params, x)
     tape = cell.new_tape(u)
-    history = state._make([np.empty_like(s, shape=(B + len(x), s.shape[1])) for s in state])
+    history = state._make([np.empty((B + len(x), s.shape[1]), s.dtype) for s in state])
     for field, initial in zip(history, state, strict=True):
         field[:B] = initial
-    for now, before, after in rows.steps:
-        cell.step(  # (1) (2)
-            params,
-            u[..., now, :],
-            rows_of(history, before),
-            rows_of(tape, now),
-            rows_of(history, after),
-        )
+    written, before = rows_of(history, slice(B, None)), state
+    for now in rows.steps:
+        if now.stop - now.start < len(before.h):
+            before = rows_of(before, slice(now.stop - now.start))  # (1)
+        after = rows_of(written, now)  # (1)
+        cell.step(params, u[..., now, :], before, rows_of(tape, now), after)  # (2)
+        before = after
     final = rows_of(history, rows.last)  # (3)
-    return history.h[B:], final, Tape(params, x, history, tape, rows)
+    return written.h, final, Tape(params, x, history, tape, rows)
 
 
 def unroll_back(
@@ -119,8 +108,10 @@ def unroll_back(
     total = d_state._make([d.copy() for d in d_state])  # (3′)
     before, after = rows_of(history, rows.previous), rows_of(history, slice(len(total.h), None))
     delta = cell.slopes(params, before, steps_tape, after)
-    for now, _, _ in reversed(rows.steps):
-        alive = rows_of(total, slice(now.stop - now.start))
+    alive = rows_of(total, slice(0))
+    for now in reversed(rows.steps):
+        if now.stop - now.start > len(alive.h):
+            alive = rows_of(total, slice(now.stop - now.start))
         np.add(d_output[now], alive.h, out=alive.h)  # (2′)
         cell.step_back(params, rows_of(steps_tape, now), alive, rows_of(delta, now))
     d_x, d_params = cell.gradients(params, x, before.h, steps_tape, delta)  # (1′)

@@ -42,6 +42,9 @@ STREAMS_BACK = "test_streams::test_a_run_with_resets_is_the_adjoint_of_its_tange
 UNROLL = (
     "test_unroll::test_a_layer_is_the_textbook_step_after_step_and_its_output_is_the_hidden_state"
 )
+PACKED_ROWS = (
+    "test_packed_nets::test_each_packed_sequence_has_the_values_and_gradients_that_it_has_alone"
+)
 UNROLL_BACK = "test_unroll::test_the_adjoint_identity_holds"
 UORO = "test_uoro::test_the_mean_over_all_signs_is_the_gradient"
 
@@ -116,7 +119,7 @@ EQUATIONS = {
         ("3", "sigmoid", "tanh", GRU),
         ("4", "tanh", "sigmoid", GRU),
         ("5′", "delta_h *= z", "delta_h *= 1 - z", GRU_BACK),
-        ("3′", "z * (1 - z)", "z", GRU_BACK),
+        ("3′", "activations.sigmoid_slope(z)", "z", GRU_BACK),
     ],
     "gru_textbook.py": [
         ("1", "x @", "-x @", GRU_TEXTBOOK),
@@ -177,7 +180,7 @@ EQUATIONS = {
         ("5", "np.multiply(o, tape.tanh_c", "np.multiply(o, after.c", LSTM),
         ("6", "params.weight_hr", "-params.weight_hr", PROJECTION),
         ("6′", "total.h @", "-total.h @", PROJECTED_BACK),
-        ("3′", "o * (1 - o)", "o", LSTM_BACK),
+        ("3′", "activations.sigmoid_slope(i, out=s_c)", "i", LSTM_BACK),
         ("2′", "delta.a,", "-delta.a,", LSTM_BACK),
         ("1′", "delta.a.T @ x", "delta.a.T @ -x", LSTM_BACK),
     ],
@@ -331,7 +334,8 @@ EQUATIONS = {
          "test_truncated::test_tbptt_of_any_k1_and_k2_gives_torchs_passes"),
     ],
     "unroll.py": [
-        ("1", "history, before", "history, slice(now.stop - now.start)", UNROLL),
+        ("1", "rows_of(before, slice(now.stop - now.start))",
+         "rows_of(before, slice(now.start - now.stop, None))", PACKED_ROWS),
         ("2", "u[..., now, :]", "u[..., ::-1, :][..., now, :]", UNROLL),
         ("3", "rows.last", "slice(B)", UNROLL),
         ("2′", "d_output[now]", "-d_output[now]", UNROLL_BACK),

@@ -93,8 +93,8 @@ def test_relu_is_the_larger_of_its_argument_and_zero_infinities_included():
 @pytest.mark.parametrize(
     ("f", "slope"),
     [
-        (activations.sigmoid, lambda v: v * (1 - v)),
-        (activations.tanh, lambda v: 1 - v * v),
+        (activations.sigmoid, activations.sigmoid_slope),
+        (activations.tanh, activations.tanh_slope),
         (activations.relu, lambda v: v > 0),
     ],
 )
@@ -102,6 +102,16 @@ def test_the_derivative_written_through_the_value_is_the_complex_step(f, slope):
     a = 5 * np.random.default_rng(1).standard_normal(200)
     by_step = f(a + 1e-30j).imag / 1e-30
     np.testing.assert_allclose(slope(f(a)), by_step, rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize("slope", [activations.sigmoid_slope, activations.tanh_slope])
+@pytest.mark.parametrize("dtype", ALL)
+def test_a_slope_keeps_the_dtype_leaves_the_value_alone_and_goes_to_out(slope, dtype):
+    value = np.random.default_rng(3).uniform(size=(3, 4)).astype(dtype)
+    before, out = value.copy(), np.empty_like(value)
+    alone = slope(value)
+    assert alone.dtype == dtype and slope(value, out=out) is out
+    assert np.array_equal(alone, out) and np.array_equal(value, before)
 
 
 @pytest.mark.parametrize("dtype", ALL)
