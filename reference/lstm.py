@@ -20,8 +20,8 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa_k = δk ⊙ k ⊙ (1 − k) for k in i f o     δa_g = δg ⊙ (1 − g²)
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa   δW_hr = Σ δhᵀ m
-    What multiplies δm on its way to c, and δ on its way to a, waits for no δ: these slopes are taken
-    at every step at once.
+    What multiplies δ on its way to a, and δm on its way to c, waits for no δ: these slopes are
+    taken at every step at once.
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.

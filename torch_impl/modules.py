@@ -88,12 +88,11 @@ def loop_of_cells(
         halves = []
         for direction in range(D):
             step = (cell or _cell)(net, params, layer, direction)
-            h = [s[layer * D + direction] for s in before]
+            h: Tensors = [s[layer * D + direction] for s in before]
             outputs = [x.new_zeros(0)] * len(x)
             for t in reversed(range(len(x))) if direction else range(len(x)):
-                new = step(x[t], h)
-                h = [torch.where(alive[t], n, old) for n, old in zip(new, h, strict=True)]
-                outputs[t] = torch.where(alive[t], h[0], torch.zeros_like(h[0]))
+                h = alive(t, step(x[t], h), h)
+                outputs[t] = alive(t, h[:1])[0]
             halves.append(torch.stack(outputs))
             final.append(h)
         x = torch.cat(halves, dim=-1)
@@ -114,19 +113,17 @@ def manual_stack(
     unbatched = x.dim() == 2
     x, before = _time_major(net, x, state)
     alive = _alive(x, lengths)
-    now = [[s[layer] for s in before] for layer in range(net.num_layers)]
+    now: list[Tensors] = [[s[layer] for s in before] for layer in range(net.num_layers)]
     outputs = []
     for t in range(len(x)):
         y = x[t]
         for layer in range(net.num_layers):
             new = manual_step(net, params, f"_l{layer}", y, now[layer])
-            now[layer] = [
-                torch.where(alive[t], n, old) for n, old in zip(new, now[layer], strict=True)
-            ]
+            now[layer] = alive(t, new, now[layer])
             y = now[layer][0]
             if masks and layer < net.num_layers - 1:
                 y = y * masks[layer][t]
-        outputs.append(torch.where(alive[t], y, torch.zeros_like(y)))
+        outputs.append(alive(t, [y])[0])
     final = [torch.stack(s) for s in zip(*now, strict=True)]
     return _as_given(net, unbatched, torch.stack(outputs), final)
 
@@ -191,8 +188,16 @@ def _as_given(
     return x.transpose(0, 1) if net.batch_first else x, final
 
 
-def _alive(x: torch.Tensor, lengths: Sequence[int] | None) -> torch.Tensor:
-    """[T, B, 1]: whether step t lies within row b."""
-    T, B = x.shape[:2]
-    ends = torch.tensor([T] * B if lengths is None else lengths, device=x.device)
-    return (torch.arange(T, device=x.device)[:, None] < ends)[..., None]
+def _alive(x: torch.Tensor, lengths: Sequence[int] | None) -> Callable[..., Tensors]:
+    """A function (t, new, old) → new in the rows that step t lies within, in the others old, or 0
+    where none is given."""
+    if lengths is None:
+        return lambda t, new, old=(): new
+    ends = torch.tensor(lengths, device=x.device)
+    within = (torch.arange(len(x), device=x.device)[:, None] < ends)[..., None]
+
+    def alive(t: int, new: Tensors, old: Tensors = ()) -> Tensors:
+        rest = old or [torch.zeros_like(n) for n in new]
+        return [torch.where(within[t], n, o) for n, o in zip(new, rest, strict=True)]
+
+    return alive
