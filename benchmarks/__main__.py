@@ -23,7 +23,7 @@ def benchmarks(
         typer.Option(metavar="T,B,I,H", help="Steps, batch, input, hidden; may be repeated."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Half a minute: up to H = 128, float64, few rounds.")
+        bool, typer.Option("--quick", help="Under a minute: up to H = 128, float64, few rounds.")
     ] = False,
     seconds: Annotated[
         float | None, typer.Option(min=0.001, help="Of each comparison; 10, or 0.5 if quick.")
@@ -43,6 +43,7 @@ def benchmarks(
     from .clock import CLOCK
     from .contestants import Size
     from .tables import page, show
+    from .throughput import throughput
 
     torch.set_num_threads(1)
     sizes = [Size(*numbers(text)) for text in size or SIZES]
@@ -72,7 +73,9 @@ def benchmarks(
     large = [] if quick else [s for s in wide if s.H >= 128]  # smaller ones fit where imports ran
     found["memory"] = [row for s in large for row in measures.memory(s)]
     table("Peak memory of both passes", found["memory"])
-    table("Targets, float64", measures.targets(found))
+    found["throughput"] = list(throughput(40, 600) if quick else throughput(200, 1500))
+    table("Results of check, two workers", found["throughput"])
+    table("Targets; speed in float64", measures.targets(found))
     if json is not None:
         write_json(json, {"environment": header} | found)
     if markdown is not None:

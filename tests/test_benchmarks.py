@@ -64,7 +64,7 @@ def test_half_padding_keeps_about_half_of_the_rows():
 
 def test_a_target_missed_is_told():
     row = {"size": SIZE, "dtype": "float64", "both / torch": 0.9, "both / floor": 2.0}
-    told = targets({"speed": [row], "packed": [], "linear": [], "memory": []})
+    told = targets({"speed": [row], "packed": [], "linear": [], "memory": [], "throughput": []})
     assert [(t["worst"], t["met by"]) for t in told] == [
         (pytest.approx(0.9), "0 of 1"),
         (0.9, "0 of 1"),
@@ -92,9 +92,11 @@ def test_the_command_prints_its_tables_and_writes_every_row(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "both / torch" in done.stdout
-    rows = json.loads(file.read_text())["speed"]
+    found = json.loads(file.read_text())
+    rows = found["speed"]
     assert [row["cell"] for row in rows] == list(GATES)
     assert all(0 < row["both / torch"] < np.inf for row in rows)
+    assert all(0 < row["results"] < 12 * row["number"] for row in found["throughput"])
     assert (tmp_path / "page.md").read_text().count("| 4 3 2 5 |") == len(GATES)
 
 

@@ -1,0 +1,48 @@
+"""Results of `bptt-oracle check` a second: float32 and float64 on every path that it takes here."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from harness.case import Case
+from harness.check import check
+from harness.corpus import corpus
+from harness.options import Device, paths_of
+
+DTYPES = ("float32", "float64")
+WORKERS = 2
+RUNS = 3
+
+
+def small(case: Case) -> bool:
+    """One layer in one direction, a few steps of a few rows: what a case costs beside its work."""
+    few = case.T <= 5 and max(case.B, case.I, case.H) <= 8
+    return few and case.layers == 1 and not case.bidirectional
+
+
+def throughput(default: int, searched: int) -> Iterable[dict[str, Any]]:
+    """Of the first `default` cases, and of the small ones among the first `searched`: the median
+    of some runs, wall-clock time, after one that starts the workers' parent."""
+    paths, _ = paths_of(Device.cpu, None)
+    list(check(corpus(2), DTYPES, paths, WORKERS))
+    for name, cases in (
+        (f"the first {default}", corpus(default)),
+        (f"the small of the first {searched}", list(filter(small, corpus(searched)))),
+    ):
+        counts, rates = [], []
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            done = [r for some in check(cases, DTYPES, paths, WORKERS) for r in some]
+            took = time.perf_counter() - start
+            counts.append(sum(r.verdict != "excluded" for r in done))
+            rates.append(counts[-1] / took)
+        yield {
+            "cases": name,
+            "number": len(cases),
+            "results": counts[-1],
+            "results a second": float(np.median(rates)),
+            "fastest run": max(rates),
+            "ms a result": 1e3 / float(np.median(rates)),
+        }
