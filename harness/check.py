@@ -63,9 +63,10 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
     yardsticks: dict[str, Yardstick] = {}
+    name = case.id
     for path in paths:
         note = excluded(path, problem, dtype)
-        blank = Result(case.id, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
+        blank = Result(name, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
         if note:
             yield Answer(blank, {}, masks)
             continue

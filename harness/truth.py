@@ -94,12 +94,10 @@ def yardstick(
         for name, exact in truth.items():
             largest = largest_of(exact)
             floor = max(u * largest, least) if largest else 0.0
-            sizes = [_sizes(run[name], exact) for run in runs]
-            noise[name] = (
-                max(floor, *(s[0] for s in sizes)),
-                max(floor / np.sqrt(max(exact.size, 1)), *(s[1] for s in sizes)),
-            )
-            exactly &= sizes[0][0] == 0
+            sizes, means = _sizes([run[name] for run in runs], exact)
+            mean_floor = floor / math.sqrt(max(exact.size, 1))
+            noise[name] = max(floor, float(sizes.max())), max(mean_floor, float(means.max()))
+            exactly &= not sizes[0]
         if any(np.isinf(largest) for largest, _ in noise.values()):
             noise = dict.fromkeys(noise, (np.inf, np.inf))
     return Yardstick(truth, noise, exactly)
@@ -113,19 +111,18 @@ def largest_of(value: np.ndarray) -> float:
     return float(largest)
 
 
-def _sizes(value: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
-    """Largest and root mean square of a run's error; infinite where only the run overflows."""
-    error = np.abs(value - exact)
-    largest = error.max(initial=0)
-    if not np.isfinite(largest):
-        if not np.isfinite(value[np.isfinite(exact)]).all():
-            return float("inf"), float("inf")
-        error = error[np.isfinite(error)]
-        largest = error.max(initial=0)
-    if not largest:
-        return 0.0, 0.0
-    scaled = (error / largest).ravel()  # squares may not underflow
-    return float(largest), float(largest * np.sqrt(scaled.dot(scaled) / scaled.size))
+def _sizes(values: Sequence[np.ndarray], exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and root mean square of the errors of each run; infinite where only it overflows."""
+    errors = np.abs(np.array(values) - exact).reshape(len(values), -1)
+    if not np.isfinite(errors).all():
+        known = errors[:, np.isfinite(exact).ravel()]
+        errors = np.where(np.isfinite(known), known, np.inf)
+    sizes = errors.max(axis=1, initial=0)
+    largest = sizes.max()
+    if not largest or np.isinf(largest):
+        return sizes, sizes
+    scaled = errors / largest  # squares may not underflow
+    return sizes, largest * np.sqrt((scaled * scaled).mean(axis=1))
 
 
 Factors = Callable[[tuple[int, ...]], np.ndarray]

@@ -162,8 +162,20 @@ def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
 def test_only_what_overflows_where_truth_does_not_makes_an_infinite_error():
     inf = np.inf
     with np.errstate(invalid="ignore"):
-        assert truths._sizes(np.array([inf, 1.5]), np.array([inf, 1.0]))[0] == 0.5
-        assert truths._sizes(np.array([inf, 1.0]), np.array([2.0, 1.0])) == (inf, inf)
+        sizes, means = truths._sizes([np.array([inf, 1.5])], np.array([inf, 1.0]))
+        assert sizes.tolist() == means.tolist() == [0.5]
+        runs = [np.array([inf, 1.0]), np.array([2.0, np.nan]), np.array([2.0, 1.5])]
+        sizes, means = truths._sizes(runs, np.array([2.0, 1.0]))
+        assert sizes.tolist() == [inf, inf, 0.5] and np.isinf(means.max())
+
+
+def test_each_run_has_its_largest_error_and_its_root_mean_square():
+    exact = np.zeros((2, 2))
+    runs = [np.full((2, 2), 3e-200), np.array([[0, 6e-200], [0, 0]]), exact]
+    sizes, means = truths._sizes(runs, exact)
+    assert sizes.tolist() == [3e-200, 6e-200, 0]
+    np.testing.assert_allclose(means, [3e-200, 3e-200, 0], rtol=1e-15)
+    assert [s.tolist() for s in truths._sizes([exact, exact], exact)] == [[0, 0], [0, 0]]
 
 
 def test_an_overflow_in_one_tensor_makes_the_noise_of_all_infinite():
