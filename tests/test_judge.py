@@ -202,6 +202,15 @@ def test_no_noise_is_below_half_the_smallest_number_of_the_type():
     assert found.noise["h_n"][0] == half
 
 
+def test_no_mean_noise_is_below_that_of_one_element_off_by_a_roundoff_of_the_largest():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, regime="exact", cotangents=("h_n",))
+    found = yardstick(draw(case), "float32", u=2.0**-60)  # nothing that is moved shows
+    for name, exact in found.truth.items():
+        largest, mean = found.noise[name]
+        assert largest >= 2.0**-60 * np.abs(exact).max()
+        assert mean >= largest / np.sqrt(exact.size) * (1 - 1e-12)
+
+
 @pytest.mark.claim("X6")
 def test_noise_grows_with_the_unit_roundoff():
     problem = draw(pinned())

@@ -175,3 +175,11 @@ def test_the_layer_above_reads_both_directions(kind):
         weight[:, half] = 0
         after, _ = solve(problem.having(weight_ih_l1=weight))
         assert np.all(np.abs(after["h_n"][2] - before["h_n"][2]).max(axis=-1) > 1e-3)
+
+
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+def test_gradients_come_in_the_order_of_the_parameters(kind):
+    problem = draw(kind(3, 4, num_layers=2, bidirectional=True))
+    _, tape = solve(problem)
+    grads = problem.net.backward(tape)
+    assert list(grads.params) == list(problem.net.parameter_shapes())
