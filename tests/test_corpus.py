@@ -2,6 +2,8 @@
 
 from itertools import combinations
 
+import pytest
+
 from harness import design
 from harness.case import CELLS, LAYOUTS, REGIMES
 from harness.corpus import corpus
@@ -19,6 +21,7 @@ def test_every_pair_of_option_values_that_can_stand_together_does():
     assert missing == []
 
 
+@pytest.mark.slow
 def test_the_committed_design_is_the_one_that_the_command_makes():
     assert design.generate() == design.rows()
 

@@ -49,6 +49,7 @@ def test_there_are_faults_of_every_kind_and_of_every_known_thread():
     assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", thread) for thread in sources - {""})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["O", "S", "N"])
 def test_what_changes_nothing_is_acquitted(kind):
     def nothing(call, way, memory=None):

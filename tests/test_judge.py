@@ -68,6 +68,7 @@ def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_con
     assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
 
 
+@pytest.mark.slow
 @pytest.mark.claim("X6")
 def test_over_many_tensors_the_median_of_R_is_near_one_half():
     ratios = [r for case in corpus(24) for values in trial(case).ratios.values() for r in values]

@@ -197,6 +197,7 @@ def test_what_parts_the_trajectories_is_what_parts_two_starts_one_ulp_apart(kind
     assert gap <= 30 * max(ulps, 1e-16)
 
 
+@pytest.mark.slow
 @pytest.mark.claim("B8")
 def test_at_ten_times_the_rate_training_is_chaotic_and_torch_parts_no_sooner_than_one_ulp():
     here, in_torch, moved = trajectories(RNN, steps=500, lr=0.1)

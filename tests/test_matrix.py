@@ -54,6 +54,7 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
     )
 
 
+@pytest.mark.slow
 def test_an_environment_that_has_the_version_is_not_made_again(tmp_path, monkeypatch):
     borrow(tmp_path, HERE)
     monkeypatch.setattr(matrix, "_call", lambda *_: pytest.fail("installed again"))

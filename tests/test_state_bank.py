@@ -88,6 +88,7 @@ def test_what_is_put_is_got_in_any_order_and_an_unknown_id_has_the_initial_state
     assert len(bank.rows) == 4  # to ask is not to store
 
 
+@pytest.mark.slow
 @pytest.mark.claim("S6")
 def test_the_bank_holds_its_bound_under_a_hundred_thousand_streams():
     bank = bank_of(GRU(2, 16), capacity=500)

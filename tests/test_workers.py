@@ -16,6 +16,7 @@ def imported_by_a_gradient(_):
     return set(sys.modules) - before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("forkserver" not in get_all_start_methods(), reason="Windows forks nothing")
 def test_a_worker_has_what_torch_imports_at_its_first_gradient():
     assert list(spread(imported_by_a_gradient, range(2), 2)) == [set(), set()]
