@@ -10,7 +10,8 @@ Four contestants do the same work on one thread, over the same arrays:
 
 They take turns, each of five milliseconds or one run, round after round, and a ratio is the median
 of the rounds' ratios: what slows a machine for a while slows neighbours alike. Time is the
-processor's (`time.process_time`) where that clock is fine enough, so other programs do not count.
+processor's (`time.process_time`) where that clock is fine enough, so other programs do not count;
+of check's results, which two processes make, it is the wall's, and other programs count.
 
 Of what ours takes above the floor, exp and tanh are as much as `least` is above it: no program that
 calls NumPy's comes below. The rest is elementwise products and sums, and at small sizes a

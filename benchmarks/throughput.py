@@ -9,9 +9,8 @@ import numpy as np
 from harness.case import Case
 from harness.check import check
 from harness.corpus import corpus
-from harness.options import Device, paths_of
+from harness.options import Device, dtypes_of, paths_of
 
-DTYPES = ("float32", "float64")
 WORKERS = 2
 RUNS = 3
 
@@ -25,24 +24,24 @@ def small(case: Case) -> bool:
 def throughput(default: int, searched: int) -> Iterable[dict[str, Any]]:
     """Of the first `default` cases, and of the small ones among the first `searched`: the median
     of some runs, wall-clock time, after one that starts the workers' parent."""
-    paths, _ = paths_of(Device.cpu, None)
-    list(check(corpus(2), DTYPES, paths, WORKERS))
+    (paths, _), dtypes = paths_of(Device.cpu, None), dtypes_of(None)
+    list(check(corpus(2), dtypes, paths, WORKERS))
     for name, cases in (
         (f"the first {default}", corpus(default)),
         (f"the small of the first {searched}", list(filter(small, corpus(searched)))),
     ):
-        counts, rates = [], []
+        seconds = []
         for _ in range(RUNS):
             start = time.perf_counter()
-            done = [r for some in check(cases, DTYPES, paths, WORKERS) for r in some]
-            took = time.perf_counter() - start
-            counts.append(sum(r.verdict != "excluded" for r in done))
-            rates.append(counts[-1] / took)
+            done = [r for some in check(cases, dtypes, paths, WORKERS) for r in some]
+            seconds.append(time.perf_counter() - start)
+        results = sum(r.verdict != "excluded" for r in done)
+        median = float(np.median(seconds))
         yield {
             "cases": name,
             "number": len(cases),
-            "results": counts[-1],
-            "results a second": float(np.median(rates)),
-            "fastest run": max(rates),
-            "ms a result": 1e3 / float(np.median(rates)),
+            "results": results,
+            "results a second": results / median,
+            "fastest run": results / min(seconds),
+            "ms a result": 1e3 * median / results,
         }

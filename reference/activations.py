@@ -91,5 +91,8 @@ def _largest(o: np.ndarray) -> np.ndarray:
 
 @cache
 def _largest_exponent(dtype: np.dtype) -> np.ndarray:
-    """Just below log(max): e to this power is finite, and its inverse no larger than `tiny`."""
+    """Just below log(max): e to this power is finite, and its inverse no larger than `tiny`.
+
+    An array of no dimensions: a scalar would become one anew at every call.
+    """
     return np.array(np.log(np.finfo(dtype).max) - 1)

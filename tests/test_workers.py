@@ -4,13 +4,12 @@ import sys
 from multiprocessing import get_all_start_methods
 
 import pytest
+import torch
 
 from harness.workers import spread
 
 
 def imported_by_a_gradient(_):
-    import torch
-
     x, before = torch.ones(2, requires_grad=True), set(sys.modules)
     torch.autograd.grad([2 * x], [x], [torch.ones(2)])
     return set(sys.modules) - before
