@@ -14,8 +14,6 @@ from multiprocessing.context import BaseContext
 from threading import Thread, current_thread, main_thread
 from typing import TypeVar
 
-LATE = "torch.fx.experimental.symbolic_shapes"  # half a second of imports at the first gradient
-
 Given = TypeVar("Given")
 Done = TypeVar("Done")
 
@@ -60,7 +58,7 @@ def processes() -> BaseContext:
     from multiprocessing.forkserver import ensure_running
 
     context = get_context("forkserver")
-    context.set_forkserver_preload(["harness.check", LATE])
+    context.set_forkserver_preload(["harness.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
     if current_thread() is not main_thread():
         return context
