@@ -58,7 +58,7 @@ def processes() -> BaseContext:
     from multiprocessing.forkserver import ensure_running
 
     context = get_context("forkserver")
-    context.set_forkserver_preload(["harness.check"])
+    context.set_forkserver_preload(["harness.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
     if current_thread() is not main_thread():
         return context

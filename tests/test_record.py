@@ -188,7 +188,11 @@ def test_a_killed_process_leaves_no_workers_and_nothing_is_lost_or_doubled(tmp_p
     whole = tmp_path / "whole.json"
     record(whole, plan, around)
     assert untimed(read(file)) == untimed(read(whole)) and len(read(whole).rows) == 24
-    assert (len(started) >= 3 or sys.platform != "linux") and not any(map(alive, started))
+    assert len(started) >= 3 or sys.platform != "linux"
+    patience = time.monotonic() + 10
+    while any(map(alive, started)):
+        assert time.monotonic() < patience
+        time.sleep(0.02)
 
 
 def descendants(pid):
