@@ -9,7 +9,7 @@ is measured by its own noise; a large gradient does not excuse a small one.
 Verdicts
     agree      R ≤ LIMIT in every tensor, and NaN and infinities where truth has them
     fault      otherwise
-    untrusted  the case cannot tell: nothing finite to compare, or noise as large as the values
+    untrusted  the case cannot tell: nothing finite to compare, or zeros would agree as well
 """
 
 import math
@@ -29,7 +29,7 @@ class Score(NamedTuple):
     tensor: str
     R: float
     at: tuple[int, ...]
-    ill: bool  # the noise exceeds the values: R tells nothing
+    ill: bool  # R tells nothing: zeros would agree as well
 
 
 class Verdict(NamedTuple):
@@ -72,12 +72,27 @@ def score(
             at = int(error.argmax())
     index = tuple(map(int, np.unravel_index(at, error.shape)))
     largest = float(error[index])
-    if largest == 0 or exact:
+    if exact:
         return Score(name, np.inf if largest else 0.0, index, False)
-    ill = noise[0] > 0 and noise[0] >= largest_of(truth)
     if not math.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
         return Score(name, np.inf, index, math.isinf(noise[0]))
-    scaled = (error / error[index]).ravel()
+    R = _ratio(largest, error, noise) if largest else 0.0
+    return Score(name, R, index, _tells_nothing(R, truth, noise))
+
+
+def _ratio(largest: float, error: np.ndarray, noise: tuple[float, float]) -> float:
+    """R of an error whose largest element is not zero: that and the root mean square are each
+    measured by their own noise."""
+    scaled = (error / error.dtype.type(largest)).ravel()  # squares may not underflow
     mean = largest * math.sqrt(scaled.dot(scaled) / scaled.size)
-    R = max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
-    return Score(name, R, index, ill)
+    return max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
+
+
+def _tells_nothing(R: float, truth: np.ndarray, noise: tuple[float, float]) -> bool:
+    """Whether the noise exceeds the values, or R is small and that of zeros would be, too."""
+    largest = largest_of(truth)
+    if noise[0] == 0 or largest <= noise[0]:
+        return noise[0] > 0
+    if max(R, largest / noise[0]) > LIMIT:
+        return False
+    return _ratio(largest, truth[np.isfinite(truth)], noise) <= LIMIT

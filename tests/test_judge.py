@@ -37,7 +37,8 @@ def test_the_reference_in_the_tested_type_is_never_a_fault(case, dtype):
 def test_a_fault_of_32_noises_in_one_element_is_convicted(case, dtype, sign):
     problem, masks, yard = measured(case, dtype)
     results = run(NATIVE, problem, dtype, masks).results
-    telling = [n for n in results if 0 < yard.noise[n][0] < np.abs(yard.truth[n]).max()]
+    telling = [s.tensor for s in judge(results, yard).scores if not s.ill]
+    telling = [n for n in telling if 0 < yard.noise[n][0] < np.inf]
     assume(telling)
     rng = rng_of(case)
     name = telling[rng.integers(len(telling))]
@@ -122,6 +123,26 @@ def test_a_wrong_shape_is_a_fault_and_a_missing_tensor_an_error():
 def test_a_case_whose_noise_exceeds_its_values_is_untrusted_not_faulty():
     yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
     assert judge({"x": np.array([1e-8, 0.0])}, yard).word == "untrusted"
+
+
+def test_agreement_that_zeros_would_find_as_well_is_untrusted():
+    truth, noise = np.array([1.0, 2.0]), (0.2, 0.2)
+    yard = Yardstick({"x": truth}, {"x": noise}, False)
+    for value in truth, truth + 0.1, np.zeros(2), -0.5 * truth:
+        assert judge({"x": value}, yard).word == "untrusted"
+    assert judge({"x": 3 * truth}, yard).word == "fault", "20 noises off are no agreement"
+    for told in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
+        assert judge({"x": truth}, Yardstick({"x": truth}, {"x": told}, False)).word == "agree"
+        zeros = judge({"x": 0 * truth}, Yardstick({"x": truth}, {"x": told}, False))
+        assert zeros.word == "fault"
+
+
+def test_zeros_agree_nowhere_over_the_corpus():
+    for case in corpus(24):
+        problem, masks, yard = measured(case, "bfloat16")
+        zeros = {name: np.zeros_like(value) for name, value in yard.truth.items()}
+        for s in judge(zeros, yard).scores:
+            assert s.ill or s.R > LIMIT or not yard.truth[s.tensor].any(), (case.id, s.tensor)
 
 
 def test_in_the_exact_regime_the_last_bit_decides():

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.workers import spread
-
 HERE = Path(__file__).parent
-ASK = "from test_workers import *; print(*spread(imported_by_a_gradient, range(2), 2))"
+ASK = """
+from harness.workers import spread
+from test_workers import imported_by_a_gradient
+print(*spread(imported_by_a_gradient, range(2), 2))
+"""
 
 
 def imported_by_a_gradient(_):
