@@ -3,8 +3,8 @@
 Sizes are small and pairwise distinct, unless a row asks for T, B or H = 1, or for widths around
 those of vector registers; and now and then, for a mistake may show only there, a sequence is long,
 a batch has many rows, or all four are equal. Lengths differ, with ties now and then, and are seldom
-all equal. `corpus(count, seed)` is the same list on every machine, and a longer one begins with a
-shorter one.
+all equal. After the design every seventh case has sizes such as users have. `corpus(count, seed)`
+is the same list on every machine, and a longer one begins with a shorter one.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from .design import FACTORS, PLAIN, possible, rows
 SIZES = (2, 3, 4, 5, 6, 7)
 VECTOR_WIDTHS = (8, 15, 17, 32, 33, 48)
 LONG = (9, 12, 17)
+EVERYDAY = ((8, 10, 16), (3, 4, 8), (1, 3, 10), (8, 16, 20))  # T, B, I and H
 START = 1767  # of 5200 tried, the one whose first 64 cases have most of what is rare, cell by cell
 
 
@@ -27,7 +28,7 @@ def corpus(count: int, seed: int = 0) -> list[Case]:
     cases = []
     for index in range(count):
         rng = np.random.default_rng([START, seed, index])
-        row = design[index] if index < len(design) else _random_row(rng, plain=index % 4 == 0)
+        row = design[index] if index < len(design) else _random_row(rng, index)
         cases.append(complete(row, rng, seed * 1_000_000 + index))
     return cases
 
@@ -65,6 +66,9 @@ def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int
     """T, B, I and H. Long and many never come together: the truth of both would take seconds."""
     T, B, I, H = (int(n) for n in rng.permutation(SIZES)[:4])  # noqa: E741
     size, layout = row["size"], row["layout"]
+    if size == "everyday":
+        T, B, I, H = (int(rng.choice(some)) for some in EVERYDAY)  # noqa: E741
+        return T, 1 if layout == "unbatched" else B, I, H
     if size == "vector":
         I, H = (int(n) for n in rng.permutation(VECTOR_WIDTHS)[:2])  # noqa: E741
     many, turn = int(rng.choice(LONG)), rng.integers(3)
@@ -95,14 +99,14 @@ def _lengths(rng: np.random.Generator, T: int, B: int, layout: str) -> tuple[int
     return tuple(lengths)
 
 
-def _random_row(rng: np.random.Generator, plain: bool) -> dict[str, Any]:
-    """Options drawn until they can stand together; a plain row has those that every fused kernel
-    knows, which few rows would have by chance."""
-    factors = FACTORS | (PLAIN if plain else {})
+def _random_row(rng: np.random.Generator, index: int) -> dict[str, Any]:
+    """Options drawn until they can stand together; every fourth row is plain, with those that
+    every fused kernel knows, which few rows would have by chance."""
+    factors = FACTORS | (PLAIN if index % 4 == 0 else {})
     while True:
         row = {key: values[rng.integers(len(values))] for key, values in factors.items()}
         if possible(row):
-            return row
+            return row | ({"size": "everyday"} if index % 7 == 3 else {})
 
 
 def cases_for(count: int, seed: int, paths: Sequence[str]) -> list[Case]:

@@ -81,7 +81,19 @@ def generate(count: int = 64, drawn: int = 30) -> list[dict[str, Any]]:
             best = better if changed else best
         design.append(best)
         seen.update(_meetings(best))
-    return design
+    return _seldom_tied(design)
+
+
+def _seldom_tied(design: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, as few of them tied as meet every value that tied rows have met: all others have
+    biases of their own, as nets have, and as mistakes that take one for the other need."""
+    tied = [row for row in design if row["tied"]]
+    missing = set().union(*(row.items() for row in tied))
+    kept: list[dict[str, Any]] = []
+    while missing:
+        kept.append(max(tied, key=lambda row: len(row.items() & missing)))
+        missing -= kept[-1].items()
+    return [row | {"tied": row in kept} for row in design]
 
 
 def draw(rng: random.Random, factors: dict[str, list[Any]]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def print_results(
         console.print(f"untrusted: {untrusted} results of cases that cannot tell")
     console.print(f"\nworst cases (R is the error over the noise; a fault above {LIMIT:g}):")
     told = [r for r in ran if r.verdict != "known deviation"]
-    for r in sorted(told, key=lambda r: -r.R)[:5]:
+    for r in sorted(told, key=lambda r: (r.verdict == "untrusted", -r.R))[:5]:
         style = STYLE[r.verdict]
         console.print(
             f"  [{style}]{r.R:9.2f}[/]  {r.case}  --path {r.path} --dtype {r.dtype}",

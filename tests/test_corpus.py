@@ -27,15 +27,29 @@ def test_the_committed_design_is_the_one_that_the_command_makes():
 
 
 def test_most_pairs_of_option_values_meet_in_every_cell():
+    """But for tied parameters, which are seldom on purpose."""
     rows = design.rows()
     wanted = [
         {"cell": cell, a: x, b: y}
         for cell in design.FACTORS["cell"]
-        for a, b in combinations(design.FACTORS.keys() - {"cell"}, 2)
+        for a, b in combinations(design.FACTORS.keys() - {"cell", "tied"}, 2)
         for x in design.FACTORS[a]
         for y in design.FACTORS[b]
     ]
     wanted = [some for some in wanted if design.possible(some)]
+    met = sum(any(some.items() <= row.items() for row in rows) for some in wanted)
+    assert met / len(wanted) > 0.85
+
+
+def test_biases_of_their_own_meet_most_options_in_every_cell():
+    rows = [row for row in design.rows() if row["bias"] and not row["tied"]]
+    wanted = [
+        {"cell": cell, a: x}
+        for cell in design.FACTORS["cell"]
+        for a in design.FACTORS.keys() - {"cell"}
+        for x in design.FACTORS[a]
+    ]
+    wanted = [some for some in wanted if design.possible(some | {"bias": True, "tied": False})]
     met = sum(any(some.items() <= row.items() for row in rows) for some in wanted)
     assert met / len(wanted) > 0.85
 
@@ -85,3 +99,12 @@ def test_now_and_then_sorted_lengths_are_all_equal_and_packed_ones_neither_rise_
     assert 2 < sum(len(set(row)) == 1 for row in rows) < len(rows) / 2
     packed = [list(c.lengths) for c in cases if c.layout == "packed"]
     assert any(sorted(row) != row != sorted(row, reverse=True) for row in packed)
+
+
+def test_beyond_the_design_some_cases_have_sizes_as_users_have_them():
+    cases = corpus(200)
+    for cell in CELLS:
+        own = [c for c in cases if c.cell == cell]
+        assert any(c.T >= 8 and c.B >= 3 for c in own), "many steps of many rows"
+    assert any(c.I == 1 for c in cases) and any(c.T == 16 and c.B == 8 for c in cases)
+    assert any(c.T % 8 == c.B % 8 == c.H % 8 == 0 for c in cases)

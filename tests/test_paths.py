@@ -14,7 +14,7 @@ from harness.check import answers, examine
 from harness.corpus import boundaries, cases_for, corpus
 from harness.judge import LIMIT
 from torch_impl import calls, paths
-from torch_impl.calls import call_of, earlier
+from torch_impl.calls import call_of, larger, smaller
 from torch_impl.dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from torch_impl.flags import ANY, compiler, flags, road
 from torch_impl.modules import new_module
@@ -351,25 +351,47 @@ def test_the_cotangents_of_a_strided_case_are_not_contiguous(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "layout, lengths, shape, longer",
+    "other, rows, layout, lengths, shape, others",
     [
-        ("time", (), (6, 4, 4), None),
-        ("batch", (), (4, 6, 4), None),
-        ("packed", (2, 5, 1), (6, 4, 4), (3, 6, 2, 1)),
+        (larger, 4, "time", (), (6, 4, 4), None),
+        (larger, 4, "batch", (), (4, 6, 4), None),
+        (larger, 4, "packed", (2, 5, 1), (6, 4, 4), (3, 6, 2, 1)),
+        (smaller, 2, "time", (), (4, 2, 4), None),
+        (smaller, 2, "batch", (), (2, 4, 4), None),
+        (smaller, 2, "packed", (2, 5, 1), (4, 2, 4), (2, 4)),
     ],
 )
-def test_the_call_before_is_a_step_longer_and_a_row_more_of_other_numbers(
-    layout, lengths, shape, longer
+def test_the_calls_before_have_a_step_and_a_row_more_or_less_and_other_numbers(
+    other, rows, layout, lengths, shape, others
 ):
     problem = draw(pinned(layout=layout, lengths=lengths))
     call = call_of(problem, lambda value, strided=False: torch.from_numpy(value.copy()), [])
-    before = earlier(call)
-    assert (before.x.shape, before.lengths) == (shape, longer)
-    assert [s.shape for s in before.state] == [(2, 4, 6)] * 2
+    before = other(call)
+    assert (before.x.shape, before.lengths) == (shape, others)
+    assert [s.shape for s in before.state] == [(2, rows, 6)] * 2
     pairs = [(call.x, before.x), *zip(call.state, before.state, strict=True)]
-    for meant, other in pairs:
-        both = other[tuple(slice(n) for n in meant.shape)]
-        assert not torch.isclose(both, meant).any()
+    for meant, value in pairs:
+        both = tuple(slice(min(n, m)) for n, m in zip(meant.shape, value.shape, strict=True))
+        assert not torch.isclose(value[both], meant[both]).any()
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_an_answer_in_another_type_than_the_net_s_is_refused(wrong):
+    def widened(forward):
+        def answer(call):
+            output, final = forward(call)
+            return (output.double(), final) if wrong == 0 else (output, [s.double() for s in final])
+
+        return answer
+
+    with pytest.raises(TypeError, match="of a float32 net came as torch.float64"):
+        run(PATHS["cpu-native"], draw(CASE), "float32", wrap=widened)
+
+
+def test_the_smallest_call_has_no_smaller_one():
+    problem = draw(pinned(T=1, B=1, layout="unbatched"))
+    call = call_of(problem, lambda value, strided=False: torch.from_numpy(value.copy()), [])
+    assert smaller(call).x.shape == call.x.shape
 
 
 def test_the_second_call_is_one_of_the_same_module(monkeypatch):

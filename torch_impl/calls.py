@@ -77,22 +77,42 @@ def _module(made: dict[str, torch.nn.Module], c: Call) -> Result:
     return call_module(called, c.net, c.x, c.lengths, c.enforce_sorted, c.state)
 
 
-def earlier(c: Call) -> Call:
+def larger(c: Call) -> Call:
     """Another call of the same net and parameters: a step longer, a row more, other numbers."""
     batch = 1 if not c.net.batch_first else 0
     rows = c.x.dim() == 3
 
-    def larger(value: torch.Tensor, axis: int) -> torch.Tensor:
+    def one_more(value: torch.Tensor, axis: int) -> torch.Tensor:
         return torch.cat([value, value.narrow(axis, 0, 1)], axis)
 
-    x = larger(c.x.detach(), 1 - batch if rows else 0) * -0.75
+    x = one_more(c.x.detach(), 1 - batch if rows else 0) * -0.75
     lengths = c.lengths
     state = None if c.state is None else [0.5 * s.detach() for s in c.state]
     if rows:
-        x = larger(x, batch)
-        state = None if state is None else [larger(s, 1) for s in state]
+        x = one_more(x, batch)
+        state = None if state is None else [one_more(s, 1) for s in state]
     if lengths is not None:
         lengths = (*(n + 1 for n in lengths), min(lengths))
+    return c._replace(x=x, lengths=lengths, state=state, masks=[])
+
+
+def smaller(c: Call) -> Call:
+    """Another call of the same net and parameters: a step less and a row less where there are
+    several, other numbers."""
+    batch = 1 if not c.net.batch_first else 0
+    rows = c.x.dim() == 3
+
+    def one_less(value: torch.Tensor, axis: int) -> torch.Tensor:
+        return value.narrow(axis, 0, max(value.shape[axis] - 1, 1))
+
+    x = one_less(c.x.detach(), 1 - batch if rows else 0) * -0.5
+    lengths = c.lengths
+    state = None if c.state is None else [0.75 * s.detach() for s in c.state]
+    if rows:
+        x = one_less(x, batch)
+        state = None if state is None else [one_less(s, 1) for s in state]
+    if lengths is not None:
+        lengths = tuple(min(n, len(x)) for n in lengths[: x.shape[1]])
     return c._replace(x=x, lengths=lengths, state=state, masks=[])
 
 

@@ -4,8 +4,8 @@
     cpu-native     nn.RNN, GRU, LSTM in ATen's own code
     cpu-cells      a loop of nn.RNNCell, GRUCell, LSTMCell
     cpu-manual     plain tensor operations, time outside, layers inside
-    cpu-onednn-again, cpu-native-again     a module called before, with other weights, lengths and
-                   batch, then given its weights; its gradient taken twice, and the second judged
+    cpu-onednn-again, cpu-native-again     a module called before, with a smaller batch and a
+                   larger one and other weights; its gradient taken twice, and the second judged
     cuda-cudnn     the cuDNN kernels, float32 products in float32
     cuda-tf32      the cuDNN kernels, float32 products in TF32
     cuda-native, cuda-cells, cuda-manual        as on the CPU
@@ -32,7 +32,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.torch_version import TorchVersion
 
-from .calls import Call, Way, call_of, earlier, seed, time_major, way
+from .calls import Call, Way, call_of, larger, seed, smaller, time_major, way
 from .dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from .flags import (
     ANY,
@@ -208,7 +208,8 @@ def run(
 
     Names are output, h_n, c_n, d_x, d_h_0, d_c_0 and d_ before a parameter's name. `masks` are
     `dropout_masks` of the same problem. `wrap` puts something around the path's own way
-    to answer a call: a planted mistake. Raises WrongRoad when torch went another way.
+    to answer a call: a planted mistake. Raises WrongRoad when torch went another way, TypeError
+    when it answers in another type than the net's.
     """
     tensor = _tensors(path, dtype)
     roads = []
@@ -246,6 +247,9 @@ def run(
         *values,
         *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, leaves, strict=True)),
     ]
+    for name, value in zip(names, outcome, strict=True):
+        if value.dtype != DTYPES[dtype] and not path.way.startswith("autocast"):
+            raise TypeError(f"{name} of a {dtype} net came as {value.dtype}")
     return Run(dict(zip(names, map(array_of, outcome), strict=True)), roads[-1])
 
 
@@ -295,18 +299,17 @@ def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
 
 
 def _live(forward: Way, call: Call) -> None:
-    """The calls before the one that counts: a gradient taken, weights replaced, then updated in
-    place as an optimiser does."""
+    """The calls before the one that counts: of a smaller batch, a gradient taken; of a larger one,
+    other weights in place; then the weights updated as an optimiser does."""
     meant = {name: p.detach().clone() for name, p in call.params.items()}
     others: dict[str, torch.Tensor] = {
         name: torch.nn.Parameter(-0.5 * p) for name, p in meant.items()
     }
-    before = earlier(call)
-    output, _ = forward(before._replace(params=others))
+    output, _ = forward(smaller(call)._replace(params=others))
     torch.autograd.grad(output.sum(), list(others.values()), allow_unused=True)
     with torch.no_grad():
         for p in call.params.values():
             p.mul_(0.75)
-        forward(before._replace(params=call.params))
+        forward(larger(call))
         for name, p in call.params.items():
             p.copy_(meant[name])

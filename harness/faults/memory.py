@@ -7,9 +7,14 @@ import torch
 from torch_impl.calls import Call, Result, Way
 
 from .fault import fault
-from .inject import Tensor, backward, layer_by_layer, weights
+from .inject import Tensor, axes, backward, layer_by_layer, weights
 
 Memory = dict[str, Any]
+
+
+def covers(before: Tensor, now: Tensor) -> bool:
+    """Whether what an earlier call left is as large as what this one makes."""
+    return all(kept >= size for kept, size in zip(before.shape, now.shape, strict=True))
 
 
 @fault(
@@ -51,12 +56,11 @@ def weights_copied_when_first_seen(call: Call, way: Way, memory: Memory) -> Resu
 
 @fault("S", "a state that is not given is the last call's final one", where=lambda c: not c.state)
 def state_carried_on(call: Call, way: Way, memory: Memory) -> Result:
-    state = memory.get("state")
-    if state is not None:
-        state = [
-            s[:, : call.x.shape[0 if call.net.batch_first else 1]] if s.dim() == 3 else s
-            for s in state
-        ]
+    output, final = way(call)
+    before, memory["state"] = memory.get("state"), [f.detach() for f in final]
+    if before is None or not covers(before[0], final[0]):
+        return output, final
+    state = [b[tuple(map(slice, f.shape))] for b, f in zip(before, final, strict=True)]
     output, final = way(call._replace(state=state))
     memory["state"] = [f.detach() for f in final]
     return output, final
@@ -67,10 +71,22 @@ def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
     output, final = way(call)
     before = memory.get("output")
     memory["output"] = output.detach()
-    if before is not None:
-        cut = tuple(slice(0, n) for n in output.shape)
-        output = output + before[cut]
+    if before is not None and covers(before, output):
+        output = output + before[tuple(map(slice, output.shape))]
     return output, final
+
+
+@fault(
+    "S",
+    "a workspace has room for the first call's steps and does not grow: later steps are lost",
+    where=lambda c: c.T > 1,
+)
+def workspace_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+    output, final = way(call)
+    time, _ = axes(call)
+    room = memory.setdefault("steps", output.shape[time])
+    parts = output.split([min(room, output.shape[time]), max(output.shape[time] - room, 0)], time)
+    return torch.cat([parts[0], 0 * parts[1]], time), final
 
 
 @fault("S", "the call writes into its input")
@@ -118,28 +134,28 @@ def backward_overwrites_its_tape(call: Call, way: Way, memory: Memory) -> Result
     where=lambda c: 0 < c.dropout < 1,
 )
 def dropout_mask_kept(call: Call, way: Way, memory: Memory) -> Result:
-    if not call.masks:  # an earlier call, longer and with more rows
+    if not call.masks:  # a call before, the last of them longer and with more rows
         p = call.net.dropout
         layers = layer_by_layer(call)
-        memory.setdefault("mask", torch.rand_like(layers[0]).gt(p).to(call.x.dtype) / (1 - p))
+        memory["mask"] = torch.rand_like(layers[0]).gt(p).to(call.x.dtype) / (1 - p)
         return layers
 
     def between(y: Tensor, mask: Tensor) -> Tensor:
-        kept: Tensor = memory["mask"][tuple(slice(0, n) for n in y.shape)]
+        kept: Tensor = memory["mask"][tuple(map(slice, y.shape))]
         return y * kept
 
     return layer_by_layer(call, between)
 
 
-@fault("S", "the lengths of the first call are kept", where=lambda c: len(set(c.lengths)) > 1)
-def lengths_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+@fault("S", "the lengths of the call before are kept", where=lambda c: len(set(c.lengths)) > 1)
+def lengths_of_the_call_before(call: Call, way: Way, memory: Memory) -> Result:
     lengths = call.lengths or ()
     T = call.x.shape[0]
-    kept = memory.setdefault("lengths", lengths)[: len(lengths)]
-    kept = tuple(min(n, T) for n in kept)
+    before, memory["lengths"] = memory.get("lengths", lengths), lengths
+    kept = tuple(min(n, T) for n in before[: len(lengths)])
     if call.enforce_sorted:
         kept = tuple(sorted(kept, reverse=True))
-    return way(call._replace(lengths=kept))
+    return way(call._replace(lengths=kept if len(kept) == len(lengths) else lengths))
 
 
 @fault("S", "once evaluated, dropout stays off", where=lambda c: c.dropout > 0, path="cpu-eval")
