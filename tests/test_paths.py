@@ -348,6 +348,9 @@ def test_the_cotangents_of_a_strided_case_are_not_contiguous(monkeypatch):
     monkeypatch.setattr(paths, "plainly", spy)
     run(PATHS["cpu-native"], draw(pinned(strided=True)), "float32")
     assert len(seen) == 3 and not any(value.is_contiguous() for value in seen)
+    assert all(value.storage_offset() for value in seen), (
+        "nor do they begin where their memory does"
+    )
 
 
 @pytest.mark.parametrize(

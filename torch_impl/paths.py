@@ -284,15 +284,16 @@ def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
 
 
 def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
-    """What makes a tensor of an array; a strided one is not contiguous, NaN between its numbers."""
+    """What makes a tensor of an array; a strided one is not contiguous and begins within its
+    storage, NaN before and between its numbers."""
     kind, device = DTYPES[dtype], torch.device(path.device)
 
     def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
         value = torch.from_numpy(stored(array, dtype))
         value = value.to(device, kind, copy=True)  # aligned: MKL's bits may depend on it
         if strided and value.dim() > 1:
-            wider = torch.stack([value, torch.full_like(value, float("nan"))], dim=-1)
-            value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
+            wider = torch.stack([torch.full_like(value, float("nan")), value], dim=-1)
+            value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 1]
         return value
 
     return tensor
