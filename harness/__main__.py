@@ -28,6 +28,7 @@ from .options import (
     progress_bar,
     refuse,
     save,
+    say,
     workers_of,
     writable,
 )
@@ -221,8 +222,16 @@ def claims(
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line."""
-    return app(arguments, prog_name="bptt-oracle")
+    """Run the command line. A run that is of no use is told in a sentence by every command."""
+    try:
+        return app(arguments, prog_name="bptt-oracle")
+    except ValueError as error:
+        from .run_file import BadRun
+
+        if not isinstance(error, BadRun):
+            raise
+        say(str(error))
+        sys.exit(COULD_NOT_RUN)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run_file import Row, Run, name_of
+from .run_file import BadRun, Row, Run, name_of, unlike
 
 FACTOR = 4.0
 LEAST = 2.0  # below it an error is that of a careful evaluation, and has no size to speak of
@@ -68,9 +68,16 @@ class Closer(NamedTuple):
 
 
 def compare(old: Run, new: Run, factor: float = FACTOR) -> list[Change]:
-    """Every result of both runs: the old one's in its order, then what the new one has more."""
+    """Every result of both runs: the old one's in its order, then what the new one has more.
+    Raises BadRun where they have none in common: nothing is compared then, whatever is new."""
     before = {row.key: row for row in old.rows}
     after = {row.key: row for row in new.rows}
+    if before | after and not before.keys() & after.keys():
+        what = "; ".join(f"{n} {a} and {b}" for n, a, b in unlike(old.plan, new.plan))
+        raise BadRun(
+            f"the runs have no result in common ({what or 'though they are of one plan'}); "
+            "record both with the same --cases, --seed, --dtype and --path"
+        )
     return [change(before.get(key), after.get(key), factor) for key in before | after]
 
 
@@ -156,12 +163,14 @@ def counts(changes: Iterable[Change]) -> dict[tuple[str, str], Counter[str]]:
 
 
 def surroundings(old: Run, new: Run) -> list[tuple[str, str, str]]:
-    """What of the environment is not the same: name, old, new."""
-    names = list(old.environment | new.environment)
-    both = [(n, *(str(run.environment.get(n, "none")) for run in (old, new))) for n in names]
+    """What of the environment is not the same: name, old, new; and of the plan, in one line."""
+    both = unlike(old.environment, new.environment)
     if old.oracle != new.oracle:
         both.append(("bptt-oracle itself", old.oracle, new.oracle))
-    return [(n, a, b) for n, a, b in both if a != b]
+    if planned := unlike(old.plan, new.plan):
+        before, after = ("; ".join(f"{one[0]} {one[i]}" for one in planned) for i in (1, 2))
+        both.append(("plan", before, after))
+    return both
 
 
 def apart(

@@ -16,6 +16,7 @@ import math
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +84,19 @@ class Run(NamedTuple):
     plan: dict[str, Any]
     rows: list[Row]
     values: str = ""
+
+
+def unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What of two plans, or of two environments, is not the same: name, old, new."""
+    both = [(n, *(_spelled(one.get(n)) for one in (old, new))) for n in {**old, **new}]
+    return [(n, a, b) for n, a, b in both if a != b]
+
+
+def _spelled(value: Any) -> str:
+    """A value as a sentence has it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def digest(*parts: bytes) -> str:
@@ -209,9 +223,9 @@ def _from_json(body: dict[str, Any]) -> Run:
     if len({row.key for row in rows}) < len(rows):
         raise ValueError("a result stands in it twice")
     environment, plan = _typed(body, "environment", dict), _typed(body, "plan", dict)
-    for name, value in environment.items():
-        if not f"{name} {value}".isprintable():
-            raise ValueError("environment holds control characters")
+    for place, found in (("environment", environment), ("plan", plan)):
+        if not all(f"{name} {_spelled(value)}".isprintable() for name, value in found.items()):
+            raise ValueError(f"{place} holds control characters")
     return Run(
         _typed(body, "oracle", str),
         _number(body, "limit"),

@@ -169,7 +169,6 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
         (row(R=20, bits="b", verdict="fault"), [], 1),
         (row(R=20, bits="b", verdict="fault"), ["--fail-on", "drift"], 1),
         (row(bits="b", verdict="untrusted"), [], 0),
-        (row(1), ["--fail-on", "drift"], 0),
     ],
 )
 def test_the_exit_status_is_1_for_faults_and_for_drift_when_asked(
@@ -209,6 +208,59 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys, monkeypatch, argum
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
     assert {file.name for file in tmp_path.iterdir()} == {"empty.json", "new.json", "old.json"}
+
+
+def planned(run, **changes):
+    """The run as if that had been asked of record."""
+    return run._replace(plan=run.plan | changes)
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (made_up(row(1)), planned(made_up(row(2)), seed=4), "(seed 3 and 4); record both"),
+        (
+            made_up(row()),
+            planned(made_up(row()._replace(dtype="float64")), dtypes=["float64"], cases=9),
+            "(cases 6 and 9; dtypes float32 and float64)",
+        ),
+        (
+            planned(made_up(row()), paths=["cpu-native"]),
+            made_up(row()._replace(path="cpu-cells")),
+            "(paths cpu-native and cpu-native, cpu-cells)",
+        ),
+        (made_up(row(1)), made_up(row(2)), "(though they are of one plan)"),
+        (made_up(row()), made_up(), "(though they are of one plan)"),
+        (made_up(), made_up(row(R=17, verdict="fault")), "(though they are of one plan)"),
+    ],
+)
+def test_runs_without_a_result_in_common_are_refused_whatever_else_they_hold(
+    tmp_path, capsys, old, new, words
+):
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, run in zip(paths, (old, new), strict=True):
+        write(path, run, {})
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *map(str, paths), "--html", str(page)])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1 and not page.exists()
+    assert f"the runs have no result in common {words}" in err
+
+
+def test_what_differs_of_two_plans_is_one_line_of_every_report(tmp_path, capsys):
+    old, new = made_up(row(1)), planned(made_up(row(1), row(2)), cases=8, paths=["cpu-native"])
+    assert surroundings(old, new) == [
+        ("plan", "cases 6; paths cpu-native, cpu-cells", "cases 8; paths cpu-native")
+    ]
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, run in zip(paths, (old, new), strict=True):
+        write(path, run, {})
+    for options in ([], ["--markdown"]):
+        code, out = bptt_oracle(capsys, "compare", *paths, *options)
+        (line,) = [line for line in out.splitlines() if "plan" in line]
+        cells = [cell.strip() for cell in line.replace("│", "|").split("|")[1:-1]]
+        assert (code, cells) == (0, list(surroundings(old, new)[0]))
 
 
 def write_both(folder):

@@ -489,6 +489,7 @@ def test_the_design_of_the_corpus_is_part_of_the_oracle(tmp_path, monkeypatch):
     [
         (lambda body: with_row(body, "verdict", "known deviation"), "verdict is none of agree"),
         (lambda body: body | {"environment": {"torch": "\x1b[2J"}}, "control characters"),
+        (lambda body: body | {"plan": {"paths": ["\x1b[2J"]}}, "plan holds control characters"),
     ],
 )
 def test_a_sealed_file_of_other_words_is_refused(good, tmp_path, change, words):
