@@ -66,6 +66,7 @@ def check(
     from .deviations import here, tally
     from .environment import environment
     from .files import as_json
+    from .record import no_case
 
     chosen, skipped = paths_of(device, path)
     writable(json)
@@ -88,8 +89,8 @@ def check(
     except WrongRoad as error:
         refuse(str(error))
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
-    if all(r.verdict == "excluded" for r in results):
-        refuse(f"no case of this corpus exists on {', '.join(chosen)}; ask for more --cases")
+    if all(r.verdict == "excluded" or r.path == "cpu-refusals" for r in results):
+        refuse(no_case(chosen, dtypes))  # that torch refuses what is spoiled, is no number
     report.print_results(console, results, skipped, time.perf_counter() - start)
     counted = tally(results) if any(name.startswith("cpu") for name in chosen) else []
     report.print_deviations(console, counted)

@@ -68,7 +68,7 @@ def record(
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Run:
     """Examine what the plan asks for and write it to `file`; `tell` hears how far it has come.
-    Raises OSError, and BadRun for a plan too long for one file."""
+    Raises OSError, and BadRun for a plan too long for one file, or without any result."""
     results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
     if results * BYTES_A_RESULT > LARGEST:
         raise BadRun(
@@ -89,11 +89,21 @@ def record(
             lines.flush()
             tell(len(found), len(cases))
     rows = [row for case in cases for row in found[case.id].rows]
+    if not rows:
+        journal.unlink()
+        raise BadRun(no_case(plan.paths, plan.dtypes))
     values = {name: value for case in cases for name, value in found[case.id].values.items()}
     run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
     write(file, run, values)
     journal.unlink()
     return run
+
+
+def no_case(paths: Sequence[str], dtypes: Sequence[str]) -> str:
+    """What is said where there is nothing to examine: more cases do not help where a path has no
+    such type."""
+    where = f"{', '.join(paths)} in {', '.join(dtypes)}"
+    return f"no case of this corpus exists on {where}; ask for more --cases, or another --dtype"
 
 
 def cases_of(plan: Plan) -> list[Case]:

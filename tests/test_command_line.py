@@ -55,6 +55,14 @@ def test_check_exits_1_on_a_fault(capsys, monkeypatch):
     assert code == 1 and "fault" in out
 
 
+def test_check_exits_2_where_no_number_was_held_against_another(capsys):
+    """Of the two cases one is asked for what torch refuses, which is no result of the path."""
+    options = ["--cases", "2", "--path", "cpu-onednn", "--dtype", "float64", "--workers", "1"]
+    code, _, err = bptt_oracle(capsys, "check", *options)
+    assert code == 2 and err.count("\n") == 1
+    assert "no case of this corpus exists on cpu-onednn in float64; ask for" in err
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

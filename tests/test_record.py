@@ -419,6 +419,10 @@ def test_values_of_absurd_sizes_are_refused_in_little_memory(tmp_path, content):
         (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
         (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
         (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
+        (
+            ["-o", "run.json", "--cases=1", "--path=cpu-onednn", "--dtype=float64", "--workers=1"],
+            "no case of this corpus exists on cpu-onednn in float64",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused(capsys, tmp_path, monkeypatch, arguments, words):
