@@ -3,10 +3,14 @@
 Every case that is done is a line of RUN.journal, with a checksum before it. A run that starts
 where a journal lies, of the same plan in the same environment, reads it, drops what a kill has
 left half-written, and goes on. Once all is done the journal becomes RUN, and goes.
+
+Nothing is written over but a run of the same plan in the same environment, a damaged one, and
+their journals; those of other code too, for this code can neither repeat nor finish them.
 """
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,19 +31,25 @@ from .judge import LIMIT
 from .run_file import (
     LARGEST,
     BadRun,
+    LaterRun,
     Row,
     Run,
     Tensor,
+    beside,
     bits,
     digest,
     name_of,
+    read,
     row_as_json,
     row_from_json,
+    unlike,
     write,
 )
 from .workers import spread
 
 BYTES_A_RESULT = 850  # as measured
+_JOURNAL = re.compile(rb'[0-9a-f]{16} \{"')  # how one begins, whatever happened to its head
+_LONGEST_HEAD = 2**20  # bytes; what is no journal need not have lines
 
 
 class Plan(NamedTuple):
@@ -68,7 +78,8 @@ def record(
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Run:
     """Examine what the plan asks for and write it to `file`; `tell` hears how far it has come.
-    Raises OSError, and BadRun for a plan too long for one file, or without any result."""
+    Raises OSError, and BadRun for a plan too long for one file, or without any result, and where
+    another run, or what is none, would be lost."""
     results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
     if results * BYTES_A_RESULT > LARGEST:
         raise BadRun(
@@ -78,7 +89,8 @@ def record(
     cases = cases_of(plan)
     journal = file.with_name(f"{file.name}.journal")
     head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
-    found = {done.case: done for done in _resume(journal, json.dumps(finite(head)))}
+    _keep_others(file, head)
+    found = {done.case: done for done in _resume(journal, head)}
     todo = [case for case in cases if case.id not in found]
     tell(len(found), len(cases))
     work = partial(examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
@@ -152,6 +164,36 @@ def oracle() -> str:
     return digest(*(file.read_bytes() for file in files))
 
 
+def _keep_others(file: Path, head: dict[str, Any]) -> None:
+    """Raises BadRun where a run of another plan or environment, or values that are not those of
+    the run beside them, would be written over."""
+    old = None
+    try:
+        old = read(file) if file.is_file() else None
+    except LaterRun:
+        raise
+    except BadRun:
+        pass  # to be recorded again, as whoever reads it is told
+    others = old and _others({"environment": old.environment, "plan": old.plan}, head)
+    if others:
+        raise BadRun(f"{file} is a run of {others}; remove it, or name another file")
+    values = beside(file)
+    if not head["plan"]["values"] or not values.exists():
+        return
+    if old is None or not values.is_file() or digest(values.read_bytes()) != old.values:
+        raise BadRun(f"{values} does not hold values of {file}; remove it, or name another file")
+
+
+def _others(found: dict[str, Any], head: dict[str, Any]) -> str:
+    """What was recorded there and is not to be recorded now; empty where it is the same."""
+    parts = []
+    for name in ("plan", "environment"):
+        if different := unlike(found.get(name, {}), head[name]):
+            what = "; ".join(f"{n} {a}, not {b}" for n, a, b in different)
+            parts.append(f"another {name} ({what})")
+    return " and ".join(parts)
+
+
 def _line(done: Done) -> str:
     """A line of the journal."""
     values = {
@@ -164,14 +206,18 @@ def _line(done: Done) -> str:
     return f"{digest(text.encode())} {text}\n"
 
 
-def _resume(journal: Path, head: str) -> Iterator[Done]:
+def _resume(journal: Path, head: dict[str, Any]) -> Iterator[Done]:
     """The cases in a journal that starts with that head; afterwards it ends after the last of
-    them, or is a new one."""
-    first = f"{digest(head.encode())} {head}\n".encode()
+    them, or is a new one. Raises BadRun for what is no journal, or one of another run."""
+    said = json.dumps(finite(head)).encode()
+    first = f"{digest(said)} ".encode() + said + b"\n"
     end = 0
     if journal.exists():
         with journal.open("rb") as lines:
-            if lines.readline(len(first)) == first:
+            start = lines.readline(max(len(first), _LONGEST_HEAD))
+            if start != first and not first.startswith(start):  # so far a kill let it come
+                _keep_other_journal(journal, start, head)
+            if start == first:
                 end = len(first)
                 for line in lines:
                     checksum, _, text = line.rstrip(b"\n").partition(b" ")
@@ -183,6 +229,21 @@ def _resume(journal: Path, head: str) -> Iterator[Done]:
         lines.truncate(end)
         if not end:
             lines.write(first)
+
+
+def _keep_other_journal(journal: Path, start: bytes, head: dict[str, Any]) -> None:
+    """Raises BadRun unless the first line is the damaged head of a journal, or that of other
+    code."""
+    checksum, _, text = start.rstrip(b"\n").partition(b" ")
+    if not _JOURNAL.match(start):
+        raise BadRun(f"{journal} is no journal of a run; remove it, or name another output")
+    if checksum.decode() != digest(text):
+        return
+    if others := _others(json.loads(text), head):
+        raise BadRun(
+            f"{journal} is of an unfinished run of {others}; go on with its own command, "
+            "or remove the file"
+        )
 
 
 def _done(line: dict[str, Any]) -> Done:

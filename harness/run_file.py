@@ -30,6 +30,7 @@ LARGEST_VALUES = 256 * 2**20
 _HEAD = re.compile(
     rb'\{"format": "bptt-oracle run", "schema": (\d{1,9}), "checksum": "([0-9a-f]{16})",\n'
 )
+_START = f'{{"format": "{FORMAT}"'.encode()
 _NO_ARRAYS = (
     ValueError,
     OSError,
@@ -44,6 +45,10 @@ VERDICTS = ("agree", "fault", "untrusted")
 
 class BadRun(ValueError):
     """A file that is no run, or not one as it was written."""
+
+
+class LaterRun(BadRun):
+    """A run as a later version has written it: whole, and not to be read here."""
 
 
 class Tensor(NamedTuple):
@@ -138,12 +143,13 @@ def write(path: Path, run: Run, values: dict[str, np.ndarray]) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a file is a run, perhaps damaged, or empty. Raises OSError."""
+    """Whether a file is a run, perhaps damaged, or empty; one that speaks of runs is none. Raises
+    OSError."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        start = file.read(200)
-    return not start or FORMAT.encode() in start
+        start = file.read(len(_START))
+    return not start or start == _START
 
 
 def read(path: Path) -> Run:
@@ -154,7 +160,7 @@ def read(path: Path) -> Run:
     if FORMAT.encode() not in start or schema is None:
         raise BadRun(f"{path} is not a run; `bptt-oracle record -o` writes one")
     if int(schema[1]) > SCHEMA:
-        raise BadRun(
+        raise LaterRun(
             f"{path} follows schema {int(schema[1])}, and this bptt-oracle knows none after "
             f"{SCHEMA}: read it with the version that wrote it, or a later one"
         )

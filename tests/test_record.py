@@ -135,23 +135,70 @@ def test_a_run_goes_on_where_it_stopped_and_a_damaged_line_is_done_again(
     assert not journal.exists()
 
 
-@pytest.mark.parametrize(
-    "plan, around, code",
-    [
-        (PLAN._replace(seed=4), {}, oracle()),
-        (PLAN, {"torch": "2.4.1"}, oracle()),
-        (PLAN, {}, "another"),
-    ],
-    ids=["another plan", "another environment", "other code"],
-)
-def test_a_journal_of_something_else_is_not_gone_on_with(tmp_path, monkeypatch, plan, around, code):
+def test_a_journal_of_other_code_is_not_gone_on_with(tmp_path, monkeypatch):
     file = tmp_path / "run.json"
     with pytest.raises(Killed):
         record(file, PLAN, environment(), tell=stop_after(3))
     seen = counted(monkeypatch)
-    monkeypatch.setattr(recording, "oracle", lambda: code)
-    record(file, plan, environment() | around)
-    assert len(seen) == PLAN.cases and read(file).plan == plan._asdict()
+    monkeypatch.setattr(recording, "oracle", lambda: "another")
+    record(file, PLAN, environment())
+    assert len(seen) == PLAN.cases and read(file).oracle == "another"
+
+
+OTHERS = [
+    (PLAN._replace(seed=4, dtypes=["float64"]), {}, "plan (seed 3, not 4; dtypes float32, not flo"),
+    (PLAN, {"torch": "2.4.1"}, f"environment (torch {environment()['torch']}, not 2.4.1)"),
+]
+
+
+@pytest.mark.parametrize("plan, around, words", OTHERS, ids=["plan", "environment"])
+def test_neither_a_run_nor_a_journal_of_another_plan_or_environment_is_written_over(
+    recorded, tmp_path, plan, around, words
+):
+    file = Path(shutil.copy(recorded, tmp_path))
+    unfinished, journal = tmp_path / "other.json", tmp_path / "other.json.journal"
+    with pytest.raises(Killed):
+        record(unfinished, PLAN, environment(), tell=stop_after(1))
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    for one, kind in ((file, f"{file} is a run"), (unfinished, f"{journal} is of an unf")):
+        with pytest.raises(BadRun) as refusal:
+            record(one, plan, environment() | around)
+        assert str(refusal.value).startswith(kind) and words in str(refusal.value)
+        assert "\n" not in str(refusal.value) and "remove" in str(refusal.value)
+    assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+
+
+def test_the_same_plan_is_recorded_again_over_its_run_and_over_a_damaged_one(
+    recorded, tmp_path, monkeypatch
+):
+    file = Path(shutil.copy(recorded, tmp_path))
+    for damage in (lambda b: b, lambda b: b[:-9], lambda b: b""):
+        file.write_bytes(damage(recorded.read_bytes()))
+        monkeypatch.setattr(recording, "oracle", lambda: "another")
+        assert record(file, PLAN, environment()) and read(file).oracle == "another"
+        assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "content", [b"years of work\n", b"2024", bytes(range(256)) * 9, b'{"case": "GRU"}\n']
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_journal_is_not_written_over(tmp_path, content, linked):
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    kept = tmp_path / "kept" if linked else journal
+    if linked:
+        journal.symlink_to(kept)
+    kept.write_bytes(content)
+    with pytest.raises(BadRun, match="is no journal of a run; remove it, or name another"):
+        record(file, PLAN, environment())
+    assert kept.read_bytes() == content and not file.exists() and journal.exists()
+
+
+def test_a_run_of_a_later_version_is_not_written_over(good):
+    good.write_bytes(sealed({}, 2))
+    with pytest.raises(BadRun, match="follows schema 2"):
+        record(good, PLAN, environment())
+    assert good.read_bytes() == sealed({}, 2)
 
 
 @pytest.mark.parametrize("package", [reference, torch_impl, harness], ids=lambda p: p.__name__)
@@ -446,6 +493,25 @@ def test_a_file_that_is_no_run_is_not_written_over(capsys, tmp_path, monkeypatch
         assert (stop.value.code, out) == (2, "") and "name another file" in err
     assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
     assert (tmp_path / "thesis.md").read_text() == "years of work"
+
+
+def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):
+    file = tmp_path / "notes"
+    file.write_text(f"how to read a {FORMAT}: years of work")
+    with pytest.raises(SystemExit):
+        main(["record", "-o", str(file), "--cases=1", "--workers=1", "--path=cpu-native"])
+    assert "is no run, and stays as it is" in capsys.readouterr().err
+    assert file.read_text().endswith("years of work")
+
+
+def test_values_beside_a_run_are_written_over_by_its_own_alone(tmp_path):
+    file, plan = tmp_path / "run.json", PLAN._replace(cases=1, values=[pinned().id])
+    record(file, plan, environment())
+    record(file, plan, environment())
+    beside(file).write_text("years of data")
+    with pytest.raises(BadRun, match="does not hold values of .*; remove it, or name another"):
+        record(file, plan, environment())
+    assert beside(file).read_text() == "years of data" and read(file).values
 
 
 def test_a_run_killed_twice_loses_nothing_though_the_first_kill_left_half_a_line(
