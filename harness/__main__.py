@@ -24,13 +24,13 @@ from .options import (
     Workers,
     dtypes_of,
     new_console,
+    page,
     paths_of,
     progress_bar,
     refuse,
     save,
     say,
     workers_of,
-    writable,
 )
 from .workers import one_thread, processes
 
@@ -69,7 +69,7 @@ def check(
     from .record import no_case
 
     chosen, skipped = paths_of(device, path)
-    writable(json)
+    page(json)
     try:
         here()
     except ValueError as error:
@@ -163,13 +163,13 @@ def faults(
     from .corpus import corpus
     from .faults import FAULTS
     from .faults.convict import Court, trials
-    from .faults.matrix import markdown as page
+    from .faults.matrix import markdown as as_page
     from .faults.matrix import print_matrix
 
     for name in fault or ():
         if name not in FAULTS:
             refuse(f"there is no fault {name!r}; the page docs/faults.md lists them")
-    writable(markdown)
+    page(markdown)
     one_thread()
     chosen = list(dict.fromkeys(fault or FAULTS))
     total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
@@ -177,7 +177,7 @@ def faults(
         tried = list(progress.track(trials(Court(corpus(cases, seed)), chosen), total=total))
     print_matrix(new_console(), tried)
     if markdown is not None:
-        save(markdown, page(tried, f"bptt-oracle faults --markdown {markdown}"))
+        save(markdown, as_page(tried, f"bptt-oracle faults --markdown {markdown}"))
     raise typer.Exit(AGREE if all(c.cases for c in tried) else FAULT)
 
 
@@ -213,7 +213,7 @@ def claims(
     from .claims import claims as all_claims
     from .claims import print_claims, to_markdown
 
-    writable(markdown)
+    page(markdown)
     rows = all_claims()
     if markdown is None:
         print_claims(new_console(), rows)

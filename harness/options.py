@@ -131,10 +131,30 @@ def writable(file: Path | None) -> None:
         refuse(f"{file} cannot be written: Permission denied")
 
 
+def page(file: Path | None) -> None:
+    """Refuse before the work what could not be written after it, or would cost a run."""
+    writable(file)
+    if file is not None:
+        _no_run(file)
+
+
+def _no_run(file: Path) -> None:
+    """Refuse to write over what was recorded: it took long, and the torch of it may be gone."""
+    from .run_file import recorded
+
+    try:
+        kind = recorded(file)
+    except OSError as error:
+        refuse(f"{file} cannot be read, and may be a run: {error.strerror}; name another file")
+    if kind:
+        refuse(f"{file} is {kind}, and stays as it is; name another file")
+
+
 def save(file: Path, text: str) -> None:
     """Write a file whole, or say why not."""
     from .files import write_text
 
+    _no_run(file)
     try:
         write_text(file, text)
     except OSError as error:

@@ -10,7 +10,6 @@ their journals; those of other code too, for this code can neither repeat nor fi
 
 import base64
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from .corpus import cases_for
 from .files import finite
 from .judge import LIMIT
 from .run_file import (
+    JOURNAL,
     LARGEST,
     BadRun,
     LaterRun,
@@ -48,7 +48,6 @@ from .run_file import (
 from .workers import spread
 
 BYTES_A_RESULT = 850  # as measured
-_JOURNAL = re.compile(rb'[0-9a-f]{16} \{"')  # how one begins, whatever happened to its head
 _LONGEST_HEAD = 2**20  # bytes; what is no journal need not have lines
 
 
@@ -235,7 +234,7 @@ def _keep_other_journal(journal: Path, start: bytes, head: dict[str, Any]) -> No
     """Raises BadRun unless the first line is the damaged head of a journal, or that of other
     code."""
     checksum, _, text = start.rstrip(b"\n").partition(b" ")
-    if not _JOURNAL.match(start):
+    if not JOURNAL.match(start):
         raise BadRun(f"{journal} is no journal of a run; remove it, or name another output")
     if checksum.decode() != digest(text):
         return

@@ -31,6 +31,8 @@ _HEAD = re.compile(
     rb'\{"format": "bptt-oracle run", "schema": (\d{1,9}), "checksum": "([0-9a-f]{16})",\n'
 )
 _START = f'{{"format": "{FORMAT}"'.encode()
+JOURNAL = re.compile(rb'[0-9a-f]{16} \{"')  # how one begins, whatever happened to its head
+_ENOUGH = 2000  # bytes; the name of the first array is among them
 _NO_ARRAYS = (
     ValueError,
     OSError,
@@ -150,6 +152,19 @@ def is_run(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(len(_START))
     return not start or start == _START
+
+
+def recorded(path: Path) -> str:
+    """What of a run a file is, in words; empty where it is none. Raises OSError."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        start = file.read(_ENOUGH)
+    if start.startswith(_START):
+        return "a recorded run"
+    if JOURNAL.match(start):
+        return "the journal of an unfinished run"
+    return "an archive of values" if start.startswith(b"PK") and b".npy" in start else ""
 
 
 def read(path: Path) -> Run:

@@ -504,6 +504,35 @@ def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):
     assert file.read_text().endswith("years of work")
 
 
+@pytest.mark.parametrize("kept", ["run.json", "run.npz", "other.json.journal"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "--cases=1", "--path=cpu-native", "--workers=1", "--json"],
+        ["claims", "--markdown"],
+        ["compare", "good.json", "good.json", "--json"],
+        ["compare", "good.json", "good.json", "--junit"],
+        ["compare", "good.json", "good.json", "--html"],
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_no_page_is_written_over_what_was_recorded(
+    good, tmp_path, monkeypatch, capsys, kept, command
+):
+    monkeypatch.chdir(tmp_path)
+    case = pinned()
+    record(Path("run.json"), PLAN._replace(cases=1, values=[case.id]), environment())
+    with pytest.raises(Killed):
+        record(Path("other.json"), PLAN, environment(), tell=stop_after(1))
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as stop:
+        main([*command, kept])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
+    assert err.startswith(f"bptt-oracle: {kept} is ") and "stays as it is; name another" in err
+    assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+
+
 def test_values_beside_a_run_are_written_over_by_its_own_alone(tmp_path):
     file, plan = tmp_path / "run.json", PLAN._replace(cases=1, values=[pinned().id])
     record(file, plan, environment())
