@@ -10,7 +10,9 @@ their journals; those of other code too, for this code can neither repeat nor fi
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +48,11 @@ from .run_file import (
     write,
 )
 from .workers import spread
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 BYTES_A_RESULT = 850  # as measured
 _LONGEST_HEAD = 2**20  # bytes; what is no journal need not have lines
@@ -88,26 +95,57 @@ def record(
     cases = cases_of(plan)
     journal = file.with_name(f"{file.name}.journal")
     head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
-    _keep_others(file, head)
-    found = {done.case: done for done in _resume(journal, head)}
-    todo = [case for case in cases if case.id not in found]
-    tell(len(found), len(cases))
-    work = partial(examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
-    with journal.open("a") as lines:
-        for done in spread(work, todo, workers):
-            found[done.case] = done
-            lines.write(_line(done))
-            lines.flush()
-            tell(len(found), len(cases))
-    rows = [row for case in cases for row in found[case.id].rows]
-    if not rows:
+    with _alone(journal):
+        _keep_others(file, head)
+        found = {done.case: done for done in _resume(journal, head)}
+        todo = [case for case in cases if case.id not in found]
+        tell(len(found), len(cases))
+        work = partial(
+            examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
+        )
+        with journal.open("a") as lines:
+            for done in spread(work, todo, workers):
+                found[done.case] = done
+                lines.write(_line(done))
+                lines.flush()
+                tell(len(found), len(cases))
+        rows = [row for case in cases for row in found[case.id].rows]
+        if not rows:
+            journal.unlink()
+            raise BadRun(no_case(plan.paths, plan.dtypes))
+        values = {name: value for case in cases for name, value in found[case.id].values.items()}
+        run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
+        write(file, run, values)
         journal.unlink()
-        raise BadRun(no_case(plan.paths, plan.dtypes))
-    values = {name: value for case in cases for name, value in found[case.id].values.items()}
-    run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
-    write(file, run, values)
-    journal.unlink()
     return run
+
+
+@contextmanager
+def _alone(journal: Path) -> Iterator[None]:
+    """The journal for this process alone, where the system has locks; one goes with whoever holds
+    it, however that ends. Raises BadRun where another has it."""
+    if fcntl is None:
+        yield
+        return
+    with journal.open("ab") as lines:
+        held = True
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(lines.fileno()), journal.stat())
+        except (BlockingIOError, FileNotFoundError):  # the other runs, or has just ended
+            held = False
+        except OSError:
+            pass  # a file system without locks
+        if not held:
+            raise BadRun(
+                f"{journal} is being written by another record; wait for its end, "
+                "or name another file"
+            )
+        try:
+            yield
+        finally:
+            if not os.fstat(lines.fileno()).st_size:  # made here, and of no use
+                journal.unlink(missing_ok=True)
 
 
 def no_case(paths: Sequence[str], dtypes: Sequence[str]) -> str:

@@ -194,6 +194,20 @@ def test_what_is_no_journal_is_not_written_over(tmp_path, content, linked):
     assert kept.read_bytes() == content and not file.exists() and journal.exists()
 
 
+def test_two_records_into_one_file_at_a_time_are_one_too_many(recorded, tmp_path):
+    file, told = tmp_path / "run.json", []
+
+    def second(done, of):
+        with pytest.raises(BadRun) as refusal:
+            record(file, PLAN._replace(seed=done), environment())
+        told.append(str(refusal.value))
+
+    record(file, PLAN, environment(), tell=second)
+    assert len(told) == PLAN.cases + 1 and "\n" not in told[0]
+    assert all("is being written by another record; wait for its end" in words for words in told)
+    assert untimed(read(file)) == untimed(read(recorded)) and list(tmp_path.iterdir()) == [file]
+
+
 def test_a_run_of_a_later_version_is_not_written_over(good):
     good.write_bytes(sealed({}, 2))
     with pytest.raises(BadRun, match="follows schema 2"):
