@@ -123,6 +123,8 @@ def writable(file: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
     if file is None:
         return
+    if not file.name:
+        refuse(f"the file to write has no name: {file} is a folder; name a file")
     if file.is_dir():
         refuse(f"{file} is a folder; name a file")
     if not file.parent.is_dir():

@@ -106,8 +106,9 @@ def record(
         with journal.open("a") as lines:
             for done in spread(work, todo, workers):
                 found[done.case] = done
-                lines.write(_line(done))
-                lines.flush()
+                with _told(journal):
+                    lines.write(_line(done))
+                    lines.flush()
                 tell(len(found), len(cases))
         rows = [row for case in cases for row in found[case.id].rows]
         if not rows:
@@ -115,7 +116,8 @@ def record(
             raise BadRun(no_case(plan.paths, plan.dtypes))
         values = {name: value for case in cases for name, value in found[case.id].values.items()}
         run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
-        write(file, run, values)
+        with _told(file):
+            write(file, run, values)
         journal.unlink()
     return run
 
@@ -124,10 +126,15 @@ def record(
 def _alone(journal: Path) -> Iterator[None]:
     """The journal for this process alone, where the system has locks; one goes with whoever holds
     it, however that ends. Raises BadRun where another has it."""
-    if fcntl is None:
-        yield
-        return
-    with journal.open("ab") as lines:
+    if journal.exists() and not journal.is_file():
+        raise BadRun(f"{journal}, for the cases that are done, is no file; name another output")
+    with _told(journal):
+        lines = journal.open("ab")
+    with lines:
+        if fcntl is None:
+            lines.close()  # what is open cannot be removed there
+            yield
+            return
         held = True
         try:
             fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,6 +153,17 @@ def _alone(journal: Path) -> Iterator[None]:
         finally:
             if not os.fstat(lines.fileno()).st_size:  # made here, and of no use
                 journal.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What the system says of a file is part of a sentence. Raises BadRun."""
+    try:
+        yield
+    except OSError as error:
+        raise BadRun(
+            f"{file} cannot be written: {error.strerror}; make room, or name an output elsewhere"
+        ) from None
 
 
 def no_case(paths: Sequence[str], dtypes: Sequence[str]) -> str:

@@ -477,6 +477,7 @@ def test_values_of_absurd_sizes_are_refused_in_little_memory(tmp_path, content):
     [
         (["-o", "/no/such/folder/run.json"], "does not exist"),
         (["-o", "."], "is a folder"),
+        (["-o", ""], "the file to write has no name: . is a folder; name a file"),
         (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
         (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
         (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
@@ -507,6 +508,31 @@ def test_a_file_that_is_no_run_is_not_written_over(capsys, tmp_path, monkeypatch
         assert (stop.value.code, out) == (2, "") and "name another file" in err
     assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
     assert (tmp_path / "thesis.md").read_text() == "years of work"
+
+
+def test_what_the_system_says_of_a_file_is_told_in_a_sentence(capsys, tmp_path, monkeypatch):
+    folder, full = tmp_path / "run.json.journal", tmp_path / "full.json.journal"
+    folder.mkdir()
+    full.symlink_to(tmp_path / "none" / "file")
+    for output, words in (
+        (tmp_path / "run.json", f"{folder}, for the cases that are done, is no file; name another"),
+        (tmp_path / "full.json", f"{full} cannot be written: No such file or directory; make room"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["record", "-o", str(output), "--cases=1", "--workers=1", "--path=cpu-native"])
+        out, err = capsys.readouterr()
+        assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
+        assert words in err and "Errno" not in err
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recording, "write", no_room)
+    with pytest.raises(
+        BadRun, match=r"^/.*other\.json cannot be written: No space left on device;"
+    ):
+        record(tmp_path / "other.json", PLAN._replace(cases=1), environment())
+    assert (tmp_path / "other.json.journal").exists()  # the same command goes on
 
 
 def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):
