@@ -122,7 +122,11 @@ def replay(
     from .script import script as program
 
     one_thread()
-    if path == "cpu-refusals" and not script:
+    if path == "cpu-refusals" and script:
+        refuse(
+            "cpu-refusals is many calls and has no --script; leave it out, or name another --path"
+        )
+    if path == "cpu-refusals":
         try:
             word = replaying.print_refusals(new_console(), parse(case))
         except ValueError as error:

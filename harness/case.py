@@ -58,12 +58,17 @@ class Case(NamedTuple):
             f"{self.layout}-{lengths}" if lengths else self.layout,
             "h0" * self.state,
             "strided" * self.strided,
-            f"drop{self.dropout:g}".replace(".", "_") * bool(self.dropout),
+            f"drop{_digits(self.dropout)}" * bool(self.dropout),
             "+".join(self.cotangents),
             self.regime,
             f"s{self.seed}",
         ]
         return ".".join(part for part in parts if part)
+
+
+def _digits(number: float) -> str:
+    """All the digits there are, without an exponent, so that the number is read back."""
+    return np.format_float_positional(number, trim="-").replace(".", "_")
 
 
 _ID = re.compile(
@@ -123,6 +128,8 @@ def contradiction(case: Case) -> str:
         return "a projection belongs to an LSTM and is narrower than its hidden state"
     if case.tied and not case.bias:
         return "what is tied in every net is its biases"
+    if case.cotangents != tuple(name for name in COTANGENTS if name in case.cotangents):
+        return f"each cotangent is named once, in the order {', '.join(COTANGENTS)}"
     if "c_n" in case.cotangents and case.cell != "LSTM":
         return "only an LSTM has c_n"
     if packed != bool(case.lengths):

@@ -14,6 +14,22 @@ def test_a_case_is_read_back_from_its_id(case):
     assert parse(case.id) == case
 
 
+@pytest.mark.parametrize(
+    "dropout, digits",
+    [
+        (0.3, "0_3"),
+        (0.25, "0_25"),
+        (1.0, "1"),
+        (1e-05, "0_00001"),
+        (1 / 3, "0_3333333333333333"),
+        (1e-300, "0_" + "0" * 299 + "1"),
+    ],
+)
+def test_every_dropout_is_spelled_as_it_is_read(dropout, digits):
+    case = pinned(dropout=dropout)
+    assert f".drop{digits}." in case.id and parse(case.id) == case
+
+
 @given(cases())
 def test_the_same_case_draws_the_same_arrays(case):
     first, second = draw(case), draw(case)
@@ -62,6 +78,10 @@ def test_the_net_of_a_case_has_the_parameters_that_are_drawn(case):
         ("GRU.T6.B2.I4.H5.L1.packed-5-3.h0.output.generic.s0", "T the longest"),
         ("GRU.T6.B2.I4.H5.L1.packed.h0.output.generic.s0", "other data has none"),
         ("GRU.T6.B2.I4.H5.L1.time-6-3.h0.output.generic.s0", "other data has none"),
+        ("GRU.T6.B2.I4.H5.L1.time.h0.output+h_n+h_n.generic.s0", "each cotangent is named once"),
+        ("LSTM.T6.B2.I4.H5.L1.time.h0.c_n+h_n.generic.s0", "is named once"),
+        ("LSTM.T6.B2.I4.H5.L1.time.h0.h_n+c_n+h_n.generic.s0", "in the order output, h_n, c_n"),
+        ("GRU.T6.B2.I4.H5.L2.time.h0.drop1e-05.output.generic.s0", "is not a case id"),
         ("GRU.T6.B2.I4.H5.L1.nobias.tied.time.h0.output.generic.s0", "tied in every net"),
     ],
 )

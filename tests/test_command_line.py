@@ -74,6 +74,7 @@ def test_check_exits_2_where_no_number_was_held_against_another(capsys):
         (["claims", "--markdown", "/no/such/folder/page.md"], "does not exist"),
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
+        (["replay", CASE.id, "--path", "cpu-refusals", "--script"], "has no --script; leave it"),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
     ],
 )
