@@ -16,9 +16,10 @@ Spectrum, where A = QΛQ⁻¹ can be diagonalised
     (4)  ρ(A)^k ≤ ‖A^k‖₂ ≤ κ(Q) ρ(A)^k
     (5)  ‖A‖_Q = ‖Q⁻¹ A Q‖₂ = ρ(A)         the vector norm is ‖h‖_Q = ‖Q⁻¹ h‖₂
 
-The rate is the spectrum's, the constant is not: κ(Q) = 1 where A is normal, and elsewhere ‖A^k‖₂
-may first grow although ρ(A) < 1. "There is a norm in which ‖A‖ ≤ ρ(A) + ε" speaks of (5), a norm
-that depends on A; in the Euclidean norm the bound is (4).
+The rate is the spectrum's, the constant is not. A normal A has a unitary Q, with κ(Q) = 1; `eig`
+finds it where no two eigenvalues are equal, else its κ may be larger and (4) looser. Where A is not
+normal ‖A^k‖₂ may first grow although ρ(A) < 1. "There is a norm in which ‖A‖ ≤ ρ(A) + ε" speaks of
+(5), a norm that depends on A; in the Euclidean norm the bound is (4).
 
 Source: Horn & Johnson, Matrix Analysis, 2nd ed., §5.6; Trefethen & Embree, Spectra and
 Pseudospectra, ch. 14 for the transient.
@@ -84,22 +85,32 @@ def closed_form(params: Params, x: np.ndarray, h_0: np.ndarray, t: int) -> np.nd
 
 
 def power(A: np.ndarray, k: int) -> np.ndarray:
-    """A^k through the eigenvectors, complex [H, H]; float64 or complex128, for LAPACK has no wider.
+    """A^k [H, H] through the eigenvectors, as wide as A; complex where an eigenvalue is.
 
-    Raises numpy.linalg.LinAlgError where the eigenvectors span no basis exactly; close to that,
-    and k large, the result is as inaccurate as κ(Q) says.
+    A is of float32, float64, or complex: LAPACK has no wider. Raises LinAlgError where κ(Q) times
+    the eps of that dtype is 1 or more, as for a single Jordan block: no digit would be right. Short
+    of that the result is as inaccurate as κ(Q) says, at any k.
     """
     eigenvalues, Q = np.linalg.eig(A)
+    kappa = np.linalg.cond(Q)
+    if not kappa * np.finfo(Q.dtype).eps < 1:
+        raise np.linalg.LinAlgError(
+            f"Expected a matrix with a basis of eigenvectors, got one whose eigenvectors have "
+            f"condition number {kappa:.1e}: use numpy.linalg.matrix_power."
+        )
     return (Q * eigenvalues**k) @ np.linalg.inv(Q)  # (3)
 
 
 def spectral_radius(A: np.ndarray) -> np.floating:
-    """ρ(A), float64 or complex128."""
+    """ρ(A), real and as wide as A: float32 or complex64, float64 or complex128."""
     return np.abs(np.linalg.eigvals(A)).max()
 
 
 def growth(A: np.ndarray, steps: int) -> np.ndarray:
-    """‖A^k‖₂ for k = 0 … steps, float64 [steps + 1]: the most that k steps can stretch a state."""
+    """‖A^k‖₂ [steps + 1] for k = 0 … steps, real and as wide as A, as `power` takes it.
+
+    It is the most that k steps can stretch a state.
+    """
     powers = [np.eye(len(A), dtype=A.dtype)]
     for _ in range(steps):
         powers.append(A @ powers[-1])
@@ -107,7 +118,7 @@ def growth(A: np.ndarray, steps: int) -> np.ndarray:
 
 
 def growth_bound(A: np.ndarray, steps: int) -> np.ndarray:
-    """κ(Q) ρ(A)^k for k = 0 … steps; κ is huge or infinite where A is (nearly) defective."""
+    """κ(Q) ρ(A)^k, float64 [steps + 1], k = 0 … steps; κ is huge where A is (nearly) defective."""
     eigenvalues, Q = np.linalg.eig(A)
     return np.linalg.cond(Q) * np.abs(eigenvalues).max() ** np.arange(steps + 1)  # (4)
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.linalg import LinAlgError
 
+from calculus import refuses
 from reference import linear_rnn
 from single import close
 from strategies import seeds, sizes
@@ -137,8 +139,29 @@ def test_a_stable_but_not_normal_recurrence_grows_before_it_decays(coupling):
 def test_a_defective_matrix_has_no_basis_of_eigenvectors_and_no_finite_bound():
     A = np.array([[0.5, 1.0], [0.0, 0.5]])
     assert linear_rnn.growth_bound(A, 3)[0] > 1e15
+    for k in (1, 8):
+        refuses(LinAlgError, "basis of eigenvectors", linear_rnn.power, A, k)
     exact = [[0.5**k, k * 0.5 ** (k - 1)] for k in range(1, 9)]
     close(np.array([np.linalg.matrix_power(A, k)[0] for k in range(1, 9)]), exact)
+
+
+@pytest.mark.claim("D2")
+@given(seed=seeds)
+def test_a_normal_matrix_has_kappa_one_where_its_eigenvalues_differ(seed):
+    U, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((4, 4)))
+    close(linear_rnn.growth_bound(U * [0.3, 0.5, 0.7, 0.9] @ U.T, 0), [1])
+    assert linear_rnn.growth_bound(U * [0.5, 0.5, 0.5, 0.9] @ U.T, 0) >= 1 - 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+def test_a_power_is_as_wide_as_its_matrix_and_radius_and_growth_are_real(dtype):
+    (A, _), _, _ = draw()
+    real = np.finfo(dtype).dtype
+    assert linear_rnn.power(np.diag(A.diagonal()).astype(dtype), 3).dtype == dtype
+    turn = np.array([[0, -1], [1, 0]], dtype)
+    assert linear_rnn.power(turn, 3).dtype == np.result_type(dtype, np.complex64)
+    assert linear_rnn.spectral_radius(turn).dtype == linear_rnn.growth(turn, 3).dtype == real
+    assert linear_rnn.growth_bound(turn, 3).dtype == np.float64
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex128])
