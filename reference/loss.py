@@ -64,8 +64,9 @@ def cross_entropy(
 ) -> tuple[np.ndarray, Tape]:
     """L, a scalar, from logits [..., V], integer labels [...] and a boolean mask [...].
 
-    Without a mask every label counts. Raises ValueError when the shapes do not fit, IndexError
-    for a label that counts and is outside 0 … V−1.
+    Without a mask every label counts. A batch of no labels costs what one of masked labels does.
+    Raises ValueError when the shapes do not fit, IndexError for a label that counts and is outside
+    0 … V−1.
     """
     V = logits.shape[-1]
     counted = np.ones(labels.shape, dtype=bool) if mask is None else mask
@@ -83,7 +84,10 @@ def cross_entropy(
     log_p = log_softmax(np.where(counted[..., None], logits, 0))
     losses = -np.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]  # (1)
     w = weights(counted * np.ones_like(losses))
-    return (w * losses).sum(), Tape(log_p, y, counted, w)  # (2)
+    tape = Tape(log_p, y, counted, w)
+    if not losses.size:  # labels that are not there cost what labels that do not count cost
+        return weights(np.zeros_like(losses, shape=(1,) * losses.ndim)).sum(), tape
+    return (w * losses).sum(), tape  # (2)
 
 
 def cross_entropy_back(tape: Tape, d_loss: float | np.ndarray = 1.0) -> np.ndarray:

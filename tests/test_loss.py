@@ -88,6 +88,18 @@ def test_a_batch_of_padding_alone_costs_nan_in_torch_and_nothing_here():
 
 
 @pytest.mark.claim("P8")
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0)])
+def test_a_batch_without_labels_costs_what_a_batch_of_padding_does(shape):
+    logits, labels = np.zeros((*shape, 5)), np.zeros(shape, int)
+    value = torch_loss.ignoring(torch.tensor(logits), torch.tensor(labels), -100)
+    assert np.isnan(value.item())
+    assert np.isnan(loss.cross_entropy(logits, labels, None, loss.per_token_as_torch)[0])
+    for weights in (loss.per_token, loss.per_sequence):
+        found, tape = loss.cross_entropy(logits, labels, None, weights)
+        assert found == 0 and loss.cross_entropy_back(tape).shape == logits.shape
+
+
+@pytest.mark.claim("P8")
 @given(batches())
 def test_not_a_number_under_the_mask_stays_there(case):
     inputs, labels, mask = case
