@@ -55,6 +55,8 @@ def invert_permutation(permutation: np.ndarray | None) -> np.ndarray | None:
     if permutation is None:
         return None
     given = np.asarray(permutation)
+    if given.ndim != 1:
+        raise RuntimeError(f"expected a permutation [B], got an array of shape {given.shape}.")
     inverse = np.argsort(given)  # (1′)
     if given.dtype.kind not in "iu" or not np.array_equal(given[inverse], np.arange(given.size)):
         raise RuntimeError(f"expected a permutation of 0 … {given.size - 1}, got {given}.")
@@ -94,7 +96,7 @@ def pad_packed_sequence(
     """The padded batch, and its lengths [B], in the order before sorting.
 
     ValueError where total_length, the T asked for, is shorter than the longest sequence;
-    TypeError for a padding_value that is no number.
+    TypeError for a padding_value that is no number, RuntimeError for one that no entry can hold.
     """
     refuse_inconsistent(sequence)
     data, n, _, unsorted_indices = sequence

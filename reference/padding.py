@@ -37,8 +37,8 @@ def pad_sequence(
 ) -> np.ndarray:
     """The padded batch of arrays [ℓ_b, ·]; T is the longest, the dtype that of the first.
 
-    RuntimeError for no sequences, for further axes that differ and for an unknown side; TypeError
-    for a sequence that is no array.
+    RuntimeError for no sequences, for further axes that differ, for an unknown side and for a
+    padding_value that the dtype cannot hold; TypeError for a sequence that is no array.
     """
     if not isinstance(sequences, Iterable):
         raise RuntimeError(
@@ -65,11 +65,23 @@ def pad_sequence(
 
 
 def refuse_padding_value(padding_value: Any, data: np.ndarray) -> None:
-    """TypeError for what is no number, RuntimeError for a complex one among real ones."""
+    """TypeError for what is no number, RuntimeError for one that the data's dtype cannot hold.
+
+    That is a complex one among real ones, and among integers NaN or one outside their range;
+    fractions are cut off, as in torch.
+    """
     if not isinstance(padding_value, Number):
         raise TypeError(f"padding_value should be a number, got {type(padding_value).__name__}.")
     if isinstance(padding_value, Complex) and padding_value.imag and not np.iscomplexobj(data):
         raise RuntimeError(f"padding_value should be real among {data.dtype}, got {padding_value}.")
+    if data.dtype.kind in "iu":
+        held = np.iinfo(data.dtype)
+        value: Any = padding_value  # a number, of which mypy would know no more
+        if not held.min <= value.real <= held.max:
+            raise RuntimeError(
+                f"padding_value among {data.dtype} should lie in {held.min} … {held.max}, got "
+                f"{padding_value}: choose another, or convert the sequences."
+            )
 
 
 def unpad_sequence(
@@ -135,13 +147,17 @@ def checked_lengths(
 ) -> np.ndarray:
     """The lengths as integers [B]; `error` where they are not that, or not in least … most.
 
-    TypeError for what is not even numbers.
+    TypeError for what is not even numbers, ValueError for lists of different lengths.
     """
-    given = np.asarray(lengths)
     told = f"'lengths' should be a list of {B} whole numbers, got {lengths}."
+    try:
+        given = np.asarray(lengths)
+    except ValueError:
+        raise ValueError(told) from None
     if given.dtype.kind not in "biuf":
         raise TypeError(told)
-    whole = given.astype(np.intp)  # indices, whatever the dtype of the values
+    with np.errstate(invalid="ignore"):  # NaN becomes some integer, and differs from it
+        whole = given.astype(np.intp)  # indices, whatever the dtype of the values
     if given.ndim != 1 or (whole != given).any():
         raise error(told)
     if len(whole) != B:

@@ -1,5 +1,7 @@
 """The helpers of torch.nn.utils.rnn refuse what torch's do; where torch errs, they refuse too."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,9 @@ PACKING = [  # (input, lengths, batch_first, enforce_sorted)
     Row("of the other axis", (X, [3, 2, 1], True), RuntimeError, r"got 3 \(batch_size=5\)"),
     Row("number", (X, 3), RuntimeError, WHOLE),
     Row("2-D", (X, np.array([[3, 2, 1]])), RuntimeError, WHOLE),
+    Row("ragged", (X, [[3, 2], [1]]), ValueError, WHOLE),
+    Row("NaN", (X, [float("nan"), 2, 1]), RuntimeError, WHOLE),
+    Row("infinite", (X, [float("inf"), 2, 1]), RuntimeError, WHOLE),
     Row("None", (X, None), TypeError, WHOLE),
     Row("no steps", (X[:0], [3, 2, 1]), RuntimeError, r"empty tensors: .* \(0, 3, 4\)"),
     Row("no rows", (X[:, :0], []), RuntimeError, r"empty tensors: .* \(5, 0, 4\)"),
@@ -40,6 +45,8 @@ PERMUTATIONS = [
     Row("negative", np.array([0, 1, -1]), RuntimeError, "expected a permutation of 0 … 2"),
     Row("floats", np.array([0.0, 1.0, 2.0]), RuntimeError, "expected a permutation of 0 … 2"),
     Row("twice", np.array([0, 0, 2]), RuntimeError, r"got \[0 0 2\]", ACCEPTS),
+    Row("2-D", np.array([[1, 0]]), RuntimeError, r"\[B\], got .* shape \(1, 2\)", IndexError),
+    Row("0-D", np.array(0), RuntimeError, r"\[B\], got .* shape \(\)", ACCEPTS),
 ]
 TOTAL = "at least the length of the longest .* total_length=3 and max sequence length being 4"
 ODD = PackedSequence(X[:4, 0], np.array([2, 2, 2]))
@@ -60,12 +67,20 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
         ACCEPTS,
     ),
 ]
+WORDS, BYTES = np.array([3, 5]), np.array([3, 5], np.uint8)
+HELD = "among {} should lie in {} … {}, got {}"
+INT64 = HELD.format("int64", -(2**63), 2**63 - 1, "{}")
 AXES = r"that differ in their lengths alone, got shape {} for sequence 1 and {} for"
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("none", ([],), RuntimeError, "received an empty list of sequences"),
     Row("number", (5,), RuntimeError, "Expected iterable for input sequences, .*: int"),
     Row("no value", ([X], False, None), TypeError, "should be a number, got NoneType"),
     Row("complex", ([X], False, 1j), RuntimeError, "should be real among float64", TypeError),
+    Row("NaN", ([WORDS], False, np.nan), RuntimeError, INT64.format("nan")),
+    Row("infinite", ([WORDS], False, np.inf), RuntimeError, INT64.format("inf")),
+    Row("beyond int64", ([WORDS], False, 2**64), RuntimeError, INT64.format(2**64)),
+    Row("below uint8", ([BYTES], False, -1), RuntimeError, HELD.format("uint8", 0, 255, -1)),
+    Row("beyond uint8", ([BYTES], False, 256.0), RuntimeError, HELD.format("uint8", 0, 255, 256.0)),
     Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top"),
     Row("list", ([[1.0, 2.0], [3.0]],), TypeError, "an array as sequence 0, but got list"),
     Row("0-D", ([np.array(0.5)],), RuntimeError, "expected sequences"),
@@ -90,6 +105,7 @@ UNPADDING = [  # (padded, lengths, batch_first)
     Row("longer than T", (X, np.array([7, 2, 1])), ValueError, "between 0 and T = 5", ACCEPTS),
     Row("negative", (X, np.array([3, 2, -1])), ValueError, "between 0 and T = 5", ACCEPTS),
     Row("fractions", (X, np.array([2.5, 2, 1])), ValueError, WHOLE, ACCEPTS),
+    Row("NaN", (X, np.array([np.nan, 2, 1])), ValueError, WHOLE, ACCEPTS),
 ]
 SEQUENCES = [
     Row("an empty one", [X[:3, 0], X[:0, 0]], RuntimeError, "between 1 and T = 3"),
@@ -116,7 +132,9 @@ SEQUENCES = [
 def test_a_helper_refuses(name, row):
     ours = getattr(packing, name)
     before = bits(row.arguments)
-    refused(row, ours, *row.arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        refused(row, ours, *row.arguments)
     assert bits(row.arguments) == before
     torch_too(row, getattr(framework, name), *to_torch(row.arguments))
 
