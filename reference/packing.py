@@ -99,7 +99,7 @@ def pad_packed_sequence(
     TypeError for a padding_value that is no number, RuntimeError for one that no entry can hold.
     """
     refuse_inconsistent(sequence)
-    data, n, _, unsorted_indices = sequence
+    data, n = sequence[:2]
     T, B = len(n), int(n[0])
     if total_length is not None and total_length < T:
         raise ValueError(
@@ -111,8 +111,7 @@ def pad_packed_sequence(
     shape = (B, T) if batch_first else (T, B)
     padded = np.full_like(data, padding_value, shape=shape + data.shape[1:])
     padded[_entries(sequence, batch_first)] = data  # (4)
-    lengths = (n[:, None] > np.arange(B)).sum(axis=0)  # (5)
-    return padded, lengths if unsorted_indices is None else lengths[unsorted_indices]
+    return padded, _lengths(sequence)
 
 
 def pad_packed_sequence_back(
@@ -145,7 +144,16 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[np.ndarray]:
 def unpack_sequence_back(
     d_sequences: Sequence[np.ndarray], packed_sequences: PackedSequence
 ) -> PackedSequence:
-    """δdata, in the layout of the sequence that was unpacked."""
+    """δdata, in the layout of the sequence that was unpacked.
+
+    RuntimeError where the lengths of d_sequences are not those of the sequences unpacked.
+    """
+    found, expected = [len(d) for d in d_sequences], _lengths(packed_sequences).tolist()
+    if found != expected:
+        raise RuntimeError(
+            f"Expected d_sequences of lengths {expected}, as of what was unpacked, got {found}: "
+            f"give one for each sequence, in their order."
+        )
     return pad_packed_sequence_back(pad_sequence(d_sequences), packed_sequences)
 
 
@@ -179,6 +187,13 @@ def refuse_inconsistent(sequence: PackedSequence) -> None:
             f"sorted_indices and unsorted_indices should be inverse permutations of the {n[0]} "
             f"sequences, got {order} and {inverse}: let a pack function make them."
         )
+
+
+def _lengths(packed: PackedSequence) -> np.ndarray:
+    """ℓ [B], in the order before sorting."""
+    n, order = packed.batch_sizes, packed.unsorted_indices
+    lengths = (n[:, None] > np.arange(n[0])).sum(axis=0)  # (5)
+    return lengths if order is None else lengths[order]
 
 
 def _entries(packed: PackedSequence, batch_first: bool) -> tuple[np.ndarray, np.ndarray]:

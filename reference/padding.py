@@ -125,9 +125,10 @@ def unpad_sequence_back(
     batch_first: bool = False,
     padding_side: str = "right",
 ) -> np.ndarray:
-    """δ of a padded batch of T = total_length steps."""
+    """δ of a padded batch of T = total_length steps; ValueError for a sequence that is longer."""
     longest = np.zeros_like(d_sequences[0], shape=(total_length, *d_sequences[0].shape[1:]))
     padded = pad_sequence([*d_sequences, longest], batch_first, 0, padding_side)  # (2′)
+    checked_lengths([len(d) for d in d_sequences], len(d_sequences), 0, total_length, ValueError)
     return padded[:-1] if batch_first else padded[:, :-1]
 
 

@@ -163,3 +163,13 @@ def test_there_is_no_last_step_at_a_length_that_no_sequence_has(lengths):
     row = Row("", lengths, ValueError, "length")
     refused(row, padding.last_valid, X, lengths)
     refused(row, padding.last_valid_back, X[0], lengths, 5)
+
+
+@pytest.mark.claim("P4")
+def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
+    long = Row("", None, ValueError, r"between 0 and T = 3, but got \[2, 5\]")
+    refused(long, padding.unpad_sequence_back, [X[:2, 0], X[:5, 0]], 3)
+    for lengths in ([4, 3, 1], [4, 1, 1], [4, 2], [2, 4, 1]):
+        d_sequences = [X[:n, 0] for n in lengths]
+        row = Row("", None, RuntimeError, r"of lengths \[4, 2, 1\], .*, got \[")
+        refused(row, packing.unpack_sequence_back, d_sequences, PACK)
