@@ -289,18 +289,20 @@ def _masks(net: Any, masks: Any, layout: Layout, dtype: np.dtype) -> None:
         )
     for k, given in enumerate(masks):
         name, mask = f"dropout_masks[{k}]", _rows(f"dropout_masks[{k}]", given, layout)
-        _array(name, mask, TypeError)
-        if mask.shape != layout.shape(_width(net)):
-            raise RuntimeError(
-                f"Expected {name} of size {layout.shape(_width(net))}, as the layer's output, got "
-                f"{mask.shape}."
-            )
-        if not np.can_cast(mask.dtype, dtype):
-            raise RuntimeError(
-                f"{name} should be bool or {dtype}, got {mask.dtype}, which would widen the result."
-            )
-        if ((mask != 0) & (mask != 1)).any():
-            raise ValueError(
-                f"{name} should hold ones where a value is kept and zeros elsewhere: the scale "
-                f"1 / (1 − p) is applied here."
-            )
+        dropout_mask(name, mask, layout.shape(_width(net)), dtype)
+
+
+def dropout_mask(name: str, mask: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuse a mask that is not of the shape of what it drops, widens it, or is not of 0 and 1."""
+    _array(name, mask, TypeError)
+    if mask.shape != shape:
+        raise RuntimeError(f"Expected {name} of size {shape}, as what it drops, got {mask.shape}.")
+    if not np.can_cast(mask.dtype, dtype):
+        raise RuntimeError(
+            f"{name} should be bool or {dtype}, got {mask.dtype}, which would widen the result."
+        )
+    if ((mask != 0) & (mask != 1)).any():
+        raise ValueError(
+            f"{name} should hold ones where a value is kept and zeros elsewhere: the scale "
+            f"1 / (1 − p) is applied here."
+        )

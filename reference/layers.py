@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import checks
+
 Params = dict[str, np.ndarray]
 
 
@@ -106,9 +108,19 @@ def linear_back(tape: LinearTape, d_y: np.ndarray) -> LinearGrads:
 
 
 def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """y, and the tape: the mask [...] as scaled. Raises ValueError for p outside [0, 1]."""
+    """y, and the tape: the mask [...] as scaled, both in the dtype of x, floating or complex.
+
+    Raises ValueError for p outside [0, 1] and for a mask of anything but zeros and ones,
+    RuntimeError for x of integers and for a mask of another shape or of a dtype wider than x's,
+    TypeError for one that is no array.
+    """
     if not 0 <= p <= 1:
         raise ValueError(f"Expected a dropout probability between 0 and 1, got {p}.")
+    if x.dtype.kind not in "fc":
+        raise RuntimeError(
+            f"Expected x to be floating or complex, got {x.dtype}; convert it first."
+        )
+    checks.dropout_mask("mask", mask, x.shape, x.dtype)
     scaled = mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)
     return x * scaled, scaled  # (3)
 

@@ -161,3 +161,16 @@ def test_bad_input_is_refused_with_one_sentence():
     with pytest.raises(RuntimeError):
         torch_layers.linear(torch.ones(2, 5, dtype=torch.float64), torch.tensor(W))
     refuses(ValueError, "1.5", layers.dropout, W, W > 0, 1.5)
+    refuses(RuntimeError, "int64", layers.dropout, np.arange(3), np.ones(3, bool), 0.3)
+    with pytest.raises(RuntimeError):
+        torch.nn.functional.dropout(torch.arange(3), 0.3)
+
+
+def test_a_dropout_mask_is_refused_as_a_nets_is():
+    x = np.ones((2, 3), np.float32)
+    drop = lambda mask: layers.dropout(x, mask, 0.3)  # noqa: E731
+    refuses(RuntimeError, "got int64, which would widen", drop, np.ones((2, 3), np.int64))
+    refuses(RuntimeError, "got float64, which would widen", drop, np.ones((2, 3)))
+    refuses(RuntimeError, "Expected mask of size (2, 3)", drop, np.ones(3, bool))
+    refuses(ValueError, "ones where a value is kept", drop, 2 * x)
+    refuses(TypeError, "got list", drop, [[1, 1, 1]] * 2)
