@@ -36,18 +36,18 @@ def diagnose(credit: np.ndarray, hidden: np.ndarray, span: float = 1e3) -> list[
     `hidden` should be recorded on inputs that vary, for (4) looks for a state that does not.
     """
     found = []
-    moved, flow = change(credit), rate(credit)
-    if not moved < span:  # not a number counts as exploded
-        evidence = f"‖∂L/∂h‖ grows by {flow:.3g} per step of distance, {moved:.3g} in all"
+    grown, left, flow = growth(credit), change(credit), rate(credit)
+    if not grown < span:  # not a number counts as exploded
+        evidence = f"‖∂L/∂h‖ grows by {flow:.3g} per step of distance, up to {grown:.3g} in all"
         remedy = "clip the gradient, cut the sequence shorter, make the step smaller"
         found.append(Finding("exploding gradients", evidence, remedy))  # (1)
-    elif moved < 1 / span:
-        evidence = f"‖∂L/∂h‖ shrinks by {flow:.3g} per step of distance, {moved:.3g} in all"
+    elif left < 1 / span:
+        evidence = f"‖∂L/∂h‖ shrinks by {flow:.3g} per step of distance, {left:.3g} in all"
         remedy = "use a gated cell or attention, start with shorter sequences"
         found.append(Finding("vanishing credit", evidence, remedy))  # (2)
-    moved = change(hidden)
-    if not moved < span:
-        evidence = f"‖h‖ grows by {rate(hidden):.3g} per step, {moved:.3g} in all"
+    grown = growth(hidden)
+    if not grown < span:
+        evidence = f"‖h‖ grows by {rate(hidden):.3g} per step, up to {grown:.3g} in all"
         remedy = "start from a smaller or orthogonal recurrent weight, normalise, clip"
         found.append(Finding("unstable recurrence", evidence, remedy))  # (3)
     elif variation(hidden) < 1 / span:
@@ -58,18 +58,26 @@ def diagnose(credit: np.ndarray, hidden: np.ndarray, span: float = 1e3) -> list[
 
 
 def rate(norms: np.ndarray) -> np.floating:
-    """The factor per step of the straight line through log norms [K]; 0 where the last is 0."""
+    """The factor per step of the straight line through log norms [K]; 0 where the last is 0.
+
+    Other zeros are left out, for they have no logarithm; NaN where fewer than two norms are left.
+    """
     if not norms[-1]:
         return norms[-1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(norms)
-        k = np.arange(len(logs)) - (len(logs) - 1) / 2
+    k = np.flatnonzero(norms)
+    with np.errstate(invalid="ignore"):
+        logs, k = np.log(norms[k]), k - k.mean()
         return np.exp(k @ logs / (k @ k))
 
 
+def growth(norms: np.ndarray) -> np.floating:
+    """The largest norm over the first that is not 0, NaN where one is; 0 where all are 0."""
+    return _from_the_first(norms, norms.max())
+
+
 def change(norms: np.ndarray) -> np.floating:
-    """The last norm over the first; 0 where the last is 0."""
-    return norms[-1] / norms[0] if norms[-1] else norms[-1]
+    """The last norm over the first that is not 0; 0 where the last is 0."""
+    return _from_the_first(norms, norms[-1])
 
 
 def variation(norms: np.ndarray) -> np.floating:
@@ -77,3 +85,8 @@ def variation(norms: np.ndarray) -> np.floating:
     later = norms[len(norms) // 2 :]
     mean = later.mean()
     return np.ptp(later) / mean if mean > 0 else mean
+
+
+def _from_the_first(norms: np.ndarray, norm: np.floating) -> np.floating:
+    with np.errstate(invalid="ignore"):  # ∞ / ∞
+        return norm / norms[np.flatnonzero(norms)[0]] if norm else norm

@@ -100,7 +100,7 @@ _ROWS = [
     ("the forget bias in the input gate", "initializers.py",
      "new[name][H : 2 * H]", "new[name][:H]", FORGET_BIAS),
     ("credit that vanishes not named", "diagnostics.py",
-     "elif moved < 1 / span", "elif moved < 0",
+     "elif left < 1 / span", "elif left < 0",
      "test_diagnostics::test_a_net_whose_gradient_vanishes_is_told_so"),
     ("a reset gate that gates nothing", "gru_textbook.py",
      "tape.q[:] = r * before.h", "tape.q[:] = before.h", TEXTBOOK_GRU),

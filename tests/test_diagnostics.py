@@ -97,6 +97,30 @@ def test_norms_that_are_not_numbers_count_as_exploded():
 
 
 @pytest.mark.claim("B9")
+@pytest.mark.parametrize("spike", [1e20, np.inf, np.nan])
+def test_a_spike_counts_as_growth_wherever_it_stands(spike):
+    for at in range(1, 9):
+        norms = np.arange(1.0, 10)
+        norms[at] = spike
+        found = [f.issue for f in diagnose(norms, norms)]
+        assert found == ["exploding gradients", "unstable recurrence"]
+
+
+@pytest.mark.claim("B9")
+def test_zeros_within_and_before_the_record_are_passed_over():
+    for norms in (4.0 ** np.arange(9), 0.25 ** np.arange(9)):
+        expected = diagnose(norms, np.arange(1.0, 10))
+        assert len(expected) == 1
+        for zeros in ([4], [0, 1], [0, 3, 7]):
+            gappy = norms.copy()
+            gappy[zeros] = 0
+            found = diagnose(gappy, np.arange(1.0, 10))
+            assert [f.issue for f in found] == [expected[0].issue]
+            close(rate(gappy), rate(norms))
+            assert "nan" not in found[0].evidence
+
+
+@pytest.mark.claim("B9")
 def test_a_dead_state_and_credit_that_is_nowhere_are_not_called_growth():
     nothing = diagnose(np.zeros(6), np.zeros(6))
     assert [f.issue for f in nothing] == ["vanishing credit", "state ignored"]
