@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import gates
+from .dynamics import refuse_steps
 from .jacobian import Step
 
 
@@ -39,7 +40,11 @@ def step_bound(net: Any, params: Any, now: Step) -> np.ndarray:
 
 
 def path_bound(step_bounds: np.ndarray, k: int, t: int) -> np.ndarray:
-    """A bound [n] on ‖∂s_t/∂s_k‖, from the bounds [T, n] of every step."""
+    """A bound [n] on ‖∂s_t/∂s_k‖, 0 ≤ k ≤ t ≤ T, from the bounds [T, n] of every step.
+
+    ValueError for other k and t.
+    """
+    refuse_steps(k, t, len(step_bounds))
     return step_bounds[k:t].prod(axis=0)  # (4)
 
 

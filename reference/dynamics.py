@@ -34,15 +34,26 @@ def jacobians(
 
 
 def propagator(J: np.ndarray, k: int, t: int) -> np.ndarray:
-    """∂s_t/∂s_k [B, S, S] for 0 ≤ k ≤ t ≤ T."""
+    """∂s_t/∂s_k [B, S, S] for 0 ≤ k ≤ t ≤ T; ValueError for other k and t."""
+    refuse_steps(k, t, len(J))
     product = np.broadcast_to(np.eye(J.shape[-1], dtype=J.dtype), J.shape[1:])
     for i in range(k + 1, t + 1):
         product = J[i - 1] @ product  # (1)
     return product
 
 
+def refuse_steps(k: int, t: int, T: int) -> None:
+    """ValueError where s_k … s_t is no stretch of the states s_0 … s_T."""
+    if not 0 <= k <= t <= T:
+        raise ValueError(f"Expected states 0 ≤ k ≤ t ≤ T = {T}, got k={k} and t={t}.")
+
+
 def credit_by_products(J: np.ndarray, d_states: np.ndarray, k: int) -> np.ndarray:
-    """δ_k [B, S], from the cotangents ȳ [T, B, S] of s_1 … s_T, one product per later step."""
+    """δ_k [B, S], from the cotangents ȳ [T, B, S] of s_1 … s_T, one product per later step.
+
+    ValueError where not 0 ≤ k ≤ T.
+    """
+    refuse_steps(k, len(J), len(J))
     delta = np.zeros_like(d_states[0])
     for t in range(max(k, 1), len(J) + 1):
         delta = delta + _transposed(propagator(J, k, t), d_states[t - 1])  # (2)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import gates
-from .dynamics import propagator
+from .dynamics import propagator, refuse_steps
 from .equations import cell_params
 from .jacobian import steps
 
@@ -33,17 +33,29 @@ def memory_time(f: np.ndarray) -> np.ndarray:
 def forget_gates(
     net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any = None
 ) -> np.ndarray:
-    """f [T, B, H] along the trajectory of an LSTM of one layer and one direction."""
+    """f [T, B, H] along the trajectory of an LSTM of one layer and one direction.
+
+    Raises ValueError for a net without forget gates.
+    """
+    if net.mode != "LSTM":
+        raise ValueError(f"Expected an LSTM, for its forget gates, but got {net}.")
     weights = cell_params(net, params, "_l0")
     taken = steps(net, params, x, state)
     return np.stack([gates.of_step(net, weights, now.x, now.before).f for now in taken])
 
 
 def forget_path(f: np.ndarray, k: int, t: int) -> np.ndarray:
-    """Π f_i [B, H] for i = k+1 … t: the diagonal of ∂c_t/∂c_k along the forget gates alone."""
+    """Π f_i [B, H] for i = k+1 … t: the diagonal of ∂c_t/∂c_k along the forget gates alone.
+
+    f is [T, B, H]; ValueError where not 0 ≤ k ≤ t ≤ T.
+    """
+    refuse_steps(k, t, len(f))
     return f[k:t].prod(axis=0)  # (2)
 
 
 def cell_jacobian(J: np.ndarray, H: int, k: int, t: int) -> np.ndarray:
-    """∂c_t/∂c_k [B, H, H] along every path, from the Jacobians [T, B, S, S] of an LSTM."""
+    """∂c_t/∂c_k [B, H, H] along every path, from the Jacobians [T, B, S, S] of an LSTM.
+
+    ValueError where not 0 ≤ k ≤ t ≤ T.
+    """
     return propagator(J, k, t)[:, -H:, -H:]  # (3)

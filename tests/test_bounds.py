@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calculus import refuses
 from reference import GRU, LSTM, RNN, bounds, dynamics, gru, lstm, rnn
 from reference.activations import sigmoid
 from reference.jacobian import initial_state, jacobian, step, steps
@@ -138,3 +139,9 @@ def test_norms_below_one_make_the_gradient_vanish_where_radii_below_one_would_no
     J = dynamics.jacobians(net, params, x)
     assert np.all(bounds.norm(dynamics.propagator(J, 0, 60)) <= 0.8**60)
     assert not initial_state(net, x, None).h.any()
+
+
+@pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
+def test_states_outside_the_sequence_are_refused(k, t):
+    message = f"T = 3, got k={k} and t={t}"
+    refuses(ValueError, message, bounds.path_bound, np.ones((3, 2)), k, t)

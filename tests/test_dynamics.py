@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calculus import refuses
 from reference import dynamics
 from single import NETS, close, derivative, side_by_side, single
 from strategies import seeds
@@ -172,3 +173,15 @@ def test_a_relu_net_has_jacobians_of_radius_zero_and_a_gradient_that_explodes():
     J = dynamics.jacobians(net, params, gate, np.array([[[1.0, 0.5]]]))
     assert np.abs(np.linalg.eigvals(J)).max() == 0
     assert np.linalg.norm(dynamics.propagator(J, 0, 10)[0], 2) == 2.0**10
+
+
+@pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
+def test_states_outside_the_sequence_are_refused(k, t):
+    J = np.zeros((3, 2, 4, 4))
+    refuses(ValueError, f"T = 3, got k={k} and t={t}", dynamics.propagator, J, k, t)
+
+
+@pytest.mark.parametrize("k", [-1, 4])
+def test_there_is_no_credit_for_a_state_outside_the_sequence(k):
+    J = np.zeros((3, 2, 4, 4))
+    refuses(ValueError, f"T = 3, got k={k}", dynamics.credit_by_products, J, J[..., 0], k)

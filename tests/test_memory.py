@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calculus import refuses
 from problems import torch_module
 from reference import LSTM, dynamics, memory
 from single import close, single
@@ -111,3 +112,17 @@ def test_after_tau_steps_one_part_in_e_is_left(f):
 def test_a_shut_gate_remembers_nothing_and_a_saturated_one_forever():
     close(memory.memory_time(np.array([0.0, np.exp(-1)])), [0, 1])
     assert memory.memory_time(np.float64(1)) == np.inf
+
+
+@pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
+def test_states_outside_the_sequence_are_refused(k, t):
+    J, message = np.zeros((3, 2, 8, 8)), f"T = 3, got k={k} and t={t}"
+    refuses(ValueError, message, memory.forget_path, J[..., 0], k, t)
+    refuses(ValueError, message, memory.cell_jacobian, J, 4, k, t)
+
+
+@pytest.mark.parametrize("name", ["GRU", "tanh"])
+def test_a_net_without_forget_gates_is_refused(name):
+    p = single(name)
+    message = "Expected an LSTM, for its forget gates"
+    refuses(ValueError, message, memory.forget_gates, p.net, p.params, p.x, p.state)
