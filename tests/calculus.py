@@ -57,8 +57,8 @@ def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
     """Assert that torch's error in a narrow dtype is at most 32 times that of a careful evaluation.
 
     The truth is in the wide one. A careful evaluation is the reference in the narrow one, the
-    worst of three runs whose inputs are moved by about one unit roundoff, and never better than
-    that of the largest element.
+    worst of three runs whose inputs and cotangents are moved by about one unit roundoff, and never
+    better than that of the largest element.
     """
     inputs = {name: v.astype(narrow) for name, v in inputs.items()}
     cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}
@@ -68,11 +68,11 @@ def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
     noise = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
     for trial in range(3):
         rng = np.random.default_rng(trial)
-        moved = {
-            name: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow)
-            for name, v in inputs.items()
-        }
-        for name, v in solved(run, moved, cotangents).items():
+        moved = [
+            {n: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow) for n, v in some}
+            for some in (inputs.items(), cotangents.items())
+        ]
+        for name, v in solved(run, *moved).items():
             assert v.dtype == narrow, name
             noise[name] = max(noise[name], np.abs(v - truth[name]).max(initial=0))
     for name, v in solved_by_torch(graph, inputs, cotangents).items():
