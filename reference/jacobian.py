@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, gates
+from . import activations, checks, gates
 from .equations import EQUATIONS, as_tuple, cell_params
 
 
@@ -107,7 +107,7 @@ def by_parameter(params: Any, now: Step) -> dict[str, np.ndarray]:
 def _rnn(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
     (a,) = gates.rnn(params, x, before.h)
     if net.mode == "RNN_RELU":
-        h, slope = a * (a.real > 0), (a.real > 0) + np.zeros_like(a)
+        h, slope = activations.relu(a), (a.real > 0) + np.zeros_like(a)
     else:
         h = np.tanh(a)
         slope = 1 - h * h

@@ -43,6 +43,14 @@ def test_the_jacobian_of_the_simple_cell_is_its_slope_times_the_recurrent_weight
     close(jacobian.jacobian(p.weights, first_step(p)), expected)
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_a_step_from_what_is_no_finite_number_makes_the_state_of_the_forward_pass(value):
+    p = single("relu")
+    params = p.params | {"bias_ih_l0": np.full(4, value)}
+    made = next(jacobian.steps(p.net, params, p.x, p.state)).after.h
+    assert np.array_equal(made, p.net.forward(params, p.x[:1], p.state)[0][0], equal_nan=True)
+
+
 @pytest.mark.claim("B5", "X1")
 @given(name=names, seed=seeds)
 def test_the_columns_of_the_jacobian_are_complex_steps_of_the_state(name, seed):
