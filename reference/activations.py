@@ -6,9 +6,11 @@
 
 Their derivatives are written through their own values, so a tape keeps the value alone:
 
-    σ′ = σ ⊙ (1 − σ)      tanh′ = 1 − tanh²      relu′ = [relu > 0], 0 at the kink as in torch
+    σ′ = σ ⊙ (1 − σ)      tanh′ = 1 − tanh²      relu′ = [relu ≠ 0], 0 at the kink as in torch
     softmax:      δo = p ⊙ (δp − Σ δp ⊙ p)
     log softmax:  δo = δℓ − e^ℓ Σ δℓ
+
+A NaN that relu lets through is not 0, so its slope is 1, as in torch.
 
 No exponential overflows: σ's exponent is capped just below log(max), and the logits of a softmax
 are shifted by the largest. Choices look at the real part alone, which keeps every function analytic
@@ -60,6 +62,11 @@ def tanh_slope(value: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """tanh′ from the value of tanh; the result goes to `out` when given, which may be `value`."""
     slope = np.multiply(value, value, out=out)
     return np.subtract(1, slope, out=slope)
+
+
+def relu_slope(value: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """relu′ from the value of relu; the result goes to `out` when given, which may be `value`."""
+    return np.not_equal(value.real, 0, out=np.empty_like(value) if out is None else out)
 
 
 def softmax(o: np.ndarray) -> np.ndarray:

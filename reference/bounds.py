@@ -3,7 +3,7 @@
     J  [S, S]  ∂s/∂s₋ of a step       ‖·‖ spectral norm       max  over the units of a row
     W_k  [H, H]  the rows of W_hh that belong to gate k        v = h₋ W_hh,nᵀ + b_hh,n
 
-    (1)  RNN   ‖J‖ ≤ max φ′(a) · ‖W_hh‖                φ′ = 1 − tanh² ≤ 1, or [a > 0]
+    (1)  RNN   ‖J‖ ≤ max φ′(a) · ‖W_hh‖                φ′ = 1 − tanh² ≤ 1, or [h ≠ 0]
     (2)  GRU   ‖J‖ ≤ max z + max(1−z) (max r ‖W_n‖ + ¼ max|v| ‖W_r‖) + ¼ max|h₋ − n| ‖W_z‖
     (3)  LSTM  ‖J‖ ≤ ‖ p (max o · κ + ω)   p max o · max f ‖       columns: from h₋, c₋
                      ‖ κ                   max f           ‖       rows: to h, c
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import gates
+from . import activations, gates
 from .dynamics import refuse_steps
 from .jacobian import Step
 
@@ -35,7 +35,8 @@ def step_bound(net: Any, params: Any, now: Step) -> np.ndarray:
         return _gru(params.weight_hh, opened, now.before.h)
     if net.mode == "LSTM":
         return _lstm(params, opened, now.before.c)
-    slope = (opened.a > 0) * 1.0 if net.mode == "RNN_RELU" else 1 - now.after.h**2
+    relu = net.mode == "RNN_RELU"
+    slope = (activations.relu_slope if relu else activations.tanh_slope)(now.after.h)
     return largest(slope) * norm(params.weight_hh)  # (1)
 
 

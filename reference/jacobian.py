@@ -107,7 +107,8 @@ def by_parameter(params: Any, now: Step) -> dict[str, np.ndarray]:
 def _rnn(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
     (a,) = gates.rnn(params, x, before.h)
     if net.mode == "RNN_RELU":
-        h, slope = activations.relu(a), (a.real > 0) + np.zeros_like(a)
+        h = activations.relu(a)
+        slope = activations.relu_slope(h)
     else:
         h = np.tanh(a)
         slope = 1 - h * h

@@ -10,7 +10,7 @@ Forward
     (3)  h = φ(a)                          φ = tanh or relu
 
 Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
-    (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h > 0] for relu
+    (3′) δa = δh ⊙ φ′(a)                   φ′ = 1 − h² for tanh, [h ≠ 0] for relu
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa     Σ over all steps, at once
     φ′ waits for no δ: these slopes are taken at every step at once.
@@ -85,7 +85,7 @@ def slopes_tanh(params: Params, before: State, tape: Tape, after: State) -> Delt
 
 def slopes_relu(params: Params, before: State, tape: Tape, after: State) -> Delta:
     """s = φ′ of every row: δa = δh ⊙ s, by (3′)."""
-    return Delta(np.greater(after.h.real, 0, out=np.empty_like(after.h)))  # (3′)
+    return Delta(activations.relu_slope(after.h))  # (3′)
 
 
 def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:

@@ -47,9 +47,10 @@ def step_tanh(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
 def step_relu(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
     """The State after the step and its derivative, and the tape."""
     a, h_before = _net_input(params, x, before)
-    open_ = a.value.real > 0
-    h = Dual(activations.relu(a.value), a.dot * open_)  # (3) (3˙)
-    return pack(State, h), Tape(x, h_before, Dual(open_, 0))
+    h = activations.relu(a.value)  # (3)
+    open_ = activations.relu_slope(h)
+    h_dot = a.dot * open_  # (3˙)
+    return pack(State, Dual(h, h_dot)), Tape(x, h_before, Dual(open_, 0))
 
 
 def step_back(params: Dual, tape: Tape, delta: Dual) -> tuple[Dual, Dual, Dual]:

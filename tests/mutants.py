@@ -104,16 +104,16 @@ MUTANTS = [
     ),
     Mutant(
         "rnn: the derivative of relu is 1 at its kink",
-        "rnn.py",
-        "np.greater(after.h.real, 0",
-        "np.greater_equal(after.h.real, 0",
+        "activations.py",
+        "np.not_equal(value.real, 0",
+        "np.greater_equal(value.real, 0",
         "test_rnn::test_relu_has_derivative_zero_at_its_kink_as_torch_has",
     ),
     Mutant(
         "rnn: the slope read from the state before",
         "rnn.py",
-        "np.greater(after.h.real, 0",
-        "np.greater(before.h.real, 0",
+        "activations.relu_slope(after.h)",
+        "activations.relu_slope(before.h)",
         RNN_ADJOINT,
     ),
     Mutant(

@@ -95,7 +95,7 @@ def test_relu_is_the_larger_of_its_argument_and_zero_infinities_included():
     [
         (activations.sigmoid, activations.sigmoid_slope),
         (activations.tanh, activations.tanh_slope),
-        (activations.relu, lambda v: v > 0),
+        (activations.relu, activations.relu_slope),
     ],
 )
 def test_the_derivative_written_through_the_value_is_the_complex_step(f, slope):
@@ -104,7 +104,9 @@ def test_the_derivative_written_through_the_value_is_the_complex_step(f, slope):
     np.testing.assert_allclose(slope(f(a)), by_step, rtol=1e-11, atol=1e-15)
 
 
-@pytest.mark.parametrize("slope", [activations.sigmoid_slope, activations.tanh_slope])
+@pytest.mark.parametrize(
+    "slope", [activations.sigmoid_slope, activations.tanh_slope, activations.relu_slope]
+)
 @pytest.mark.parametrize("dtype", ALL)
 def test_a_slope_keeps_the_dtype_leaves_the_value_alone_and_goes_to_out(slope, dtype):
     value = np.random.default_rng(3).uniform(size=(3, 4)).astype(dtype)

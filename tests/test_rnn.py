@@ -67,6 +67,17 @@ def test_relu_has_derivative_zero_at_its_kink_as_torch_has():
     assert np.array_equal(d_x, solve_by_torch(problem, cotangents)[1]["x"])
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_relu_passes_back_through_what_is_no_number_as_torch_does():
+    problem = draw(RNNCell(1, 2, nonlinearity="relu"), B=1, state=False)
+    problem = problem.having(x=np.array([[np.nan]]))
+    cotangents = {"h_n": np.array([[0.5, -2.0]])}
+    grads = pull_back(problem, solve(problem)[1], cotangents)
+    assert grads["bias_ih"].tolist() == [0.5, -2.0]
+    for name, expected in solve_by_torch(problem, cotangents)[1].items():
+        np.testing.assert_array_equal(grads[name], expected)
+
+
 def test_a_saturated_tanh_passes_nothing_back():
     problem = cell()
     problem = problem.having(bias_ih=np.array([60.0, -60, 60, -60, 60, -60]))
