@@ -17,9 +17,12 @@ The notation of all files
     names. A gradient has the type of what it belongs to: a Params for Params, a State for a State.
 
 `f(...)` returns its value and a tape, which holds what the primed equations read and is never
-written again; `f_back(tape, d_value)` returns gradients. The same lines run in float32, float64,
-longdouble and complex128: the dtype is looked at where something is refused or σ's exponent is
-capped, never to compute another way. Where fewer will do, for LAPACK say, the docstring has them.
+written again; `f_back(tape, d_value)` returns gradients. Between the two write into no argument:
+the tape holds x and the parameters themselves, and an output that it shares is read-only.
+
+The same lines run in float32, float64, longdouble and complex128: the dtype is looked at where
+something is refused or σ's exponent is capped, never to compute another way. Where fewer will do,
+for LAPACK say, the docstring has them.
 
 Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
 Each file's page, named in its last line, derives what the file states; docs/claims.md leads from

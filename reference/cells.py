@@ -17,6 +17,7 @@ import numpy as np
 
 from . import checks
 from .equations import EQUATIONS, Grads, Params, as_tuple, cell_params, from_tuple
+from .layout import read_only
 from .modules import init
 
 
@@ -26,7 +27,7 @@ def cell_forward(
     """The state after one step of x [B, I] or [I], and the tape.
 
     `state` is h [B, H], for the LSTM cell (h, c); zeros when not given. Raises what torch raises
-    for the same mistake.
+    for the same mistake. The state after is read-only, for it is the tape's own memory.
     """
     checks.cell_forward(net, params, x, state)
     equations = EQUATIONS[net.mode]
@@ -40,7 +41,7 @@ def cell_forward(
     after = before._make([np.empty_like(s) for s in before])
     equations.cell.step(weights, u, before, tape, after)
     outer = x.shape[:-1]
-    value = from_tuple(net, [s.reshape(*outer, net.hidden_size) for s in after])
+    value = from_tuple(net, [read_only(s).reshape(*outer, net.hidden_size) for s in after])
     return value, CellTape(weights, rows, before, tape, after, outer)
 
 

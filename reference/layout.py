@@ -66,6 +66,13 @@ class Layout(NamedTuple):
         return state[:, 0] if unbatched else state
 
 
+def read_only(value: np.ndarray) -> np.ndarray:
+    """The same memory, seen so that writing raises ValueError: a tape may hold it, too."""
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
 def layout_of(x: np.ndarray | PackedSequence, batch_first: bool) -> Layout:
     """The layout of an input; batch_first speaks of arrays [B, T, ·] alone."""
     if isinstance(x, PackedSequence):

@@ -30,6 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .layout import read_only
+
 
 class Params(NamedTuple):
     """A [H, H] and B [H, I]. The gradient is a Params too."""
@@ -55,12 +57,15 @@ class Grads(NamedTuple):
 
 
 def unroll(params: Params, x: np.ndarray, h_0: np.ndarray) -> tuple[np.ndarray, Tape]:
-    """h [T, n, H] after every step, from x [T, n, I] and h_0 [n, H], in any floating dtype."""
+    """h [T, n, H] after every step, from x [T, n, I] and h_0 [n, H], in any floating dtype.
+
+    h is read-only, for it is the tape's own memory.
+    """
     A, B = params
     history = np.concatenate([h_0[None], x @ B.T])
     for t in range(len(x)):
         history[t + 1] += history[t] @ A.T  # (1)
-    return history[1:], Tape(params, x, history)
+    return read_only(history[1:]), Tape(params, x, history)
 
 
 def unroll_back(tape: Tape, d_h: np.ndarray) -> Grads:

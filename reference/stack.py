@@ -21,7 +21,7 @@ import numpy as np
 
 from . import checks
 from .equations import EQUATIONS, Grads, Params, as_tuple, cell_params, from_tuple, suffixes
-from .layout import Layout, layout_of
+from .layout import Layout, layout_of, read_only
 from .packing import PackedSequence
 from .unroll import Schedule, schedule, unroll, unroll_back
 from .unroll import Tape as UnrollTape
@@ -47,7 +47,8 @@ def forward(
 
     `state` is h_0, for the LSTM (h_0, c_0); zeros when not given. `dropout_masks` holds one mask
     of zeros and ones for each layer but the last, in the layout of `output`; without it nothing
-    is dropped. Raises what torch raises for the same mistake, before anything is computed.
+    is dropped. Raises what torch raises for the same mistake, before anything is computed. The
+    output is read-only, for the tape may hold the same memory: write into a copy of it.
     """
     checks.forward(net, params, x, state, dropout_masks)
     equations = EQUATIONS[net.mode]
@@ -80,7 +81,7 @@ def forward(
             y = y * masks[layer]  # (3)
         layers.append(tapes)
     h_n = [layout.state_from_rows(np.array(s)) for s in zip(*final, strict=True)]
-    return layout.from_rows(y), from_tuple(net, h_n), Tape(layers, masks, rows, layout)
+    return layout.from_rows(read_only(y)), from_tuple(net, h_n), Tape(layers, masks, rows, layout)
 
 
 def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) -> Grads:

@@ -40,6 +40,12 @@ def test_two_steps_written_out():
     close(h[1], h_0 @ A.T @ A.T + x[0] @ B.T @ A.T + x[1] @ B.T)
 
 
+def test_the_states_cannot_be_written_where_the_adjoint_reads():
+    h, _ = linear_rnn.unroll(*draw())
+    with pytest.raises(ValueError, match="read-only"):
+        h[...] = 0
+
+
 @pytest.mark.claim("D1")
 @given(seed=seeds)
 def test_the_adjoint_identity_holds(seed):

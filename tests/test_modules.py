@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from problems import cast, draw, pull_back, solve, solve_by_torch, torch_module
+from problems import cast, draw, is_cell, pull_back, solve, solve_by_torch, torch_module
 from reference import GRU, LSTM, RNN
 from strategies import cells, nets, problems, seeds, sizes
 from verdicts import (
@@ -224,3 +224,17 @@ def test_a_state_that_is_not_given_is_a_state_of_zeros(problem):
     expected_grads = pull_back(zero, expected_tape, cotangents)
     agree(outputs, expected, 0)
     agree(grads, {k: expected_grads[k] for k in grads}, 0)
+
+
+@given(problems() | cells())
+def test_what_forward_returns_cannot_be_written_where_backward_reads(problem):
+    outputs, tape = solve(problem)
+    cotangents = random_like(outputs)
+    expected = pull_back(problem, tape, cotangents)
+    returned = outputs if is_cell(problem.net) else {"output": outputs.pop("output")}
+    for value in returned.values():
+        with pytest.raises(ValueError, match="read-only"):
+            value[...] = 0
+    for value in () if is_cell(problem.net) else outputs.values():
+        value[...] = 0
+    agree(pull_back(problem, tape, cotangents), expected, 0)
