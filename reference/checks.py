@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .dual import Dual
 from .layout import Layout, layout_of
 from .packing import PackedSequence, refuse_inconsistent
 
@@ -97,7 +98,7 @@ def forward(net: Any, params: Any, x: Any, state: Any, dropout_masks: Any) -> No
         bare = IndexError if isinstance(state, np.ndarray) else TypeError
         parts = _parts(net, "state", state, short=IndexError, bare=bare)
         for label, part, shape in zip(("h_0", "c_0"), parts, _shapes(net, batch), strict=False):
-            _like(label, part, shape, dtype, _STATE, AttributeError)
+            like(label, part, shape, dtype, _STATE, AttributeError)
     if dropout_masks is not None:
         _masks(net, dropout_masks, layout_of(x, net.batch_first), dtype)
 
@@ -106,14 +107,33 @@ def backward(net: Any, tape: Any, d_output: Any, d_state: Any) -> None:
     """Refuse cotangents that are not like the output and the state they belong to."""
     layout, dtype = tape.layout, tape.layers[0][0].x.dtype
     if d_output is not None:
-        rows = _rows("d_output", d_output, layout)
-        _like("d_output", rows, layout.shape(_width(net)), dtype, "as of output", TypeError)
+        cotangent_of_output(net, layout, dtype, d_output)
     if d_state is not None:
-        parts = _parts(net, "d_state", d_state, short=RuntimeError, bare=TypeError)
-        shapes = _shapes(net, layout.batch())
-        for label, part, shape in zip(("d_h_n", "d_c_n"), parts, shapes, strict=False):
-            if part is not None:
-                _like(label, part, shape, dtype, _STATE, TypeError)
+        cotangent_of_state(net, layout, dtype, d_state, halves=True)
+
+
+def cotangent_of_output(net: Any, layout: Layout, dtype: np.dtype, d_output: Any) -> None:
+    """Refuse what is not like the output of an input in this layout and dtype."""
+    rows = _rows("d_output", d_output, layout)
+    like("d_output", rows, layout.shape(_width(net)), dtype, "as of output", TypeError)
+
+
+def cotangent_of_state(
+    net: Any, layout: Layout, dtype: np.dtype, d_state: Any, halves: bool = False
+) -> None:
+    """Refuse what is not like the state; with `halves`, either of an LSTM's may be None."""
+    parts = _parts(net, "d_state", d_state, short=RuntimeError, bare=TypeError)
+    shapes = _shapes(net, layout.batch())
+    for label, part, shape in zip(("d_h_n", "d_c_n"), parts, shapes, strict=False):
+        if part is not None or not halves:
+            like(label, part, shape, dtype, _STATE, TypeError)
+
+
+def direction(net: Any, layout: Layout, x: Dual) -> None:
+    """Refuse an x whose derivative does not lie as its value does."""
+    dtype = layout.to_rows(x.value).dtype
+    rows = _rows("ẋ", x.dot, layout)
+    like("ẋ", rows, layout.shape(net.input_size), dtype, "as of x", TypeError)
 
 
 def cell_forward(net: Any, params: Any, x: Any, state: Any) -> None:
@@ -140,7 +160,7 @@ def cell_forward(net: Any, params: Any, x: Any, state: Any) -> None:
             _array(label, part, AttributeError)
             if part.ndim not in (1, 2):
                 raise ValueError(f"{name}: Expected {label} to be 1D or 2D, got {part.ndim}D.")
-            _like(label, part, shape, dtype, _CELL_STATE, AttributeError)
+            like(label, part, shape, dtype, _CELL_STATE, AttributeError)
 
 
 def cell_backward(net: Any, tape: Any, d_state: Any) -> None:
@@ -150,7 +170,7 @@ def cell_backward(net: Any, tape: Any, d_state: Any) -> None:
         shape = (*tape.outer, net.hidden_size)
         for label, part in zip(("d_h", "d_c"), parts, strict=False):
             if part is not None:
-                _like(label, part, shape, tape.x.dtype, _CELL_STATE, TypeError)
+                like(label, part, shape, tape.x.dtype, _CELL_STATE, TypeError)
 
 
 _STATE = "[layers·directions, batch, features], no batch if unbatched, whatever batch_first says"
@@ -209,7 +229,7 @@ def _params(net: Any, params: Any) -> np.dtype:
         )
     dtype = getattr(params[next(iter(shapes))], "dtype", np.dtype(object))
     for name, shape in shapes.items():
-        _like(name, params[name], shape, dtype, "as of parameter_shapes()", RuntimeError)
+        like(name, params[name], shape, dtype, "as of parameter_shapes()", RuntimeError)
     if dtype.kind not in "fc":
         raise RuntimeError(
             f"Only floating point and complex parameters have gradients, got dtype {dtype}."
@@ -247,7 +267,7 @@ def _array(name: str, value: Any, error: type[Exception]) -> None:
         raise error(f"{name} should be an array, got {type(value).__name__}.")
 
 
-def _like(
+def like(
     name: str,
     value: Any,
     shape: tuple[int, ...],
@@ -255,6 +275,7 @@ def _like(
     meaning: str,
     error: type[Exception],
 ) -> None:
+    """Refuse what is no array, with `error`, and an array of another shape or dtype."""
     _array(name, value, error)
     if value.shape != shape:
         raise RuntimeError(f"Expected {name} of size {shape}, {meaning}, got {value.shape}.")

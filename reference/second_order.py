@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .dual import Dual, both, part
 from .equations import Grads, cell_params, suffixes
 from .tangent import CELLS, Cell, Tape, from_facade, pair_of_lists, to_facade, write
@@ -32,13 +33,16 @@ def backward(net: Any, tape: Tape, d_output: Dual, d_state: Dual) -> Dual:
     """The Grads of `net.backward`, and the derivative of every one of them along the direction.
 
     The tape is that of `tangent.forward`; the cotangents are pairs, zeros where there is none.
-    Raises RuntimeError for a cotangent that is not like what it belongs to.
+    Raises what `net.backward` raises for a cotangent that is not like what it belongs to, in either
+    half of a pair, and TypeError for one that is None.
     """
     layout, rows = tape.layout, tape.rows
+    dtype = tape.steps[0][0].x.value.dtype
+    both(checks.cotangent_of_output, net, layout, dtype, d_output)
+    both(checks.cotangent_of_state, net, layout, dtype, d_state)
     D, P = 1 + net.bidirectional, net.proj_size or net.hidden_size
     d_y = both(layout.to_rows, d_output)
     d_final = from_facade(net, layout, d_state)
-    both(_refuse_unlike, net, tape, d_y, pair_of_lists(d_final))
     d_initial = list(d_final)
     found: dict[str, Dual] = {}
     for layer in reversed(range(net.num_layers)):
@@ -83,19 +87,6 @@ def unroll_back(
         d_x.insert(0, d_x_t)
         d_params.append(d_params_t)
     return both(np.concatenate, pair_of_lists(d_x)), total, both(_sum, pair_of_lists(d_params))
-
-
-def _refuse_unlike(net: Any, tape: Tape, d_y: np.ndarray, d_final: Sequence[Any]) -> None:
-    """Refuse cotangents that would be broadcast."""
-    sizes, H = tape.layout.batch_sizes, net.hidden_size
-    expected = [(sum(sizes), (1 + net.bidirectional) * (net.proj_size or H))]
-    expected += [(sizes[0], width) for width in (net.proj_size or H, H)][: len(d_final[0])]
-    found = [d_y.shape, *[field.shape for field in d_final[0]]]
-    if found != expected or len(d_final) != len(tape.steps):
-        raise RuntimeError(
-            f"Expected cotangents with rows {expected} for output and state, of "
-            f"{len(tape.steps)} layers and directions, got {found} of {len(d_final)}."
-        )
 
 
 def _copy(state: Any) -> Any:

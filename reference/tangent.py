@@ -65,10 +65,12 @@ def forward(
     """Output, final state and tape; arguments as in `net.forward`, but in pairs.
 
     The derivative of what shall stay fixed is zero. Layouts, dtypes and dropout are the facade's,
-    and so are the errors raised, for either half of a pair.
+    and so are the errors raised, for either half of a pair; RuntimeError where the two halves of x
+    differ in shape, dtype or packing.
     """
     both(checks.forward, net, params, x, state, dropout_masks)
     layout = layout_of(x.value, net.batch_first)
+    checks.direction(net, layout, x)
     rows = schedule(layout.batch_sizes)
     y = both(layout.to_rows, x)
     initial = _initial_state(net, layout, y.value, state)

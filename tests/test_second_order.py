@@ -12,7 +12,6 @@ from harness.judge import judge
 from harness.truth import MOVED_RUNS, WIDER, Yardstick, longdouble_is_wider
 from problems import cast, draw, pull_back, solve, torch_module
 from reference import GRU, LSTM, activations, second_order, tangent
-from reference.dual import Dual
 from single import NETS
 from strategies import problems, seeds
 from torch_impl import second_order as torch_second_order
@@ -181,11 +180,41 @@ def test_the_dtype_is_kept(name, dtype):
     assert {v.dtype for half in halves for v in half.values()} == {np.dtype(dtype)}
 
 
-def test_a_cotangent_that_would_be_broadcast_is_refused():
-    problem = draw(LSTM(3, 4))
+UNLIKE = {
+    "narrow": (lambda d: d[:, :1], RuntimeError, "d_output of size"),
+    "batch first": (lambda d: d.swapaxes(0, 1), RuntimeError, "d_output of size"),
+    "float32": (lambda d: d.astype("f"), RuntimeError, "but got float32"),
+    "absent": (lambda d: None, TypeError, "d_output should be an array"),
+}
+
+
+@pytest.mark.parametrize("half", ["value", "dot"])
+@pytest.mark.parametrize("unlike", UNLIKE)
+def test_a_cotangent_is_refused_that_is_not_like_the_output(unlike, half):
+    net, inputs = (problem := draw(LSTM(3, 4))).net, problem.inputs
+    output, state, tape = tangent.forward(net, *pair_of(problem, random_like(inputs)))
+    change, error, message = UNLIKE[unlike]
+    wrong = output._replace(**{half: change(getattr(output, half))})
+    with pytest.raises(error, match=message):
+        second_order.backward(net, tape, wrong, state)
+
+
+@pytest.mark.parametrize("half", ["value", "dot"])
+def test_a_cotangent_is_refused_that_is_not_like_the_state(half):
+    net, inputs = (problem := draw(LSTM(3, 4))).net, problem.inputs
+    output, state, tape = tangent.forward(net, *pair_of(problem, random_like(inputs)))
+    h, c = getattr(state, half)
+    for wrong, error in [((h, c[:, :1]), RuntimeError), ((h, None), TypeError), (h, TypeError)]:
+        with pytest.raises(error, match="d_c_n|the pair"):
+            second_order.backward(net, tape, output, state._replace(**{half: wrong}))
+
+
+def test_cotangents_packed_in_another_order_are_refused():
+    problem = draw(GRU(3, 4), lengths=[2, 5, 4])
     output, state, tape = tangent.forward(
         problem.net, *pair_of(problem, random_like(problem.inputs))
     )
-    narrow = Dual(*[half[:, :1] for half in output])
-    with pytest.raises(RuntimeError, match="Expected cotangents with rows"):
-        second_order.backward(problem.net, tape, narrow, state)
+    order = output.dot.sorted_indices[::-1]
+    wrong = output._replace(dot=output.dot._replace(sorted_indices=order))
+    with pytest.raises(RuntimeError, match="packed as the input is"):
+        second_order.backward(problem.net, tape, wrong, state)

@@ -103,6 +103,22 @@ def test_a_direction_of_another_shape_is_refused_as_the_facade_refuses_it():
         tangent.forward(problem.net, params, x._replace(dot=x.dot[:, :, :2]), state)
 
 
+def test_a_direction_that_does_not_lie_as_x_does_is_refused():
+    problem = draw(RNN(3, 4), lengths=[4, 2])
+    params, x, state = pair_of(problem, random_like(problem.inputs))
+    for dot, message in [
+        (x.dot._replace(batch_sizes=np.array([2, 1, 1, 1, 1])), "packed as the input is"),
+        (x.dot._replace(sorted_indices=None, unsorted_indices=None), "packed as the input is"),
+    ]:
+        with pytest.raises(RuntimeError, match=message):
+            tangent.forward(problem.net, params, x._replace(dot=dot), state)
+    problem = draw(RNN(3, 4), state=False)
+    params, x, _ = pair_of(problem, random_like(problem.inputs))
+    longer = x._replace(dot=np.concatenate([x.dot, x.dot]))
+    with pytest.raises(RuntimeError, match="of size"):
+        tangent.forward(problem.net, params, longer)
+
+
 def test_torch_differentiates_the_same_function():
     problem = draw(RNN(3, 4))
     values = torch_second_order.run(torch_module(problem.net), tensors(problem.inputs))
