@@ -62,7 +62,10 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
             f"shape {x.shape}; give the layers one at a time."
         )
     checks.forward(net, params, x, state, None)
-    before = initial_state(net, x, state)
+    return _steps(net, params, x, initial_state(net, x, state))
+
+
+def _steps(net: Any, params: Any, x: np.ndarray, before: Any) -> Iterator[Step]:
     for x_t in x:
         now = step(net, cell_params(net, params, "_l0"), x_t, before)
         yield now  # (1)

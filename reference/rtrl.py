@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .equations import as_tuple, cell_params
 from .jacobian import by_parameter, jacobian, steps
+from .layout import layout_of
 
 
 def rtrl(
@@ -34,12 +36,18 @@ def rtrl(
     """∂L/∂θ by name for a net of one layer and one direction, in any floating dtype.
 
     x is [T, B, I], d_output [T, B, H]; `state` and `d_state` as in `net.forward` and
-    `net.backward`. Equal to `net.backward(...).params`.
+    `net.backward`. Equal to `net.backward(...).params`. Raises what `jacobian.steps` raises, and
+    for a cotangent what `net.backward` raises.
     """
+    run = steps(net, params, x, state)
+    layout = layout_of(x, net.batch_first)
+    checks.cotangent_of_output(net, layout, x.dtype, d_output)
+    if d_state is not None:
+        checks.cotangent_of_state(net, layout, x.dtype, d_state, halves=True)
     weights = cell_params(net, params, "_l0")
     influence: dict[str, Any] = {}
     found: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
-    for now, d_output_t in zip(steps(net, params, x, state), d_output, strict=True):
+    for now, d_output_t in zip(run, d_output, strict=True):
         J = jacobian(weights, now)
         for name, M in by_parameter(weights, now).items():
             P = M if name not in influence else M + times(J, influence[name])  # (1)

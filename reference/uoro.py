@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .equations import cell_params
 from .jacobian import by_parameter, jacobian, steps
+from .layout import layout_of
 
 
 def uoro(
@@ -36,13 +38,17 @@ def uoro(
     """An unbiased estimate of ∂L/∂θ, by name, for a net of one layer and one direction.
 
     x is [T, B, I], d_output [T, B, H], signs [T, B, S] of −1 and +1; every sequence has an
-    estimate of its own, and their sum is returned. float32 or float64.
+    estimate of its own, and their sum is returned. float32 or float64. Raises what `rtrl` raises,
+    and ValueError for signs other than −1 and +1.
     """
+    run = steps(net, params, x, state)
+    checks.cotangent_of_output(net, layout_of(x, net.batch_first), x.dtype, d_output)
+    _refuse_signs(net, x, signs)
     weights = cell_params(net, params, "_l0")
     s = np.zeros_like(signs[0])
     theta: dict[str, Any] = {}
     found: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
-    for now, d_output_t, sign in zip(steps(net, params, x, state), d_output, signs, strict=True):
+    for now, d_output_t, sign in zip(run, d_output, signs, strict=True):
         J_s = (jacobian(weights, now) @ s[:, :, None])[:, :, 0]
         new = {
             name: np.einsum("bs,bs...->b...", sign, M)
@@ -66,6 +72,17 @@ def balance(theta: dict[str, np.ndarray], s: np.ndarray) -> np.ndarray:
     square = sum((v**2).reshape(len(s), -1).sum(axis=1) for v in theta.values())
     both = square * (s**2).sum(axis=1) > 0
     return np.where(both, square / np.where(both, (s**2).sum(axis=1), 1), 1) ** 0.25
+
+
+def _refuse_signs(net: Any, x: np.ndarray, signs: Any) -> None:
+    """Refuse what is not a sign for every unit of every state."""
+    S = (net.proj_size or net.hidden_size) + (net.hidden_size if net.mode == "LSTM" else 0)
+    checks.like("signs", signs, (*x.shape[:2], S), x.dtype, "[T, B, S]", TypeError)
+    if (abs(signs) != 1).any():
+        raise ValueError(
+            f"Expected signs of −1 and +1, got {signs[abs(signs) != 1][0]} among them: draw them "
+            f"by rng.choice([-1.0, 1.0], {signs.shape})."
+        )
 
 
 def over(v: np.ndarray, rho: np.ndarray) -> np.ndarray:

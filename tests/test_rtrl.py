@@ -67,3 +67,19 @@ def test_the_dtype_is_kept(name, dtype):
     params = {key: value.astype(dtype) for key, value in p.params.items()}
     found = rtrl.rtrl(p.net, params, p.x.astype(dtype), p.d_output.astype(dtype))
     assert {value.dtype for value in found.values()} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_a_cotangent_is_refused_that_is_not_like_what_it_belongs_to(name):
+    p = single(name)
+    for wrong in (p.d_output[:, :, :1], p.d_output[:, :1], p.d_output.astype("f")):
+        with pytest.raises(RuntimeError, match="d_output"):
+            rtrl.rtrl(p.net, p.params, p.x, wrong, p.d_state, p.state)
+    with pytest.raises(TypeError, match="d_output should be an array"):
+        rtrl.rtrl(p.net, p.params, p.x, None, p.d_state, p.state)
+    fields = p.d_state if p.net.mode == "LSTM" else (p.d_state,)
+    for change in (lambda d: d[:, :1], lambda d: d[..., :1], lambda d: d.astype("f")):
+        wrong = tuple(map(change, fields))
+        with pytest.raises(RuntimeError, match="d_h_n"):
+            d_state = wrong if p.net.mode == "LSTM" else wrong[0]
+            rtrl.rtrl(p.net, p.params, p.x, p.d_output, d_state, p.state)

@@ -111,3 +111,25 @@ def test_balancing_makes_both_factors_equally_long_and_leaves_a_vanishing_one_al
     length = np.linalg.norm(np.hstack(shrunk), axis=1)
     close(np.linalg.norm(rho[:, None] * s, axis=1)[:2], length[:2])
     assert rho[2] == 1
+
+
+@pytest.mark.parametrize("name", sorted(ENUMERABLE))
+def test_a_cotangent_and_signs_are_refused_that_do_not_fit(name):
+    net, T = ENUMERABLE[name]
+    p = single(net, T=T, B=2)
+    width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (T, 2, width))
+    for d_output in (p.d_output[:, :1], p.d_output.astype("f")):
+        with pytest.raises(RuntimeError, match="d_output"):
+            uoro.uoro(net, p.params, p.x, d_output, signs, p.state)
+    refused = [
+        (0 * signs, ValueError),
+        (signs * 1.5, ValueError),
+        (signs.astype(int), RuntimeError),
+        (signs[:, :1], RuntimeError),
+        (signs[..., :-1], RuntimeError),
+        (signs.tolist(), TypeError),
+    ]
+    for wrong, error in refused:
+        with pytest.raises(error, match="signs"):
+            uoro.uoro(net, p.params, p.x, p.d_output, wrong, p.state)
