@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import checks
 from .lstm import State
 
 
@@ -48,7 +49,8 @@ class Grads(NamedTuple):
 def reset(state: Any, r: np.ndarray, init: Any = None) -> Any:
     """h̃ of a state [L, B, H], or a pair of them, and r [B]; h_init is 0 where it is not given.
 
-    Raises ValueError when r is not one boolean for each row.
+    Raises ValueError when r is not one boolean for each row, RuntimeError for an h_init that is not
+    [L, 1, H] in the dtype of the state: its gradient is that of one row.
     """
     before = parts(state)
     if r.dtype != bool or r.shape != (before[0].shape[1],):
@@ -56,6 +58,8 @@ def reset(state: Any, r: np.ndarray, init: Any = None) -> Any:
             f"Expected a boolean reset mask [B] = [{before[0].shape[1]}], "
             f"got {r.dtype} {list(r.shape)}."
         )
+    if init is not None:
+        _refuse_unlike(parts(init), before)
     inits: Sequence[Any] = parts(init) if init is not None else [0 for _ in before]
     chosen = [np.where(r[:, None], i, h) for i, h in zip(inits, before, strict=True)]  # (1)
     return like(state, chosen)
@@ -75,7 +79,7 @@ def forward(
     """Output [T, B, H], final state and tape of x [T, B, I] with resets r [T, B].
 
     Raises ValueError for a net with two directions or batch first, and when r does not fit x;
-    RuntimeError for no steps at all.
+    RuntimeError for no steps at all; and what `reset` raises, and `net.forward`.
     """
     if net.bidirectional or net.batch_first:
         raise ValueError(
@@ -118,3 +122,12 @@ def parts(state: Any) -> Sequence[np.ndarray]:
 def like(state: Any, arrays: Sequence[np.ndarray]) -> Any:
     """A state of the same kind with these arrays."""
     return State(*arrays) if isinstance(state, tuple) else arrays[0]
+
+
+def _refuse_unlike(inits: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> None:
+    if len(inits) != len(before):
+        raise RuntimeError(
+            f"Expected as many arrays in init as in the state, {len(before)}, got {len(inits)}."
+        )
+    for name, i, h in zip(("h_init", "c_init"), inits, before, strict=False):
+        checks.like(name, i, (len(h), 1, h.shape[2]), h.dtype, "[L, 1, H]", TypeError)

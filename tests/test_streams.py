@@ -192,3 +192,20 @@ def test_bad_masks_and_nets_are_refused_with_one_sentence():
     refuses(ValueError, "[5, 4]", streams.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
         refuses(ValueError, "one way", streams.forward, wrong, params, inputs["x"], r, state)
+
+
+@pytest.mark.parametrize("net", [GRU(2, 3, num_layers=2), LSTM(2, 3, num_layers=2, proj_size=2)])
+def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_refused(net):
+    _, inputs, r = draw(net, 4, 3, seed=0)
+    params = net.init(np.random.default_rng(0))
+    state, init = state_of(net, inputs), state_of(net, inputs, "_init")
+    arguments = streams.forward, net, params, inputs["x"], r, state
+    for said, change in [
+        ("got (2, 3, ", lambda i: np.repeat(i, 3, axis=1)),
+        ("got (1, 1, ", lambda i: i[:1]),
+        ("got (2, ", lambda i: i[:, 0]),
+        ("got float32", lambda i: i.astype("f")),
+    ]:
+        wrong = streams.like(init, [change(i) for i in streams.parts(init)])
+        refuses(RuntimeError, said, *arguments, wrong)
+    refuses(RuntimeError, "as in the state", *arguments, (*streams.parts(init), init))
