@@ -115,13 +115,13 @@ def backward(net: Any, tape: list[Stretch], d_output: np.ndarray, d_state: Any =
 
 
 def parts(state: Any) -> Sequence[np.ndarray]:
-    """The arrays of a state: one, or the LSTM's two."""
-    return state if isinstance(state, tuple) else (state,)
+    """The arrays of a state: one, or the LSTM's two, in a tuple or a list."""
+    return state if isinstance(state, (tuple, list)) else (state,)
 
 
 def like(state: Any, arrays: Sequence[np.ndarray]) -> Any:
     """A state of the same kind with these arrays."""
-    return State(*arrays) if isinstance(state, tuple) else arrays[0]
+    return State(*arrays) if isinstance(state, (tuple, list)) else arrays[0]
 
 
 def _refuse_unlike(inits: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> None:

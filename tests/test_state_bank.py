@@ -235,3 +235,11 @@ def test_what_is_refused_leaves_the_bank_as_it_was():
     with pytest.raises(ValueError, match=r"\[2, 2\]"):
         twin.put(torch.tensor([2, 2]), torch.ones(1, 2, 3))
     assert not twin.rows
+
+
+def test_a_state_may_be_a_list_as_the_nets_have_it():
+    pair = [np.zeros((2, 1, 3)), np.ones((2, 1, 3))]
+    bank = StateBank(pair, 3)
+    assert [part.shape for part in bank.get([1, 2])[0]] == [(2, 2, 3)] * 2
+    bank.put([1], [5 + part for part in pair])
+    assert equal(bank.get([1])[0], [5 + part for part in pair])

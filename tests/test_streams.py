@@ -183,6 +183,20 @@ def test_a_reset_keeps_the_kind_and_the_dtype_of_a_state():
                 assert not np.shares_memory(streams.parts(after)[0], inputs["h"])
 
 
+def test_a_state_may_be_a_list_as_the_nets_have_it():
+    net, inputs, r = draw(LSTM(2, 3), 4, 3, seed=0)
+    params, x = net.init(np.random.default_rng(0)), inputs["x"]
+    state, init = state_of(net, inputs), state_of(net, inputs, "_init")
+    output, last, tape = streams.forward(net, params, x, r, list(state), list(init))
+    expected, _, tape_of_pairs = streams.forward(net, params, x, r, state, init)
+    np.testing.assert_array_equal(output, expected)
+    found = streams.backward(net, tape, output, list(last))
+    for pair in (found.state, found.init):
+        assert isinstance(pair, tuple)
+    d_init = streams.backward(net, tape_of_pairs, output, last).init
+    np.testing.assert_array_equal(found.init, d_init)
+
+
 def test_bad_masks_and_nets_are_refused_with_one_sentence():
     net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
