@@ -44,6 +44,7 @@ from .layers import (
     linear_init,
     part,
     prefixed,
+    refuse_padding_idx,
 )
 from .modules import GRU, LSTM, RNN
 from .packing import PackedSequence, pack_padded_sequence
@@ -66,6 +67,14 @@ class SequenceClassifier:
     num_classes: int
     rnn: RNN | GRU | LSTM
     padding_idx: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nets that cannot act here, with ValueError."""
+        if self.rnn.dropout:
+            raise ValueError(
+                f"Expected a net with dropout=0, for no masks are drawn here, got {self.rnn}."
+            )
+        refuse_padding_idx(self.vocab_size, self.padding_idx)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""

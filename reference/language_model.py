@@ -42,6 +42,7 @@ from .layers import (
     linear_init,
     part,
     prefixed,
+    refuse_padding_idx,
 )
 from .modules import GRU, LSTM, RNN
 
@@ -81,11 +82,7 @@ class TinyRNNLM:
             raise ValueError(
                 f"Expected a net with batch_first=True and no dropout, got {self.rnn}."
             )
-        if self.padding_idx is not None and not 0 <= self.padding_idx < self.vocab_size:
-            raise ValueError(
-                f"Expected padding_idx to be a token, 0 to {self.vocab_size - 1}, "
-                f"got {self.padding_idx}."
-            )
+        refuse_padding_idx(self.vocab_size, self.padding_idx)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""

@@ -157,6 +157,14 @@ def prefixed(prefix: str, params: Params) -> Params:
     return {prefix + name: p for name, p in params.items()}
 
 
+def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
+    """ValueError for a padding_idx that is no token."""
+    if padding_idx is not None and not 0 <= padding_idx < vocab_size:
+        raise ValueError(
+            f"Expected padding_idx to be a token, 0 to {vocab_size - 1}, got {padding_idx}."
+        )
+
+
 def _rows(x: np.ndarray) -> np.ndarray:
     """[..., I] as [N, I]."""
     return x.reshape(-1, x.shape[-1])
