@@ -27,9 +27,12 @@ Page: docs/truncated.md
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .packing import PackedSequence
 
 Block = tuple[Any, Any]
 Objective = Callable[[Any, Any], tuple[Any, Any]]
@@ -59,8 +62,10 @@ def tbptt(
     d_state). A block is (x, y); objective(output, y) gives the loss and its gradient. Between two
     passes the caller may put new arrays into `params`, which the next block reads; never write into
     the old ones, for tapes still hold them.
-    Raises ValueError unless 1 ≤ k1 ≤ k2.
+    Raises ValueError unless 1 ≤ k1 ≤ k2, TypeError where they are no integers.
     """
+    if not isinstance(k1, Integral) or not (k2 is None or isinstance(k2, Integral)):
+        raise TypeError(f"Expected k1 and k2 to be integers, or k2 None, got {k1!r} and {k2!r}.")
     if k1 < 1 or (k2 is not None and k2 < k1):
         raise ValueError(
             f"Expected 1 ≤ k1 ≤ k2, got k1 = {k1} and k2 = {k2}: with k2 < k1 "
@@ -79,7 +84,7 @@ def _passes(
     k2: int | None,
 ) -> Iterator[Pass]:
     tapes: deque[Any] = deque(maxlen=k2)
-    d_outputs: deque[np.ndarray] = deque(maxlen=k2)
+    d_outputs: deque[Any] = deque(maxlen=k2)
     losses: list[Any] = []
     for x, y in blocks:
         output, state, tape = net.forward(params, x, state)  # (1)
@@ -89,15 +94,13 @@ def _passes(
         losses.append(loss)
         if len(losses) == k1:
             yield _backward(net, tapes, d_outputs, sum(losses), state)
-            d_outputs = deque([np.zeros_like(d) for d in d_outputs], maxlen=k2)
+            d_outputs = deque(map(_zeros_like, d_outputs), maxlen=k2)
             losses = []
     if losses:
         yield _backward(net, tapes, d_outputs, sum(losses), state)
 
 
-def _backward(
-    net: Any, tapes: deque[Any], d_outputs: deque[np.ndarray], loss: Any, state: Any
-) -> Pass:
+def _backward(net: Any, tapes: deque[Any], d_outputs: deque[Any], loss: Any, state: Any) -> Pass:
     """(1′) over the blocks that the tapes remember."""
     d_state, reached = None, []
     for tape, d_output in zip(reversed(tapes), reversed(d_outputs), strict=True):
@@ -105,6 +108,13 @@ def _backward(
         d_state = reached[-1].state
     d_params = {name: sum(g.params[name] for g in reached) for name in reached[0].params}
     return Pass(loss, state, reached[::-1], d_params)
+
+
+def _zeros_like(d_output: Any) -> Any:
+    """Zeros in the layout of a cotangent; None is zero already."""
+    if isinstance(d_output, PackedSequence):
+        return d_output._replace(data=np.zeros_like(d_output.data))
+    return None if d_output is None else np.zeros_like(d_output)
 
 
 def reset(

@@ -14,6 +14,7 @@ from reference import GRU, LSTM, RNN, optim, truncated
 from reference.equations import EQUATIONS, cell_params
 from reference.language_model import TinyRNNLM
 from reference.loss import cross_entropy, cross_entropy_back
+from reference.packing import pack_padded_sequence
 from strategies import nets, seeds, sizes
 from torch_impl.language_model import TinyRNNLM as TorchRNNLM
 from torch_impl.layers import load
@@ -342,6 +343,35 @@ def test_a_horizon_shorter_than_the_stride_is_refused_with_one_sentence():
     params, x, d, state = draw(net, 4, 2, seed=0)
     for k1, k2 in ((0, 1), (3, 2), (-1, None)):
         refuses(ValueError, f"k1 = {k1}", truncated.tbptt, net, params, [], inner, state, k1, k2)
+
+
+def test_a_stride_or_horizon_that_is_no_integer_is_refused_with_one_sentence():
+    net = GRU(3, 4)
+    params, _, _, state = draw(net, 4, 2, seed=0)
+    for k1, k2 in ((1.5, 2), (1, 2.0), ("1", None)):
+        refuses(TypeError, "integers", truncated.tbptt, net, params, [], inner, state, k1, k2)
+
+
+@pytest.mark.parametrize("net", [GRU(3, 4), LSTM(3, 4)])
+def test_blocks_may_be_packed_and_a_cotangent_absent(net):
+    params, x, d, state = draw(net, 6, 2, seed=0)
+    blocks = cut(net, 2, x, d)
+    packed = [tuple(pack_padded_sequence(a, [2, 2]) for a in block) for block in blocks]
+    objective = lambda output, d: ((d.data * output.data).sum(), d)  # noqa: E731
+    dense = truncated.tbptt(net, params, blocks, inner, state, 1, 2)
+    for found, expected in zip(
+        truncated.tbptt(net, params, packed, objective, state, 1, 2), dense, strict=True
+    ):
+        agree(found.params, expected.params)
+    silent = [(x, None if j == 1 else d) for j, (x, d) in enumerate(blocks)]
+    zeros = [(x, 0 * d if j == 1 else d) for j, (x, d) in enumerate(blocks)]
+    pass_on = lambda output, d: (0.0, d)  # noqa: E731
+    for found, expected in zip(
+        truncated.tbptt(net, params, silent, pass_on, state, 1, 2),
+        truncated.tbptt(net, params, zeros, pass_on, state, 1, 2),
+        strict=True,
+    ):
+        agree(found.params, expected.params)
 
 
 def test_no_blocks_give_no_passes():
