@@ -69,7 +69,7 @@ def cross_entropy(
     0 … V−1.
     """
     V = logits.shape[-1]
-    counted = np.ones(labels.shape, dtype=bool) if mask is None else mask
+    counted = np.ones(labels.shape, dtype=bool) if mask is None else mask.copy()
     if not logits.shape[:-1] == labels.shape == counted.shape:
         raise ValueError(
             f"Expected logits [..., V] with labels [...] and mask [...], got {list(logits.shape)}, "

@@ -52,14 +52,17 @@ def sgd(
     params: Params, grads: Params, velocity: Params | None, lr: float, momentum: float = 0.0
 ) -> tuple[Params, Params]:
     """Parameters and velocity after one step; `velocity` is None before the first."""
-    v = grads if velocity is None else {n: momentum * velocity[n] + g for n, g in grads.items()}
+    if velocity is None:
+        v = {n: g.copy() for n, g in grads.items()}  # the caller may clear the gradients
+    else:
+        v = {n: momentum * velocity[n] + g for n, g in grads.items()}
     return {n: p - lr * v[n] for n, p in params.items()}, v  # (3) (4)
 
 
 def adam_start(params: Params) -> AdamState:
     """The state before the first step."""
-    zeros = {name: np.zeros_like(p) for name, p in params.items()}
-    return AdamState(0, zeros, zeros)
+    m, v = [{name: np.zeros_like(p) for name, p in params.items()} for _ in range(2)]
+    return AdamState(0, m, v)
 
 
 def adam(

@@ -42,6 +42,7 @@ def scan(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     Raises ValueError where A has neither the shape of b nor that shape with one more axis H.
     """
     is_diagonal(A, b)  # refuses what is neither, by the shapes given, and where T = 1 too
+    b = b.copy()  # where T = 1 nothing below makes a new one, and h would be the caller's b
     distance = 1
     while distance < len(b):
         new = compose((A[distance:], b[distance:]), (A[:-distance], b[:-distance]))

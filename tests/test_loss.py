@@ -182,6 +182,15 @@ def test_value_and_gradient_keep_the_dtype(dtype, name):
     assert value.dtype == loss.cross_entropy_back(tape).dtype == dtype
 
 
+def test_a_mask_cleared_after_the_loss_changes_no_gradient():
+    logits = np.random.default_rng(0).standard_normal((3, 5))
+    mask = np.array([True, True, False])
+    _, tape = loss.cross_entropy(logits, np.array([1, 2, 3]), mask)
+    expected = loss.cross_entropy_back(tape)
+    mask[:] = False
+    np.testing.assert_array_equal(loss.cross_entropy_back(tape), expected)
+
+
 def test_bad_input_is_refused_with_one_sentence():
     logits, labels = np.zeros((2, 3)), np.array([2, 1])
     for label in (3, -1):

@@ -108,6 +108,15 @@ def test_no_step_changes_what_it_was_given():
             np.testing.assert_array_equal(now[name], then[name])
 
 
+def test_no_state_is_memory_of_the_caller_or_of_another_state():
+    params, grads = gradients(np.random.default_rng(0)), gradients(np.random.default_rng(1))
+    _, velocity = optim.sgd(params, grads, None, 0.1, 0.9)
+    state = optim.adam_start(params)
+    for name in params:
+        assert not np.shares_memory(velocity[name], grads[name])
+        assert not np.shares_memory(state.m[name], state.v[name])
+
+
 @pytest.mark.claim("B9")
 @given(seeds, st.sampled_from([1e-6, 1.0, 1e6]))
 def test_clipping_by_the_global_norm_is_torchs(seed, max_norm):

@@ -147,6 +147,12 @@ def test_an_a_of_another_shape_is_refused_at_every_length_by_the_shapes_given(T)
         assert f"A has shape {given_A.shape}, which with b of shape {b.shape}" in str(refusal.value)
 
 
+@pytest.mark.parametrize("T", [1, 2])
+def test_the_states_are_no_memory_of_the_caller(T):
+    A, b = draw(T, 2, 3, False, 0)
+    assert not np.shares_memory(scan.scan(A, b), b)
+
+
 def test_a_constant_matrix_that_is_not_repeated_is_refused():
     with pytest.raises(ValueError, match="A has shape"):
         scan.scan(np.ones((3, 3)), np.ones((5, 2, 3)))
