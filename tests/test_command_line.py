@@ -63,6 +63,16 @@ def test_check_exits_2_where_no_number_was_held_against_another(capsys):
     assert "no case of this corpus exists on cpu-onednn in float64; ask for" in err
 
 
+def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is_spoiled(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr("harness.check.longdouble_is_wider", lambda: False)
+    options = ["--cases", "2", "--path", "cpu-native", "--dtype", "float64", "--workers", "1"]
+    code, out, err = bptt_oracle(capsys, "check", *options)
+    assert "cpu-refusals" in out
+    assert code == 2 and "every result is untrusted" in err
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
