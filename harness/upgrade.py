@@ -64,7 +64,11 @@ def record(
     from .run_file import beside, is_run
 
     writable(output)
-    if output.exists() and not is_run(output):
+    try:
+        known = not output.exists() or is_run(output)
+    except OSError as error:
+        refuse(f"{output} cannot be read: {error.strerror}; name another file")
+    if not known:
         refuse(f"{output} is no run, and stays as it is; name another file")
     if values and beside(output).exists() and not output.exists():
         refuse(f"{beside(output)}, for the values, is there already; name another file")

@@ -637,3 +637,18 @@ def test_a_sealed_file_of_other_words_is_refused(good, tmp_path, change, words):
     file = tmp_path / "bad.json"
     file.write_bytes(sealed(change(body)))
     assert words in refused(file)
+
+
+def test_a_run_that_may_not_be_read_is_told_in_a_sentence(capsys, tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    file.write_text("")
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("harness.run_file.is_run", closed)
+    with pytest.raises(SystemExit) as left:
+        main(["record", "-o", str(file)])
+    told = capsys.readouterr().err
+    assert left.value.code == 2 and told.count("\n") == 1
+    assert "cannot be read: Permission denied; name another file" in told
