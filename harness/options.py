@@ -137,10 +137,10 @@ def page(file: Path | None) -> None:
     """Refuse before the work what could not be written after it, or would cost a run."""
     writable(file)
     if file is not None:
-        _no_run(file)
+        no_run(file)
 
 
-def _no_run(file: Path) -> None:
+def no_run(file: Path) -> None:
     """Refuse to write over what was recorded: it took long, and the torch of it may be gone."""
     from .run_file import recorded
 
@@ -156,7 +156,6 @@ def save(file: Path, text: str) -> None:
     """Write a file whole, or say why not."""
     from .files import write_text
 
-    _no_run(file)
     try:
         write_text(file, text)
     except OSError as error:

@@ -19,6 +19,7 @@ from .options import (
     Where,
     Workers,
     dtypes_of,
+    no_run,
     paths_of,
     progress_bar,
     refuse,
@@ -61,7 +62,7 @@ def record(
     from .environment import environment
     from .record import Plan
     from .record import record as run_all
-    from .run_file import beside, is_run
+    from .run_file import is_run
 
     writable(output)
     try:
@@ -70,8 +71,6 @@ def record(
         refuse(f"{output} cannot be read: {error.strerror}; name another file")
     if not known:
         refuse(f"{output} is no run, and stays as it is; name another file")
-    if values and beside(output).exists() and not output.exists():
-        refuse(f"{beside(output)}, for the values, is there already; name another file")
     try:
         kept = [parse(name).id for name in values or ()]
     except ValueError as error:
@@ -124,10 +123,11 @@ def compare(
     from .run_file import BadRun, beside, read, read_values
 
     taken = {file.resolve() for run in (old, new) for file in (run, beside(run))}
-    for page in filter(None, (json, junit, html)):
-        if page.resolve() in taken:
-            refuse(f"{page} would be written over; name another file")
-        taken.add(page.resolve())
+    for file in filter(None, (json, junit, html)):
+        if file.resolve() in taken:
+            refuse(f"{file} would be written over; name another file")
+        taken.add(file.resolve())
+        no_run(file)
     try:
         runs = [read(file) for file in (old, new)]
         kept = [read_values(file, run) for file, run in zip((old, new), runs, strict=True)]
@@ -147,9 +147,9 @@ def compare(
         (junit, lambda: to_junit(changes, fail_on.value)),
         (html, lambda: to_html(before, after, changes)),
     ]
-    for file, text in written:
-        if file is not None:
-            save(file, text())
+    for given, text in written:
+        if given is not None:
+            save(given, text())
     if markdown:
         print(report.markdown(before, after, changes, far), end="")
     else:

@@ -553,8 +553,9 @@ def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):
         ["compare", "good.json", "good.json", "--json"],
         ["compare", "good.json", "good.json", "--junit"],
         ["compare", "good.json", "good.json", "--html"],
+        ["compare", "good.json", "good.json", "--json=new.json", "--junit"],
     ],
-    ids=lambda command: f"{command[0]} {command[-1]}",
+    ids=lambda command: " ".join(word for word in command if word != "good.json"),
 )
 def test_no_page_is_written_over_what_was_recorded(
     good, tmp_path, monkeypatch, capsys, kept, command

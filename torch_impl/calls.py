@@ -79,41 +79,36 @@ def _module(made: dict[str, torch.nn.Module], c: Call) -> Result:
 
 def larger(c: Call) -> Call:
     """Another call of the same net and parameters: a step longer, a row more, other numbers."""
-    batch = 1 if not c.net.batch_first else 0
-    rows = c.x.dim() == 3
 
     def one_more(value: torch.Tensor, axis: int) -> torch.Tensor:
         return torch.cat([value, value.narrow(axis, 0, 1)], axis)
 
-    x = one_more(c.x.detach(), 1 - batch if rows else 0) * -0.75
-    lengths = c.lengths
-    state = None if c.state is None else [0.5 * s.detach() for s in c.state]
-    if rows:
-        x = one_more(x, batch)
-        state = None if state is None else [one_more(s, 1) for s in state]
-    if lengths is not None:
-        lengths = (*(n + 1 for n in lengths), min(lengths))
-    return c._replace(x=x, lengths=lengths, state=state, masks=[])
+    lengths = c.lengths and (*(n + 1 for n in c.lengths), min(c.lengths))
+    return _resized(c, one_more, -0.75, 0.5)._replace(lengths=lengths)
 
 
 def smaller(c: Call) -> Call:
     """Another call of the same net and parameters: a step less and a row less where there are
     several, other numbers."""
-    batch = 1 if not c.net.batch_first else 0
-    rows = c.x.dim() == 3
 
     def one_less(value: torch.Tensor, axis: int) -> torch.Tensor:
         return value.narrow(axis, 0, max(value.shape[axis] - 1, 1))
 
-    x = one_less(c.x.detach(), 1 - batch if rows else 0) * -0.5
-    lengths = c.lengths
-    state = None if c.state is None else [0.75 * s.detach() for s in c.state]
-    if rows:
-        x = one_less(x, batch)
-        state = None if state is None else [one_less(s, 1) for s in state]
-    if lengths is not None:
-        lengths = tuple(min(n, len(x)) for n in lengths[: x.shape[1]])
-    return c._replace(x=x, lengths=lengths, state=state, masks=[])
+    other = _resized(c, one_less, -0.5, 0.75)
+    steps, rows = other.x.shape[:2]  # of a packed batch, which alone has lengths
+    return other._replace(lengths=c.lengths and tuple(min(n, steps) for n in c.lengths[:rows]))
+
+
+def _resized(
+    c: Call, change: Callable[[torch.Tensor, int], torch.Tensor], of_x: float, of_state: float
+) -> Call:
+    """The call with x changed along time, and along its rows as the state is; both scaled."""
+    x = c.x.detach() * of_x
+    state = c.state and [s.detach() * of_state for s in c.state]
+    if x.dim() == 2:
+        return c._replace(x=change(x, 0), state=state, masks=[])
+    x = change(change(x, 0), 1)  # steps and rows, whichever of the two comes first
+    return c._replace(x=x, state=state and [change(s, 1) for s in state], masks=[])
 
 
 def seed(number: int, device: str) -> None:

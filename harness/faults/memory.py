@@ -1,5 +1,6 @@
 """Mistakes that show from the second call on: something of an earlier call is kept."""
 
+from operator import ge
 from typing import Any
 
 import torch
@@ -10,11 +11,6 @@ from .fault import fault
 from .inject import Tensor, axes, backward, layer_by_layer, weights
 
 Memory = dict[str, Any]
-
-
-def covers(before: Tensor, now: Tensor) -> bool:
-    """Whether what an earlier call left is as large as what this one makes."""
-    return all(kept >= size for kept, size in zip(before.shape, now.shape, strict=True))
 
 
 @fault(
@@ -56,11 +52,10 @@ def weights_copied_when_first_seen(call: Call, way: Way, memory: Memory) -> Resu
 
 @fault("S", "a state that is not given is the last call's final one", where=lambda c: not c.state)
 def state_carried_on(call: Call, way: Way, memory: Memory) -> Result:
-    output, final = way(call)
-    before, memory["state"] = memory.get("state"), [f.detach() for f in final]
-    if before is None or not covers(before[0], final[0]):
-        return output, final
-    state = [b[tuple(map(slice, f.shape))] for b, f in zip(before, final, strict=True)]
+    state, (_, batch) = memory.get("state"), axes(call)
+    if state is not None and batch is not None:
+        rows = call.x.shape[batch]
+        state = [s[:, :rows] for s in state] if state[0].shape[1] >= rows else None
     output, final = way(call._replace(state=state))
     memory["state"] = [f.detach() for f in final]
     return output, final
@@ -71,7 +66,7 @@ def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
     output, final = way(call)
     before = memory.get("output")
     memory["output"] = output.detach()
-    if before is not None and covers(before, output):
+    if before is not None and all(map(ge, before.shape, output.shape)):
         output = output + before[tuple(map(slice, output.shape))]
     return output, final
 
