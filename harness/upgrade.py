@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .interrupt import ctrl_c_ends_all
 from .options import (
     AGREE,
     FAULT,
@@ -56,13 +57,14 @@ def record(
     """
     if workers != 1:
         processes()  # it imports torch while this one does
-    from torch_impl.paths import WrongRoad
+    with ctrl_c_ends_all():
+        from torch_impl.paths import WrongRoad
 
-    from .case import parse
-    from .environment import environment
-    from .record import Plan
-    from .record import record as run_all
-    from .run_file import is_run
+        from .case import parse
+        from .environment import environment
+        from .record import Plan
+        from .record import record as run_all
+        from .run_file import is_run
 
     writable(output)
     try:

@@ -11,8 +11,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from typing import TypeVar
+
+from .interrupt import ctrl_c_waits
 
 Given = TypeVar("Given")
 Done = TypeVar("Done")
@@ -55,32 +57,15 @@ def processes() -> BaseContext:
     else, where the system can; each started afresh where it cannot. That process starts now."""
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
-    from multiprocessing.forkserver import ensure_running
+    from multiprocessing import forkserver, resource_tracker
 
     context = get_context("forkserver")
     context.set_forkserver_preload(["harness.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
-    if current_thread() is not main_thread():
-        return context
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        ensure_running()  # that process inherits it: Ctrl-C is for this one alone
-    finally:
-        signal.signal(signal.SIGINT, heard)
+    resource_tracker.ensure_running()  # before, since it unblocks what is blocked here
+    with ctrl_c_waits():
+        forkserver.ensure_running()  # it inherits the block: Ctrl-C is for this process alone
     return context
-
-
-@contextmanager
-def ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is heard at the end: a process that is being made shall find what it was made for."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker() -> None:

@@ -189,7 +189,9 @@ def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fa
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C is sent otherwise on Windows")
-@pytest.mark.parametrize("command, seconds", [("check", 3), ("check", 8), ("selftest", 8)])
+@pytest.mark.parametrize(
+    "command, seconds", [("check", 1), ("check", 3), ("check", 8), ("selftest", 8)]
+)
 def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
     """While the workers' own imports run, and when they work."""
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background: no

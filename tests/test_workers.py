@@ -1,6 +1,7 @@
-"""Worker processes: what they have when they begin."""
+"""Worker processes: what they have when they begin, and Ctrl-C before there are any."""
 
 import os
+import signal
 import subprocess
 import sys
 from multiprocessing import get_all_start_methods
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from harness.interrupt import ctrl_c_ends_all
 
 HERE = Path(__file__).parent
 ASK = """
@@ -30,3 +33,45 @@ def test_a_worker_has_what_torch_imports_at_its_first_gradient():
     around = os.environ | {"PYTHONPATH": str(HERE.parent)}
     told = subprocess.check_output([sys.executable, "-c", ASK], cwd=HERE, env=around, text=True)
     assert told == "[] []\n"
+
+
+INTERRUPTED = """
+import os, signal
+from harness.interrupt import ctrl_c_ends_all
+
+class Meddler:
+    def __set_name__(self, owner, name):  # what it raises, Python 3.11 makes a RuntimeError of
+        os.kill(os.getpid(), signal.SIGINT)
+
+with ctrl_c_ends_all():
+    class Owner:
+        meddler = Meddler()
+print("went on", signal.getsignal(signal.SIGINT).name)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise on Windows")
+@pytest.mark.parametrize(
+    "handler, ended",
+    [
+        (signal.default_int_handler, (-signal.SIGINT, "", "")),
+        (signal.SIG_IGN, (0, "went on SIG_IGN\n", "")),  # as a job in the background has it
+    ],
+)
+def test_ctrl_c_during_an_import_ends_the_process_without_a_word(handler, ended):
+    around = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    heard = signal.signal(signal.SIGINT, handler)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED], env=around, capture_output=True, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert (ran.returncode, ran.stdout, ran.stderr) == ended
+
+
+def test_ctrl_c_is_heard_again_after_the_imports():
+    heard = signal.getsignal(signal.SIGINT)
+    with ctrl_c_ends_all():
+        pass
+    assert signal.getsignal(signal.SIGINT) is heard
