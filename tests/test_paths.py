@@ -356,8 +356,8 @@ def test_the_cotangents_of_a_strided_case_are_not_contiguous(monkeypatch):
 @pytest.mark.parametrize(
     "other, rows, layout, lengths, shape, others",
     [
-        (larger, 4, "time", (), (6, 4, 4), None),
-        (larger, 4, "batch", (), (4, 6, 4), None),
+        (larger, 4, "time", (), (6, 4, 4), (6, 1, 1, 1)),
+        (larger, 4, "batch", (), (4, 6, 4), (6, 1, 1, 1)),
         (larger, 4, "packed", (2, 5, 1), (6, 4, 4), (3, 6, 2, 1)),
         (smaller, 2, "time", (), (4, 2, 4), None),
         (smaller, 2, "batch", (), (2, 4, 4), None),

@@ -78,13 +78,21 @@ def _module(made: dict[str, torch.nn.Module], c: Call) -> Result:
 
 
 def larger(c: Call) -> Call:
-    """Another call of the same net and parameters: a step longer, a row more, other numbers."""
+    """Another call of the same net and parameters: a step longer, a row more, other numbers.
+
+    A batch is packed, if it was not: its first row is whole, the others end after one step.
+    """
 
     def one_more(value: torch.Tensor, axis: int) -> torch.Tensor:
         return torch.cat([value, value.narrow(axis, 0, 1)], axis)
 
-    lengths = c.lengths and (*(n + 1 for n in c.lengths), min(c.lengths))
-    return _resized(c, one_more, -0.75, 0.5)._replace(lengths=lengths)
+    other = _resized(c, one_more, -0.75, 0.5)
+    if c.lengths is not None:
+        return other._replace(lengths=(*(n + 1 for n in c.lengths), min(c.lengths)))
+    if other.x.dim() == 2:
+        return other
+    steps, rows = other.x.shape[:2][:: -1 if c.net.batch_first else 1]
+    return other._replace(lengths=(steps, *[1] * (rows - 1)))
 
 
 def smaller(c: Call) -> Call:

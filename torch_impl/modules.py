@@ -35,10 +35,10 @@ def call_module(
     given = None if state is None else (tuple(state) if net.mode == "LSTM" else state[0])
     packed: Any = x
     if lengths is not None:
-        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=enforce_sorted)
+        packed = pack_padded_sequence(x, torch.tensor(lengths), net.batch_first, enforce_sorted)
     output, final = module(packed, given)
     if lengths is not None:
-        output, _ = pad_packed_sequence(output)
+        output, _ = pad_packed_sequence(output, net.batch_first)
     return output, final if net.mode == "LSTM" else (final,)
 
 

@@ -5,7 +5,7 @@
     cpu-cells      a loop of nn.RNNCell, GRUCell, LSTMCell
     cpu-manual     plain tensor operations, time outside, layers inside
     cpu-onednn-again, cpu-native-again     a module called before, with a smaller batch and a
-                   larger one and other weights; its gradient taken twice, and the second judged
+                   larger packed one and other weights; its gradient taken twice, the second judged
     cuda-cudnn     the cuDNN kernels, float32 products in float32
     cuda-tf32      the cuDNN kernels, float32 products in TF32
     cuda-native, cuda-cells, cuda-manual        as on the CPU
@@ -300,8 +300,8 @@ def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
 
 
 def _live(forward: Way, call: Call) -> None:
-    """The calls before the one that counts: of a smaller batch, a gradient taken; of a larger one,
-    other weights in place; then the weights updated as an optimiser does."""
+    """The calls before the one that counts: of a smaller batch, a gradient taken; of a larger and
+    packed one, other weights in place; then the weights updated as an optimiser does."""
     meant = {name: p.detach().clone() for name, p in call.params.items()}
     others: dict[str, torch.Tensor] = {
         name: torch.nn.Parameter(-0.5 * p) for name, p in meant.items()

@@ -153,6 +153,21 @@ def lengths_of_the_call_before(call: Call, way: Way, memory: Memory) -> Result:
     return way(call._replace(lengths=kept if len(kept) == len(lengths) else lengths))
 
 
+@fault(
+    "S",
+    "a batch is cut to the lengths of the pack before it",
+    where=lambda c: c.layout in ("time", "batch") and c.T > 1 and c.B > 1,
+)
+def lengths_of_the_pack_before(call: Call, way: Way, memory: Memory) -> Result:
+    lengths, (time, batch) = memory.get("lengths"), axes(call)
+    memory["lengths"] = call.lengths
+    if call.lengths is not None or lengths is None or batch is None:
+        return way(call)
+    steps = call.x.shape[time]
+    kept = tuple(min(n, steps) for n in lengths[: call.x.shape[batch]])
+    return way(call._replace(lengths=kept))
+
+
 @fault("S", "once evaluated, dropout stays off", where=lambda c: c.dropout > 0, path="cpu-eval")
 def evaluation_sticks(call: Call, way: Way, memory: Memory) -> Result:
     memory["evaluated"] = memory.get("evaluated", False) or not call.training
