@@ -71,10 +71,10 @@ def by_gate(packed: np.ndarray) -> np.ndarray:
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [3, N, H] from x [N, I], the rows of all steps."""
     u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
-    if params.bias_ih is not None:
-        u += by_gate(params.bias_ih)[:, None]
-    if params.bias_hh is not None:
-        u[:2] += by_gate(params.bias_hh)[:2, None]  # of (2): nothing gates these two
+    if params.bias_ih is not None and params.bias_hh is not None:
+        bias = by_gate(params.bias_ih).copy()
+        bias[:2] += by_gate(params.bias_hh)[:2]  # of (2): nothing gates these two
+        u += bias[:, None]
     return u
 
 

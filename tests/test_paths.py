@@ -264,16 +264,19 @@ def test_names_are_unique_and_every_way_of_the_processor_is_one_of_cuda_but_thre
 # What can be tried of CUDA on a machine that has none: its switches, its cases, its refusals.
 
 
-@pytest.mark.parametrize("name, precision", [("cuda-tf32", "tf32"), ("cuda-cudnn", "ieee")])
-def test_the_switches_of_cuda_are_set_and_put_back(name, precision):
-    cudnn = torch.backends.cudnn
+@pytest.mark.parametrize("name, tf32", [("cuda-tf32", True), ("cuda-cudnn", False)])
+def test_the_switches_of_cuda_are_set_and_put_back(name, tf32):
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    say = hasattr(matmul, "fp32_precision")  # torch 2.9 and later
 
     def state():
-        return cudnn.enabled, cudnn.rnn.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        if say:
+            return cudnn.enabled, cudnn.rnn.fp32_precision, matmul.fp32_precision
+        return cudnn.enabled, cudnn.allow_tf32, matmul.allow_tf32
 
-    before = state()
+    before, meant = state(), ("tf32" if tf32 else "ieee") if say else tf32
     with flags(PATHS[name]):
-        assert state() == (True, precision, precision)
+        assert state() == (True, meant, meant)
     with flags(PATHS["cuda-native"]):
         assert not cudnn.enabled
     assert state() == before

@@ -12,7 +12,7 @@ import torch
 import reference
 from reference import PackedSequence
 from reference.packing import pack_padded_sequence
-from refusals import ACCEPTS, Row, each, net_and_module, refused, to_torch, torch_too
+from refusals import ACCEPTS, Row, each, net_and_module, refused, since, to_torch, torch_too
 
 NETS, PLAIN, LSTM = ("RNN", "GRU", "LSTM"), ("RNN", "GRU"), ("LSTM",)
 CELLS = ("RNNCell", "GRUCell", "LSTMCell")
@@ -28,18 +28,29 @@ def mistake(error, message, *positional, torch="the same", **options):
 
 
 A_NUMBER = r"dropout should be a number in range \[0, 1\] .*, got "
+STRICT = since("2.11")
+FIRST = since("2.11", before=ValueError)  # of hidden_size
 OF_NETS = [
-    mistake(ValueError, "input_size must be greater than zero, got 0", 0, 6),
+    mistake(ValueError, "input_size must be greater than zero, got 0", 0, 6, torch=STRICT),
     mistake(ValueError, "hidden_size must be greater than zero, got -1", 4, -1),
     mistake(ValueError, "num_layers must be greater than zero, got 0", 4, 6, 0),
     mistake(TypeError, "input_size should be of type int, got: float 4.0", 4.0, 6),
     mistake(TypeError, "hidden_size should be of type int, got: str '6'", 4, "6"),
-    mistake(TypeError, "input_size should be of type int, got: int64", np.int64(4), 6),
+    mistake(
+        TypeError, "input_size should be of type int, got: int64", np.int64(4), 6, torch=STRICT
+    ),
     mistake(TypeError, "num_layers should be of type int, got: float", 4, 6, 2.0),
     mistake(TypeError, "num_layers should be of type int, got: str", 4, 6, "2"),
-    mistake(TypeError, "bias should be of type bool, got: int 1", 4, 6, bias=1),
-    mistake(TypeError, "bias should be of type bool, got: NoneType", 4, 6, bias=None),
-    mistake(TypeError, "batch_first should be of type bool, got: str", 4, 6, batch_first="y"),
+    mistake(TypeError, "bias should be of type bool, got: int 1", 4, 6, bias=1, torch=STRICT),
+    mistake(TypeError, "bias should be of type bool, got: NoneType", 4, 6, bias=None, torch=STRICT),
+    mistake(
+        TypeError,
+        "batch_first should be of type bool, got: str",
+        4,
+        6,
+        batch_first="y",
+        torch=STRICT,
+    ),
     mistake(ValueError, A_NUMBER + "True", 4, 6, dropout=True),
     mistake(ValueError, A_NUMBER + "-0.1", 4, 6, dropout=-0.1),
     mistake(ValueError, A_NUMBER + "1.5", 4, 6, dropout=1.5),
@@ -49,9 +60,9 @@ OF_NETS = [
     mistake(TypeError, A_NUMBER + "0.5j", 4, 6, dropout=0.5j),
     # Of two mistakes, the one that torch meets first.
     mistake(ValueError, A_NUMBER + "2", 0, 6, dropout=2),
-    mistake(TypeError, "bias should be of type bool", 0, 6, bias=1),
-    mistake(TypeError, "batch_first should be of type bool", "4", 0, batch_first=0),
-    mistake(TypeError, "input_size should be of type int", "4", 0),
+    mistake(TypeError, "bias should be of type bool", 0, 6, bias=1, torch=STRICT),
+    mistake(TypeError, "batch_first should be of type bool", "4", 0, batch_first=0, torch=FIRST),
+    mistake(TypeError, "input_size should be of type int", "4", 0, torch=FIRST),
     mistake(ValueError, "hidden_size must be greater than zero", 4, 0, 0),
     # Torch takes these as if they were what they are not.
     mistake(TypeError, "bidirectional should be .*str", 4, 6, bidirectional="x", torch=ACCEPTS),
@@ -386,7 +397,7 @@ BY_HAND = [
     Row("twice", packed(X[0], [3], [0, 0, 1], [0, 1, 2]), RuntimeError, "a permut", ACCEPTS),
     Row("other", packed(X[0], [3], [1, 2, 0], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
     Row("few", packed(X[0], [3], [1, 0], [1, 0]), RuntimeError, INVERSE, ACCEPTS),
-    Row("2-D sizes", packed(X[0], [[3]]), RuntimeError, "should be positive", ACCEPTS),
+    Row("2-D sizes", packed(X[0], [[3]]), RuntimeError, "should be positive", since("2.15")),
     Row("no order", PackedSequence(X[0], SIZES, None, BACK), RuntimeError, INVERSE, ACCEPTS),
     Row("no inverse", packed(X[0], [3], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
 ]

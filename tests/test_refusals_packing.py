@@ -7,7 +7,7 @@ import pytest
 
 import torch_impl.packing as framework
 from reference import PackedSequence, packing, padding
-from refusals import ACCEPTS, Row, bits, each, refused, to_torch, torch_too
+from refusals import ACCEPTS, CRASHES, Row, bits, each, refused, since, to_torch, torch_too
 
 normal = np.random.default_rng(0).standard_normal
 X = normal((5, 3, 4))
@@ -58,7 +58,13 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
     Row("array", (X,), AttributeError, "expected a PackedSequence, got ndarray"),
     Row("rows missing", (ODD,), RuntimeError, "sum to 6, but the data has 4 rows"),
     Row("growing", (ODD._replace(batch_sizes=np.array([1, 3])),), RuntimeError, "never grow"),
-    Row("no steps", (ODD._replace(batch_sizes=np.array([], int)),), RuntimeError, "positive"),
+    Row(
+        "no steps",
+        (ODD._replace(batch_sizes=np.array([], int)),),
+        RuntimeError,
+        "positive",
+        since("2.10", before=CRASHES),
+    ),
     Row(
         "rows left",
         (ODD._replace(batch_sizes=np.array([2, 1])),),
@@ -71,6 +77,7 @@ WORDS, BYTES = np.array([3, 5]), np.array([3, 5], np.uint8)
 HELD = "among {} should lie in {} … {}, got {}"
 INT64 = HELD.format("int64", -(2**63), 2**63 - 1, "{}")
 AXES = r"that differ in their lengths alone, got shape {} for sequence 1 and {} for"
+SIDED = since("2.5", before=TypeError)  # an argument too many
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("none", ([],), RuntimeError, "received an empty list of sequences"),
     Row("number", (5,), RuntimeError, "Expected iterable for input sequences, .*: int"),
@@ -81,7 +88,7 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("beyond int64", ([WORDS], False, 2**64), RuntimeError, INT64.format(2**64)),
     Row("below uint8", ([BYTES], False, -1), RuntimeError, HELD.format("uint8", 0, 255, -1)),
     Row("beyond uint8", ([BYTES], False, 256.0), RuntimeError, HELD.format("uint8", 0, 255, 256.0)),
-    Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top"),
+    Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top", SIDED),
     Row("list", ([[1.0, 2.0], [3.0]],), TypeError, "an array as sequence 0, but got list"),
     Row("0-D", ([np.array(0.5)],), RuntimeError, "expected sequences"),
     Row(
@@ -99,8 +106,8 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     ),
 ]
 UNPADDING = [  # (padded, lengths, batch_first)
-    Row("few", (X, np.array([3, 2])), ValueError, COUNT.format(2)),
-    Row("many", (X, np.array([3, 2, 1, 1])), ValueError, COUNT.format(4)),
+    Row("few", (X, np.array([3, 2])), ValueError, COUNT.format(2), since("2.10")),
+    Row("many", (X, np.array([3, 2, 1, 1])), ValueError, COUNT.format(4), since("2.10")),
     Row("1-D", (X[:3, 0, 0], np.array([1, 1, 1])), IndexError, "expected a padded batch"),
     Row("longer than T", (X, np.array([7, 2, 1])), ValueError, "between 0 and T = 5", ACCEPTS),
     Row("negative", (X, np.array([3, 2, -1])), ValueError, "between 0 and T = 5", ACCEPTS),

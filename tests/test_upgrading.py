@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+import torch
 
 from harness import matrix
 from harness.__main__ import main
@@ -34,6 +35,7 @@ def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch
     def cannot(*_):
         raise matrix.CannotRun("not here")
 
+    old = not lstm_runs_in_bfloat16()  # then the fault of the page is shown
     monkeypatch.setattr(matrix, "matrix", cannot)  # it would install
     monkeypatch.chdir(tmp_path)
     assert commands(page)
@@ -44,7 +46,18 @@ def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch
         if words[0] == "matrix":
             assert (stop.value.code, err) == (2, "bptt-oracle: not here\n")
         else:
-            assert stop.value.code == 0, (words, out[-2000:], err)
+            shows = {"older.json", FAULT} & {*words} and words[0] != "record"
+            fault = bool(old and shows and "--script" not in words)
+            assert stop.value.code == fault, (words, out[-2000:], err)
+
+
+def lstm_runs_in_bfloat16():
+    """Not so in torch 2.4.1 on a processor without instructions for it."""
+    try:
+        torch.nn.LSTM(2, 3, dtype=torch.bfloat16)(torch.ones(2, 1, 2, dtype=torch.bfloat16))
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_the_job_runs_what_the_page_tells_to_type():
