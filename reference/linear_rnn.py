@@ -103,7 +103,8 @@ def power(A: np.ndarray, k: int) -> np.ndarray:
             f"Expected a matrix with a basis of eigenvectors, got one whose eigenvectors have "
             f"condition number {kappa:.1e}: use numpy.linalg.matrix_power."
         )
-    return (Q * eigenvalues**k) @ np.linalg.inv(Q)  # (3)
+    powers = (Q * eigenvalues**k) @ np.linalg.inv(Q)  # (3)
+    return powers if np.iscomplexobj(A) or eigenvalues.imag.any() else powers.real
 
 
 def spectral_radius(A: np.ndarray) -> np.floating:
