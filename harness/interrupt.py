@@ -10,16 +10,15 @@ from threading import current_thread, main_thread
 def ctrl_c_ends_all() -> Iterator[None]:
     """For imports: nothing is begun that could be left half done, and code of others does not
     expect to be interrupted. The system ends the process, quietly; no exception is raised."""
-    if current_thread() is not main_thread():
+    hears = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not hears or current_thread() is not main_thread():  # a job in the background hears none
         yield
         return
-    heard = signal.getsignal(signal.SIGINT)
-    if heard is signal.default_int_handler:  # a job in the background hears none, and goes on so
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

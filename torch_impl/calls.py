@@ -77,6 +77,13 @@ def _module(made: dict[str, torch.nn.Module], c: Call) -> Result:
     return call_module(called, c.net, c.x, c.lengths, c.enforce_sorted, c.state)
 
 
+def axes(call: Call) -> tuple[int, int | None]:
+    """The axes of time and of the batch in the input."""
+    if call.x.dim() == 2:
+        return 0, None
+    return (1, 0) if call.net.batch_first else (0, 1)
+
+
 def larger(c: Call) -> Call:
     """Another call of the same net and parameters: a step longer, a row more, other numbers.
 
@@ -89,9 +96,10 @@ def larger(c: Call) -> Call:
     other = _resized(c, one_more, -0.75, 0.5)
     if c.lengths is not None:
         return other._replace(lengths=(*(n + 1 for n in c.lengths), min(c.lengths)))
-    if other.x.dim() == 2:
+    time, batch = axes(other)
+    if batch is None:
         return other
-    steps, rows = other.x.shape[:2][:: -1 if c.net.batch_first else 1]
+    steps, rows = other.x.shape[time], other.x.shape[batch]
     return other._replace(lengths=(steps, *[1] * (rows - 1)))
 
 

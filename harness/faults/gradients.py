@@ -5,14 +5,13 @@ from typing import Any
 
 import torch
 
-from torch_impl.calls import Call, Result, Way
+from torch_impl.calls import Call, Result, Way, axes
 from torch_impl.modules import manual_step
 
 from .fault import fault
 from .inject import (
     Tensor,
     alive,
-    axes,
     backward,
     by_step,
     layer_by_layer,

@@ -34,13 +34,6 @@ def states(call: Call, change: Callable[[Tensor], Tensor]) -> Call:
     return call._replace(state=None if call.state is None else [change(s) for s in call.state])
 
 
-def axes(call: Call) -> tuple[int, int | None]:
-    """The axes of time and of the batch in the input."""
-    if call.x.dim() == 2:
-        return 0, None
-    return (1, 0) if call.net.batch_first else (0, 1)
-
-
 def alive(call: Call) -> Tensor:
     """[T, B, 1] for packed data: whether a step lies within its row."""
     assert call.lengths is not None

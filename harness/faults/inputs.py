@@ -3,10 +3,10 @@
 import torch
 
 from harness.case import Case
-from torch_impl.calls import Call, Result, Way
+from torch_impl.calls import Call, Result, Way, axes
 
 from .fault import fault
-from .inject import Tensor, alive, axes, states
+from .inject import Tensor, alive, states
 
 
 def _given(case: Case) -> bool:

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from torch_impl.calls import Call, Result, Way
+from torch_impl.calls import Call, Result, Way, axes
 
 from .fault import fault
-from .inject import Tensor, axes, backward, layer_by_layer, weights
+from .inject import Tensor, backward, layer_by_layer, weights
 
 Memory = dict[str, Any]
 
