@@ -3,8 +3,9 @@
 Sizes are small and pairwise distinct, unless a row asks for T, B or H = 1, or for widths around
 those of vector registers; and now and then, for a mistake may show only there, a sequence is long,
 a batch has many rows, or all four are equal. Lengths differ, with ties now and then, and are seldom
-all equal. After the design every seventh case has sizes such as users have. `corpus(count, seed)`
-is the same list on every machine, and a longer one begins with a shorter one.
+all equal. After the design every seventh case has sizes such as users have, and every seventh has
+one large size: T, B or H, of each cell in turn. `corpus(count, seed)` is the same list on every
+machine, and a longer one begins with a shorter one.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ SIZES = (2, 3, 4, 5, 6, 7)
 VECTOR_WIDTHS = (8, 15, 17, 32, 33, 48)
 LONG = (9, 12, 17)
 EVERYDAY = ((8, 10, 16), (3, 4, 8), (1, 3, 10), (8, 16, 20))  # T, B, I and H
+LARGE = (65, 97, 129)
+LARGE_PACK = (33, 36, 41)  # rows of a pack, whose id spells every length
 START = 1767  # of 5200 tried, the one whose first 64 cases have most of what is rare, cell by cell
 
 
@@ -69,6 +72,13 @@ def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int
     if size == "everyday":
         T, B, I, H = (int(rng.choice(some)) for some in EVERYDAY)  # noqa: E741
         return T, 1 if layout == "unbatched" else B, I, H
+    if size in ("long", "many", "broad"):
+        packed = layout in ("sorted", "packed")
+        large = int(rng.choice(LARGE_PACK if packed and size == "many" else LARGE))
+        T = large if size == "long" else T
+        B = large if size == "many" else B
+        H = large if size == "broad" else H
+        return T, 1 if layout == "unbatched" else B, I, H
     if size == "vector":
         I, H = (int(n) for n in rng.permutation(VECTOR_WIDTHS)[:2])  # noqa: E741
     many, turn = int(rng.choice(LONG)), rng.integers(3)
@@ -103,6 +113,9 @@ def _random_row(rng: np.random.Generator, index: int) -> dict[str, Any]:
     """Options drawn until they can stand together; every fourth row is plain, with those that
     every fused kernel knows, which few rows would have by chance."""
     factors = FACTORS | (PLAIN if index % 4 == 0 else {})
+    if index % 7 == 3:
+        turn = index // 7
+        factors |= {"cell": [CELLS[turn % 4]], "size": [("long", "many", "broad")[turn % 3]]}
     while True:
         row = {key: values[rng.integers(len(values))] for key, values in factors.items()}
         if possible(row):

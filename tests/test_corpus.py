@@ -108,3 +108,15 @@ def test_beyond_the_design_some_cases_have_sizes_as_users_have_them():
         assert any(c.T >= 8 and c.B >= 3 for c in own), "many steps of many rows"
     assert any(c.I == 1 for c in cases) and any(c.T == 16 and c.B == 8 for c in cases)
     assert any(c.T % 8 == c.B % 8 == c.H % 8 == 0 for c in cases)
+
+
+def test_beyond_the_design_the_steps_the_rows_and_the_units_of_every_cell_are_once_large():
+    """Where a kernel takes another way above some size, as those of 16, 32 or 64 numbers do."""
+    cases = corpus(200)
+    for cell in CELLS:
+        own = [c for c in cases if c.cell == cell]
+        for size, least in ("T", 64), ("B", 32), ("H", 64):
+            assert any(getattr(c, size) > least for c in own)
+    assert all(sum(n > 64 for n in (c.T, c.B, c.H)) <= 1 for c in cases), "their truth is slow"
+    assert any(c.lengths and c.T > 64 for c in corpus(400))
+    assert any(c.lengths and c.B > 32 for c in corpus(400))
