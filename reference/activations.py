@@ -33,10 +33,11 @@ def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     be exactly 0 below −38.
     """
     e = np.empty_like(a) if out is None else out
-    np.multiply(a, -1, out=e)  # NumPy 2.4's negative misreads arrays of stride 64 bytes
-    np.minimum(e, _largest_exponent(e.dtype), out=e)
+    one, minus_one, largest = _constants(e.dtype)
+    np.multiply(a, minus_one, out=e)  # NumPy 2.4's negative misreads arrays of stride 64 bytes
+    np.minimum(e, largest, out=e)
     np.exp(e, out=e)
-    e += 1
+    np.add(e, one, out=e)
     return np.reciprocal(e, out=e)
 
 
@@ -97,9 +98,9 @@ def _largest(o: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _largest_exponent(dtype: np.dtype) -> np.ndarray:
-    """Just below log(max): e to this power is finite, and its inverse no larger than `tiny`.
+def _constants(dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """1, −1, and just below log(max): e to this is finite, and its inverse no larger than `tiny`.
 
-    An array of no dimensions: a scalar would become one anew at every call.
+    Arrays of no dimensions: numbers would become such anew at every call.
     """
-    return np.array(np.log(np.finfo(dtype).max) - 1)
+    return tuple(np.array(n, dtype) for n in (1, -1, np.log(np.finfo(dtype).max) - 1))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks
+from . import checks, construction
 from .equations import EQUATIONS, Grads, Params, as_tuple, cell_params, from_tuple
 from .layout import read_only
 from .modules import init
@@ -95,7 +95,7 @@ class RNNCell:
     nonlinearity: str = "tanh"
 
     def __post_init__(self) -> None:
-        checks.cell_construction(self)
+        construction.of_cell(self)
 
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward
@@ -115,7 +115,7 @@ class GRUCell:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        checks.cell_construction(self)
+        construction.of_cell(self)
 
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward
@@ -131,7 +131,7 @@ class LSTMCell:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        checks.cell_construction(self)
+        construction.of_cell(self)
 
     parameter_shapes, init = cell_parameter_shapes, init
     forward, backward = cell_forward, cell_backward

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import construction
 from .equations import EQUATIONS, Params, suffixes
 from .stack import backward, forward
 
@@ -67,7 +67,7 @@ class RNN:
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        checks.construction(self)
+        construction.of_net(self)
 
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
 
@@ -91,7 +91,7 @@ class GRU:
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        checks.construction(self)
+        construction.of_net(self)
 
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
     mode = "GRU"
@@ -111,7 +111,7 @@ class LSTM:
     proj_size: int = 0
 
     def __post_init__(self) -> None:
-        checks.construction(self)
+        construction.of_net(self)
 
     parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
     mode = "LSTM"
