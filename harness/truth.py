@@ -5,8 +5,9 @@ are cast to the tested type first, then up, which is exact; results are never ca
 
 The noise of a tensor is the largest error, over four evaluations of the same case, that rounding
 alone brings about: the reference run in the tested type, and three runs in the wide type in which
-every number that goes in, and every value of an activation, is moved by one unit roundoff up or
-down (Monte Carlo arithmetic, Parker 1997). Where a gate saturates, 1 − z is noise of absolute size
+every number that goes in, every value of an activation and every sum over steps is moved by one
+unit roundoff up or down (Monte Carlo arithmetic, Parker 1997). All four sum the gradients of
+parameters as a loop of steps does, `sums`. Where a gate saturates, 1 − z is noise of absolute size
 u, and only the moved activations show it. Where what comes to relu is zero but for rounding, its
 slope may be 0 or 1: one moved run takes the one, the others the other. A tensor's noise is never
 below u times its largest element, nor below half the smallest number of the type: no evaluation
@@ -26,6 +27,8 @@ import numpy as np
 from reference import activations, packing
 from torch_impl.dtypes import UNIT_ROUNDOFF, stored
 from torch_impl.problem import Problem
+
+from .sums import step_by_step
 
 WIDER = {
     "float64": np.longdouble,
@@ -79,16 +82,21 @@ def yardstick(
         truth = _evaluate(problem, up, masks)
         runs, least = [], 0.0
         if narrow != "bfloat16":
-            runs.append(evaluate(problem, narrow, masks))
+            with step_by_step():
+                runs.append(evaluate(problem, narrow, masks))
             least = float(np.finfo(narrow).smallest_subnormal) / 2
         for k in range(MOVED_RUNS):
-            factors = _factors(np.random.default_rng([problem.seed, k]), u, wide)
+            rng = np.random.default_rng([problem.seed, k])
+            factors, of_sums = _factors(rng, u, wide), _factors(rng, UNIT_ROUNDOFF[narrow], wide)
 
             def moved(value: Any, factors: Factors = factors) -> Any:
                 exact = up(value)
                 return None if exact is None else exact * factors(exact.shape)
 
-            with _moved_activations(factors, KINK * u, on=bool(k)):
+            def rounded(total: np.ndarray, factors: Factors = of_sums) -> np.ndarray:
+                return total * factors(total.shape)
+
+            with _moved_activations(factors, KINK * u, on=bool(k)), step_by_step(rounded):
                 runs.append(_evaluate(problem, moved, masks))
         noise, exactly = {}, narrow != "bfloat16" and u <= UNIT_ROUNDOFF[narrow]
         for name, exact in truth.items():
