@@ -48,8 +48,8 @@ def step_by_step(rounded: Callable[[np.ndarray], np.ndarray] | None = None) -> I
         ]
         return at_once(cell._replace(gradients=gradients), tape, d_output, d_state)
 
-    stack.unroll_back = unroll_back  # type: ignore[assignment]
+    stack.unroll_back = unroll_back
     try:
         yield
     finally:
-        stack.unroll_back = at_once  # type: ignore[assignment]
+        stack.unroll_back = at_once
