@@ -174,7 +174,7 @@ def surroundings(old: Run, new: Run) -> list[tuple[str, str, str]]:
 
 
 def apart(
-    old: Run, new: Run, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+    new: Run, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
     """Of the tensors kept by both runs: the largest difference, relative to the largest element."""
     found = {}

@@ -139,7 +139,7 @@ def compare(
     changes = compare_all(before, after, factor)
     if not changes:
         refuse("neither run holds a result; record some --cases")
-    far = apart(before, after, *kept)
+    far = apart(after, *kept)
 
     def as_text() -> str:
         return to_text(as_json(before, after, changes, far))

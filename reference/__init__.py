@@ -18,7 +18,8 @@ The notation of all files
 
 `f(...)` returns its value and a tape, which holds what the primed equations read and is never
 written again; `f_back(tape, d_value)` returns gradients. Between the two write into no argument:
-the tape holds x and the parameters themselves, and an output that it shares is read-only.
+the tape holds x and the parameters themselves. A net's output that its tape shares is read-only;
+those of `unroll` and `checkpoint`, which nets are made of, are not.
 
 The same lines run in float32, float64, longdouble and complex128: the dtype is looked at where
 something is refused or σ's exponent is capped, never to compute another way. Where fewer will do,

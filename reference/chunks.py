@@ -15,6 +15,7 @@ Page: docs/streams.md
 """
 
 from collections.abc import Hashable, Iterator, Mapping
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -39,16 +40,22 @@ def chunks(
     A stream's chunks follow each other. Where one ends, the next of the mapping takes its row;
     when none is left the batch gets smaller and rows move up, so carry states by id. To shuffle,
     shuffle the order of the mapping: inside a stream the order is time.
-    Raises ValueError for rows or length below 1, and for a stream that has nothing to predict.
+    Raises ValueError for rows or length below 1, for a stream that has nothing to predict, and for
+    tokens or a pad that are not integers.
     """
     if rows < 1 or length < 1:
         raise ValueError(f"Expected rows and length of at least 1, got {rows} and {length}.")
+    if not isinstance(pad, Integral):
+        raise ValueError(f"Expected the pad to be a token, an integer, got {pad!r}.")
     for i, tokens in streams.items():
         if len(tokens) < 2:
             raise ValueError(
                 f"Stream {i!r} has length {len(tokens)}; expected at least 2, an input and the "
                 "target after it."
             )
+        kind = np.asarray(tokens).dtype
+        if kind.kind not in "iu":
+            raise ValueError(f"Stream {i!r} holds {kind}; expected tokens, which are integers.")
     return _chunks(streams, rows, length, pad)
 
 

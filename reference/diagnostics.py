@@ -9,6 +9,9 @@
     (3)  hidden grows with time                unstable recurrence  recurrent init, normalise, clip
     (4)  hidden hardly varies with its input   state ignored        less regularisation, gate biases
 
+(4) is a hint alone: a saturated or orthogonal net keeps the norm of h while h itself follows every
+input. So look at h before believing it.
+
 Often (1) and (2) are read off the global norm of the parameters' gradient. For (2) this cannot
 work: that gradient is a sum over steps, and the steps near the loss keep it away from zero however
 little arrives from afar. The norm of ∂L/∂h against distance tells the two apart.
@@ -52,7 +55,7 @@ def diagnose(credit: np.ndarray, hidden: np.ndarray, span: float = 1e3) -> list[
         found.append(Finding("unstable recurrence", evidence, remedy))  # (3)
     elif variation(hidden) < 1 / span:
         evidence = f"‖h‖ varies by {variation(hidden):.3g} of its size while the input varies"
-        remedy = "regularise less, look at the gates' biases"
+        remedy = "see that h itself stands still; then regularise less, look at the gates' biases"
         found.append(Finding("state ignored", evidence, remedy))  # (4)
     return found
 

@@ -37,6 +37,19 @@ def both(f: Callable[..., Any], *arguments: Any) -> Dual:
     return Dual(f(*[a.value for a in pairs]), f(*[a.dot for a in pairs]))
 
 
+def refuse_plain(**arguments: Any) -> None:
+    """TypeError for what is no pair, or is one with a half missing: `both` would take a plain
+    value for its own derivative."""
+    for name, given in arguments.items():
+        pair = isinstance(given, Dual)
+        if not pair or given.value is None or given.dot is None:
+            raise TypeError(
+                f"{name} should be a Dual, a value and its derivative, got "
+                f"{'one without a half' if pair else type(given).__name__}: where it stays fixed, "
+                f"its derivative is zeros."
+            )
+
+
 def linear(x: Dual, W: Dual, b: Dual | None = None) -> Dual:
     """y [n, O] and ẏ from x [n, I], W [O, I] and perhaps b [O]."""
     value = x.value @ W.value.T

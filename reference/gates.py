@@ -3,7 +3,8 @@
     x [n, I]   h, c [n, ·] the state before   a  net inputs [n, H] of each gate   ⊙  elementwise
 
     (1)  a_k = x W_ih,kᵀ + b_ih,k + h W_hh,kᵀ + b_hh,k          k: the gate whose rows are taken
-    (2)  GRU:  r, z = σ(a_r), σ(a_z)    v = h W_hh,nᵀ + b_hh,n    n = tanh(a_n − v + r ⊙ v)
+    (2)  GRU:  r, z = σ(a_r), σ(a_z)    v = h W_hh,nᵀ + b_hh,n
+         n = tanh(u + r ⊙ v)            u = x W_ih,nᵀ + b_ih,n, so that a_n = u + v
     (3)  LSTM: i, f, o = σ(a_i), σ(a_f), σ(a_o)    g = tanh(a_g)    c_new = f ⊙ c + i ⊙ g
 
 This is what one reads when a net is looked at: how open its gates are, step by step. The cells

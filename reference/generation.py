@@ -48,14 +48,25 @@ def sample(logits: np.ndarray, u: np.ndarray) -> np.ndarray:
 def greedy(
     lm: TinyRNNLM, params: Params, prompt: np.ndarray, steps: int, state: Any = None
 ) -> np.ndarray:
-    """The `steps` tokens [B, steps] that follow prompt [B, T], each the most likely one."""
+    """The `steps` tokens [B, steps] that follow prompt [B, T], each the most likely one.
+
+    Whatever type of integers the prompt is of, they are intp, which holds every token.
+    """
     return _generate(lm, params, prompt, state, steps, lambda logits, _: most_likely(logits))
 
 
 def sampled(
     lm: TinyRNNLM, params: Params, prompt: np.ndarray, draws: np.ndarray, state: Any = None
 ) -> np.ndarray:
-    """The tokens [B, steps] that follow prompt [B, T], one for each of draws [B, steps]."""
+    """The tokens [B, steps] that follow prompt [B, T], one for each of draws [B, steps].
+
+    Raises ValueError for draws of another shape.
+    """
+    if draws.ndim != 2 or len(draws) != len(prompt):
+        raise ValueError(
+            f"Expected draws [{len(prompt)}, steps], a row for each of the prompt's, got "
+            f"{list(draws.shape)}."
+        )
     steps = draws.shape[1]
     return _generate(lm, params, prompt, state, steps, lambda o, t: sample(o, draws[:, t]))
 
@@ -73,11 +84,12 @@ def scheduled_inputs(
             f"Expected text, truth and draws of one shape [B, T], got {list(text.shape)}, "
             f"{list(truth.shape)} and {list(draws.shape)}."
         )
-    inputs, state = text.copy(), None
+    tokens, inputs, state = text.astype(np.intp), [text[:, :1]], None
     for t in range(1, text.shape[1]):
-        logits, state, _ = lm.forward(params, inputs[:, t - 1 : t], state)
-        inputs[:, t] = np.where(truth[:, t], text[:, t], sample(logits[:, 0], draws[:, t]))
-    return inputs
+        logits, state, _ = lm.forward(params, inputs[-1], state)
+        chosen = sample(logits[:, 0], draws[:, t])
+        inputs.append(np.where(truth[:, t], tokens[:, t], chosen)[:, None])
+    return np.concatenate(inputs, axis=1, dtype=np.intp, casting="same_kind")
 
 
 def scheduled_step(
@@ -93,7 +105,7 @@ def _generate(
     lm: TinyRNNLM, params: Params, prompt: np.ndarray, state: Any, steps: int, choose: Choice
 ) -> np.ndarray:
     """Feed the prompt, then each chosen token."""
-    tokens, fed = np.empty_like(prompt, shape=(len(prompt), steps)), prompt
+    tokens, fed = np.empty((len(prompt), steps), dtype=np.intp), prompt
     for t in range(steps):
         logits, state, _ = lm.forward(params, fed, state)
         tokens[:, t] = choose(logits[:, -1], t)

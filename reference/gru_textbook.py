@@ -100,7 +100,8 @@ def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
     delta_u_z *= total.h  # (5′) (2′)
     delta_q = delta_u_n @ W_n  # (4′)
     delta_u_r *= delta_q  # (3′) (2′)
-    total.h[:] = total.h * (1 - z) + delta_q * r + delta_u_r @ W_r + delta_u_z @ W_z
+    delta_h = total.h * (1 - z) + delta_q * r  # (5′) (3′)
+    total.h[:] = delta_h + delta_u_r @ W_r + delta_u_z @ W_z  # (2′)
 
 
 def gradients(

@@ -26,7 +26,9 @@ def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
 def orthogonal_recurrence(
     net: Any, params: dict[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The parameters of a net with every gate's block of every weight_hh orthogonal, float64.
+    """The parameters of a net with every gate's block of every weight_hh orthogonal.
+
+    They are drawn in float64, and of the dtype of the weights whose place they take.
 
     Raises ValueError for a net with proj_size, whose blocks [H, P] are not square.
     """
@@ -37,7 +39,7 @@ def orthogonal_recurrence(
         )
     blocks = range(EQUATIONS[net.mode].gates)
     return {
-        name: np.concatenate([orthogonal(rng, net.hidden_size) for _ in blocks])
+        name: np.concatenate([orthogonal(rng, net.hidden_size) for _ in blocks]).astype(value.dtype)
         if name.startswith("weight_hh")
         else value
         for name, value in params.items()

@@ -18,7 +18,9 @@ Source: torch.nn.functional.embedding, linear, dropout.
 Page: docs/layers.md
 """
 
-from typing import NamedTuple
+from math import prod
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,7 +79,9 @@ def embedding(
 
 
 def embedding_back(tape: EmbeddingTape, d_y: np.ndarray) -> np.ndarray:
-    """δE [V, D] from δy [..., D]."""
+    """δE [V, D] from δy [..., D]. Raises TypeError where δy is no array, RuntimeError for another
+    shape than y's."""
+    _refuse_unlike(d_y, (*tape.ids.shape, tape.shape[1]))
     d_weight = np.zeros_like(d_y, shape=tape.shape)
     np.add.at(d_weight, tape.ids, d_y)  # (1′)
     if tape.padding_idx is not None:
@@ -101,7 +105,9 @@ def linear(
 
 
 def linear_back(tape: LinearTape, d_y: np.ndarray) -> LinearGrads:
-    """δx [..., I], δW [O, I], δb [O] from δy [..., O]."""
+    """δx [..., I], δW [O, I], δb [O] from δy [..., O]. Raises TypeError where δy is no array,
+    RuntimeError for another shape than y's."""
+    _refuse_unlike(d_y, (*tape.x.shape[:-1], len(tape.weight)))
     rows, d_rows = _rows(tape.x), _rows(d_y)
     d_bias = None if tape.bias is None else d_rows.sum(axis=0)
     return LinearGrads(d_y @ tape.weight, d_rows.T @ rows, d_bias)  # (2′)
@@ -159,7 +165,9 @@ def prefixed(prefix: str, params: Params) -> Params:
 
 def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
     """ValueError for a padding_idx that is no token."""
-    if padding_idx is not None and not 0 <= padding_idx < vocab_size:
+    if padding_idx is None:
+        return
+    if not isinstance(padding_idx, Integral) or not 0 <= padding_idx < vocab_size:
         raise ValueError(
             f"Expected padding_idx to be a token, 0 to {vocab_size - 1}, got {padding_idx}."
         )
@@ -167,4 +175,9 @@ def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
 
 def _rows(x: np.ndarray) -> np.ndarray:
     """[..., I] as [N, I]."""
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def _refuse_unlike(d_y: Any, shape: tuple[int, ...]) -> None:
+    dtype = d_y.dtype if isinstance(d_y, np.ndarray) else np.dtype(object)
+    checks.like("d_y", d_y, shape, dtype, "as of y", TypeError)

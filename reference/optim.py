@@ -14,6 +14,9 @@ Adam         (5)  m ← m + (1 − β₁)(g − m)        v ← β₂ v + (1 −
 Schedule     (7)  η = η₁ (s + (1 − s) t/W)                               t = 0 … W−1, from s η₁
              (8)  η = η₀ + (η₁ − η₀)(1 + cos(π (t − W)/T)) / 2           t = W … W+T, from η₁ to η₀
 
+Rates and factors are taken as Python floats, whose products keep an array's dtype; a float64 of
+NumPy's would widen float32.
+
 Source: Pascanu et al. 2013 (1, 2); Polyak 1964, Sutskever et al. 2013 (3, 4); Kingma & Ba 2015
 (5, 6); Loshchilov & Hutter 2017 (8). Constants and order of operations as in torch.optim.
 Page: docs/optim.md
@@ -43,7 +46,7 @@ def global_norm(grads: Params) -> np.ndarray:
 def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, np.ndarray]:
     """The clipped gradients, and the norm before clipping."""
     norm = global_norm(grads)
-    scale = max_norm / (norm + 1e-6)
+    scale = float(max_norm) / (norm + 1e-6)
     scale = np.where(scale.real > 1, 1, scale)  # so that NaN stays NaN
     return {name: g * scale for name, g in grads.items()}, norm  # (2)
 
@@ -52,11 +55,12 @@ def sgd(
     params: Params, grads: Params, velocity: Params | None, lr: float, momentum: float = 0.0
 ) -> tuple[Params, Params]:
     """Parameters and velocity after one step; `velocity` is None before the first."""
+    lr, momentum = float(lr), float(momentum)
     if velocity is None:
-        v = {n: g.copy() for n, g in grads.items()}  # the caller may clear the gradients
+        v = {n: g.copy() for n, g in grads.items()}  # (3); the caller may clear the gradients
     else:
-        v = {n: momentum * velocity[n] + g for n, g in grads.items()}
-    return {n: p - lr * v[n] for n, p in params.items()}, v  # (3) (4)
+        v = {n: momentum * velocity[n] + g for n, g in grads.items()}  # (3)
+    return {n: p - lr * v[n] for n, p in params.items()}, v  # (4)
 
 
 def adam_start(params: Params) -> AdamState:
@@ -75,8 +79,8 @@ def adam(
 ) -> tuple[Params, AdamState]:
     """Parameters and state after one step."""
     t = state.t + 1
-    one, two = betas
-    rate, root = lr / (1 - one**t), math.sqrt(1 - two**t)
+    one, two = map(float, betas)
+    rate, root, eps = float(lr) / (1 - one**t), math.sqrt(1 - two**t), float(eps)
     m = {n: state.m[n] + (1 - one) * (g - state.m[n]) for n, g in grads.items()}  # (5)
     v = {n: two * state.v[n] + (1 - two) * (g * g) for n, g in grads.items()}
     moved = {n: p - rate * m[n] / (np.sqrt(v[n]) / root + eps) for n, p in params.items()}  # (6)

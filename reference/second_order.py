@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .dual import Dual, both, part
+from .dual import Dual, both, part, refuse_plain
 from .equations import Grads, cell_params, suffixes
 from .tangent import CELLS, Cell, Tape, from_facade, pair_of_lists, to_facade, write
 from .unroll import Schedule, rows_of
@@ -34,8 +34,9 @@ def backward(net: Any, tape: Tape, d_output: Dual, d_state: Dual) -> Dual:
 
     The tape is that of `tangent.forward`; the cotangents are pairs, zeros where there is none.
     Raises what `net.backward` raises for a cotangent that is not like what it belongs to, in either
-    half of a pair, and TypeError for one that is None.
+    half of a pair, and TypeError for what is no pair, or is None.
     """
+    refuse_plain(d_output=d_output, d_state=d_state)
     layout, rows = tape.layout, tape.rows
     dtype = tape.steps[0][0].x.value.dtype
     both(checks.cotangent_of_output, net, layout, dtype, d_output)

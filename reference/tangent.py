@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks, tangent_gru, tangent_lstm, tangent_rnn
-from .dual import Dual, both, part
+from .dual import Dual, both, part, refuse_plain
 from .equations import EQUATIONS, as_tuple, cell_params, from_tuple, suffixes
 from .layout import Layout, layout_of
 from .unroll import Schedule, rows_of, schedule
@@ -66,8 +66,9 @@ def forward(
 
     The derivative of what shall stay fixed is zero. Layouts, dtypes and dropout are the facade's,
     and so are the errors raised, for either half of a pair; RuntimeError where the two halves of x
-    differ in shape, dtype or packing.
+    differ in shape, dtype or packing, TypeError for what is no pair.
     """
+    refuse_plain(params=params, x=x, **({} if state is None else {"state": state}))
     both(checks.forward, net, params, x, state, dropout_masks)
     layout = layout_of(x.value, net.batch_first)
     checks.direction(net, layout, x)

@@ -1,6 +1,7 @@
 """The LSTM to second order: its step and its adjoint, each with its derivative.
 
-The numbers are those of `lstm`; a dot marks the derivative of a line, v̇ as in `dual`. τ = tanh(c).
+The numbers are those of `lstm`, b_hh in (2); a dot marks the derivative of a line, v̇ as in `dual`.
+τ = tanh(c).
 
 Forward
     (1)  u = x W_ihᵀ + b_ih                (1˙)  by `dual.linear`

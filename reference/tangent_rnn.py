@@ -1,10 +1,10 @@
 """The simple cell to second order: its step and its adjoint, each with its derivative.
 
-The numbers are those of `rnn`; a dot marks the derivative of a line, v̇ as in `dual`.
+The numbers are those of `rnn`, b_hh in (2); a dot marks the derivative of a line, v̇ as in `dual`.
 
 Forward
-    (1)  u = x W_ihᵀ + b_ih + b_hh         (1˙)  by `dual.linear`
-    (2)  a = u + h₋ W_hhᵀ                  (2˙)  by `dual.linear`
+    (1)  u = x W_ihᵀ + b_ih                (1˙)  by `dual.linear`
+    (2)  a = u + h₋ W_hhᵀ + b_hh           (2˙)  by `dual.linear`
     (3)  h = φ(a)                          (3˙)  ḣ = φ′(a) ⊙ ȧ
 
 Adjoint

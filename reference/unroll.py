@@ -82,7 +82,7 @@ def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
 def unroll(
     cell: Cell, params: Any, x: np.ndarray, state: Any, rows: Schedule
 ) -> tuple[np.ndarray, Any, Tape]:
-    """Output [N, H], the state after every sequence's last step, and the tape."""
+    """Output [N, H], the state after every sequence's last step, and the tape they are views of."""
     B = len(state[0])
     u = cell.net_input(params, x)
     tape = cell.new_tape(u)

@@ -193,7 +193,7 @@ EQUATIONS = {
     "optim.py": [
         ("1", "g * g", "abs(g)", CLIPPING),
         ("2", "g * scale", "g / scale", CLIPPING),
-        ("3", "}, v", "}, grads", SGD),
+        ("3", "momentum * velocity[n]", "velocity[n]", SGD),
         ("4", "p - lr", "p + lr", SGD),
         ("5", "(1 - one)", "one", "test_optim::test_adam_takes_torchs_steps"),
         ("7", "t / warmup", "(t + 1) / warmup",

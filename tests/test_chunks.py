@@ -121,5 +121,7 @@ def test_streams_that_have_nothing_to_predict_are_refused_with_one_sentence():
     refuses(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
     refuses(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)
     refuses(ValueError, "got 0 and 3", chunks, {"a": two}, 0, 3)
+    refuses(ValueError, "'a' holds float64", chunks, {"a": two + 0.5}, 2, 3)
+    refuses(ValueError, "got -1.0", chunks, {"a": two}, 2, 3, -1.0)
     refuses(ValueError, "got 2 and 0", chunks, {"a": two}, 2, 0)
     assert list(chunks({}, 2, 3)) == []

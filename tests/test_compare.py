@@ -121,9 +121,9 @@ def test_values_apart_are_relative_to_the_largest():
     r = row()
     name, x = name_of(r, "output"), np.array([4.0, -8.0, 1.0], np.float32)
     run = made_up(r)
-    assert apart(run, run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
-    assert apart(run, run, {name: x}, {}) == {}
-    assert apart(run, run, {name: x}, {name: x[:2]}) == {}
+    assert apart(run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
+    assert apart(run, {name: x}, {}) == {}
+    assert apart(run, {name: x}, {name: x[:2]}) == {}
 
 
 def test_every_report_tells_the_same_numbers(tmp_path, capsys):
@@ -310,4 +310,4 @@ def test_every_tensor_that_both_runs_keep_is_told_apart():
     r, x = row(), np.array([4.0, -8.0, 1.0])
     kept = {name_of(r, tensor): x for tensor in ("output", "h_n")}
     moved = {name: value + 2.0 for name, value in kept.items()}
-    assert apart(made_up(r), made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)
+    assert apart(made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)

@@ -73,6 +73,18 @@ def test_a_net_whose_gate_biases_shut_the_input_out_is_told_that_its_state_is_ig
 
 
 @pytest.mark.claim("B9")
+def test_a_norm_that_stands_still_is_no_proof_that_the_state_does():
+    """(4) is a hint: here the state is the input itself, and its norm is what it always was."""
+    net = RNN(6, 6, bias=False)
+    params = {"weight_ih_l0": 10 * np.eye(6), "weight_hh_l0": np.zeros((6, 6))}
+    x = np.random.default_rng(0).choice([-1.0, 1.0], (T, 3, 6))
+    output, _, _ = net.forward(params, x)
+    assert np.array_equal(output.round(), x)
+    (found,) = diagnose(np.ones(T), np.linalg.norm(output, axis=(1, 2)))
+    assert found.issue == "state ignored" and found.remedy.startswith("see that h itself")
+
+
+@pytest.mark.claim("B9")
 def test_a_healthy_net_is_left_alone():
     net, params = rnn(1.0)
     assert issues(net, params) == []

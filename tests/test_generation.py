@@ -149,9 +149,25 @@ def test_teacher_forcing_shows_one_wrong_step_where_generation_loses_the_whole_t
     assert (alone != text[:, 1:]).mean() > 0.7
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint64])
+def test_a_token_that_the_prompts_type_cannot_hold_is_written_all_the_same(dtype):
+    """Token 290 of 300 would be 34 in uint8."""
+    lm = TinyRNNLM(300, RNN(2, 4, batch_first=True))
+    params = lm.init(np.random.default_rng(0))
+    params["head.bias"][290] = 1e3
+    prompt, draws = np.array([[1, 2, 3]], dtype), np.full((1, 3), 0.5)
+    assert (greedy(lm, params, prompt, 3) == 290).all()
+    assert (sampled(lm, params, prompt, draws) == 290).all()
+    mixed = scheduled_inputs(lm, params, prompt, np.zeros((1, 3), bool), draws)
+    assert mixed.tolist() == [[1, 290, 290]]
+
+
 def test_bad_input_is_refused_with_one_sentence():
     lm = TinyRNNLM(3, RNN(2, 4, batch_first=True))
     params, text = lm.init(np.random.default_rng(0)), np.array([[0, 1, 2]])
     truth, draws = np.ones((1, 3), dtype=bool), np.full((1, 2), 0.5)
     refuses(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
+    refuses(ValueError, "[1, steps], a row for each", sampled, lm, params, text, np.ones((3, 2)))
+    refuses(ValueError, "got [2]", sampled, lm, params, text, np.ones(2))
+    refuses(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
     refuses(IndexError, "rows 0 to 2", greedy, lm, params, np.array([[0, 3]]), 2)

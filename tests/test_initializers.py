@@ -138,3 +138,10 @@ def test_what_cannot_be_orthogonal_or_has_no_forget_bias_is_refused():
         initializers.orthogonal_recurrence(projected, projected.init(rng), rng)
     with pytest.raises(ValueError, match="forget gates"):
         initializers.forget_bias(gru, gru.init(rng), 1.0)
+
+
+def test_an_orthogonal_start_has_the_dtype_of_the_parameters():
+    net, rng = GRU(3, 4), np.random.default_rng(0)
+    params = {name: p.astype(np.float32) for name, p in net.init(rng).items()}
+    found = initializers.orthogonal_recurrence(net, params, rng)
+    assert {p.dtype for p in found.values()} == {np.dtype(np.float32)}

@@ -161,9 +161,29 @@ def test_bad_input_is_refused_with_one_sentence():
     with pytest.raises(RuntimeError):
         torch_layers.linear(torch.ones(2, 5, dtype=torch.float64), torch.tensor(W))
     refuses(ValueError, "1.5", layers.dropout, W, W > 0, 1.5)
+    refuses(ValueError, "got 1.5", layers.refuse_padding_idx, 4, 1.5)
     refuses(RuntimeError, "int64", layers.dropout, np.arange(3), np.ones(3, bool), 0.3)
     with pytest.raises(RuntimeError):
         torch.nn.functional.dropout(torch.arange(3), 0.3)
+
+
+def test_a_cotangent_is_refused_that_is_not_like_the_output():
+    """[1, 4] for ids [2, 3] would count once for each; [3, 2, ·] for [2, 3, ·] has as many rows."""
+    ids, x, W = np.zeros((2, 3), int), np.ones((2, 3, 5)), np.ones((4, 5))
+    tape = layers.embedding(W, ids)[1]
+    refuses(RuntimeError, "size (2, 3, 5)", layers.embedding_back, tape, np.ones((1, 5)))
+    refuses(TypeError, "got NoneType", layers.embedding_back, tape, None)
+    tape = layers.linear(x, W)[1]
+    refuses(RuntimeError, "size (2, 3, 4)", layers.linear_back, tape, np.ones((3, 2, 4)))
+    refuses(TypeError, "got NoneType", layers.linear_back, tape, None)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5), (2, 3, 0)])
+def test_a_linear_layer_of_no_rows_or_no_features_has_gradients_of_zeros(shape):
+    y, tape = layers.linear(np.ones(shape), np.ones((4, shape[-1])), np.ones(4))
+    found = layers.linear_back(tape, np.ones(y.shape))
+    assert found.x.shape == shape and found.weight.shape == (4, shape[-1])
+    assert not found.weight.any() and found.bias.tolist() == [y.size / 4] * 4
 
 
 def test_a_dropout_mask_is_refused_as_a_nets_is():

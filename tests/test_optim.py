@@ -193,3 +193,15 @@ def test_every_step_keeps_the_dtype(dtype):
     again, v = optim.sgd(moved, grads, None, 0.1, 0.9)
     found = {a.dtype for d in (grads, moved, state.m, state.v, again, v) for a in d.values()}
     assert found == {np.dtype(dtype)}
+
+
+@pytest.mark.claim("B10")
+def test_rates_of_numpys_leave_float32_as_it_is():
+    one, two = ({"w": np.full((2, 3), v, np.float32)} for v in (1, 2))
+    rate = np.float64(0.1)
+    found = [
+        optim.clip_by_global_norm(two, rate)[0],
+        *optim.sgd(one, two, one, rate, rate),
+        optim.adam(one, two, optim.adam_start(one), rate, (rate, rate), rate)[0],
+    ]
+    assert [params["w"].dtype for params in found] == [np.float32] * 4

@@ -184,7 +184,7 @@ UNLIKE = {
     "narrow": (lambda d: d[:, :1], RuntimeError, "d_output of size"),
     "batch first": (lambda d: d.swapaxes(0, 1), RuntimeError, "d_output of size"),
     "float32": (lambda d: d.astype("f"), RuntimeError, "but got float32"),
-    "absent": (lambda d: None, TypeError, "d_output should be an array"),
+    "absent": (lambda d: None, TypeError, "d_output should be a Dual"),
 }
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 
 from directions import pair_of, pull, push, tensors, torch_wrap
 from problems import draw, pull_back, solve, torch_module
-from reference import LSTM, RNN, tangent
+from reference import LSTM, RNN, second_order, tangent
+from reference.dual import Dual
 from single import NETS
 from strategies import problems, seeds
 from torch_impl import second_order as torch_second_order
@@ -125,3 +126,20 @@ def test_torch_differentiates_the_same_function():
     with torch.no_grad():
         found = [v.numpy() for v in values]
     agree(dict(zip(("output", "h_n"), found, strict=True)), solve(problem)[0])
+
+
+@pytest.mark.parametrize("net", [RNN(3, 4), LSTM(3, 4)], ids=["RNN", "LSTM"])
+def test_a_plain_value_is_refused_for_it_would_be_taken_for_its_own_derivative(net):
+    problem = draw(net)
+    params, x, state = pair_of(problem, random_like(problem.inputs))
+    plain = {"params": params.value, "x": x.value, "state": state.value}
+    given = {"params": params, "x": x, "state": state}
+    for name, value in plain.items():
+        for wrong in (value, Dual(value, None), Dual(None, value)):
+            with pytest.raises(TypeError, match=f"^{name} should be a Dual"):
+                tangent.forward(net, **given | {name: wrong})
+    output, final, tape = tangent.forward(net, **given)
+    for wrong in ({"d_output": output.value}, {"d_state": final.value}, {"d_output": None}):
+        cotangents = {"d_output": output, "d_state": final} | wrong
+        with pytest.raises(TypeError, match=f"^{next(iter(wrong))} should be a Dual"):
+            second_order.backward(net, tape, **cotangents)

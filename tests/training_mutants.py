@@ -137,8 +137,8 @@ TRAINING = [
     (
         "the state is forgotten between the steps of scheduled sampling",
         "generation.py",
-        "inputs[:, t - 1 : t], state)",
-        "inputs[:, t - 1 : t])",
+        "inputs[-1], state)",
+        "inputs[-1])",
         SCHEDULED,
     ),
     (
