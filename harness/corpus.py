@@ -113,7 +113,7 @@ def _random_row(rng: np.random.Generator, index: int) -> dict[str, Any]:
     """Options drawn until they can stand together; every fourth row is plain, with those that
     every fused kernel knows, which few rows would have by chance."""
     factors = FACTORS | (PLAIN if index % 4 == 0 else {})
-    if index % 7 == 3:
+    if index % 7 == 5:
         turn = index // 7
         factors |= {"cell": [CELLS[turn % 4]], "size": [("long", "many", "broad")[turn % 3]]}
     while True:
