@@ -17,12 +17,14 @@ Page: docs/second_order.md
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from operator import getitem
 from typing import Any
 
 import numpy as np
 
 from . import checks
+from .checkpoint import add
 from .dual import Dual, both, part, refuse_plain
 from .equations import Grads, cell_params, suffixes
 from .tangent import CELLS, Cell, Tape, from_facade, pair_of_lists, to_facade, write
@@ -87,7 +89,11 @@ def unroll_back(
         both(write, total, alive, before)
         d_x.insert(0, d_x_t)
         d_params.append(d_params_t)
-    return both(np.concatenate, pair_of_lists(d_x)), total, both(_sum, pair_of_lists(d_params))
+    return (
+        both(np.concatenate, pair_of_lists(d_x)),
+        total,
+        both(reduce, add, pair_of_lists(d_params)),
+    )
 
 
 def _copy(state: Any) -> Any:
@@ -97,9 +103,3 @@ def _copy(state: Any) -> Any:
 def _plus_output(delta: Any, d_output: np.ndarray) -> Any:
     """δ of the state a step hands on, with the cotangent of what it put out."""
     return delta._replace(h=delta.h + d_output)
-
-
-def _sum(params: Sequence[Any]) -> Any:
-    """The sum of Params, field by field; an absent field stays absent."""
-    fields = zip(*params, strict=True)
-    return params[0]._make([None if f[0] is None else sum(f[1:], f[0]) for f in fields])
