@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from drawn_cases import cases, pinned, rng_of
 from harness import truth as truths
-from harness.case import draw
+from harness.case import draw, parse
 from harness.check import examine
 from harness.corpus import corpus
 from harness.judge import LIMIT, judge, score
@@ -15,7 +15,7 @@ from harness.selftest import trial
 from harness.sums import step_by_step
 from harness.truth import Yardstick, evaluate, yardstick
 from reference import activations
-from torch_impl.paths import PATHS, dropout_masks, run
+from torch_impl.paths import PATHS, dropout_masks, path_named, run
 
 NATIVE = PATHS["cpu-native"]
 
@@ -340,3 +340,12 @@ def test_every_array_that_goes_in_is_moved_in_every_run_otherwise(monkeypatch):
     assert len(runs) == 3 and all(np.all(s != 0) for run in signs for s in run)
     flat = [np.concatenate([s.ravel() for s in run]) for run in signs]
     assert all(0.3 < np.mean(a == b) < 0.7 for a, b in zip(flat, flat[1:], strict=False))
+
+
+@pytest.mark.parametrize("path", ["cpu-native", "cpu-autocast-bfloat16"])
+def test_an_overflow_in_bfloat16_is_nobodys_fault(path):
+    """A relu net that grows to 10⁷⁶ in truth; bfloat16 ends where float32 does."""
+    case = parse("RNN_RELU.T97.B2.I4.H3.L1.bi.time.strided.output+h_n.wide.s68")
+    dtype = "float32" if "autocast" in path else "bfloat16"
+    (result,) = examine(case, dtype, [path_named(path)])
+    assert result.verdict == "untrusted"
