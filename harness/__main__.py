@@ -1,6 +1,7 @@
 """The command line: `bptt-oracle`, or `python -m harness` in a bare checkout."""
 
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 from .interrupt import ctrl_c_ends_all
@@ -11,6 +12,8 @@ def main(arguments: list[str] | None = None) -> Any:
     with ctrl_c_ends_all():
         from .commands import app
         from .options import COULD_NOT_RUN, say
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is shown as ?
     try:
         return app(arguments, prog_name="bptt-oracle")
     except ValueError as error:

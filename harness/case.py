@@ -124,6 +124,8 @@ def contradiction(case: Case) -> str:
         return "sizes end at 4096"
     if _numbers(case) > LARGEST:
         return f"its arrays have some {_numbers(case):.0e} numbers, and {LARGEST:.0e} are the most"
+    if case.seed >= 2**64:
+        return "seeds end at 2**64 - 1"
     if case.P and (case.cell != "LSTM" or case.P >= case.H):
         return "a projection belongs to an LSTM and is narrower than its hidden state"
     if case.tied and not case.bias:

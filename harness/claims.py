@@ -1,8 +1,9 @@
 """The ledger: every claim, the code that computes it, the tests that hold it, the last verdict.
 
-Tests name the rows they hold with `@pytest.mark.claim("B8")`; the last run of pytest leaves its
-verdicts in pytest's cache. A row's code is a list of files, of the reference where no folder is
-named, each followed by equations, "rnn.py (2′)-(1′)", or by what is defined there, "loss.py shift".
+Tests name the rows they hold with `@pytest.mark.claim("B8")`; pytest's cache has of each row that
+was run those of its tests that failed when they last ran. A row's code is a list of files, of the
+reference where no folder is named, each followed by equations, "rnn.py (2′)-(1′)", or by what is
+defined there, "loss.py shift".
 """
 
 import ast
@@ -20,7 +21,7 @@ from .equations import NUMBER, computed, page_of, stated
 
 ROOT = Path(__file__).parents[1]
 LEDGER = Path(__file__).with_name("ledger.toml")
-VERDICTS = ROOT / ".pytest_cache" / "v" / "bptt-oracle" / "claims"
+FAILURES = ROOT / ".pytest_cache" / "v" / "bptt-oracle" / "failures"
 
 
 class Claim(NamedTuple):
@@ -39,20 +40,29 @@ class Claim(NamedTuple):
 def claims() -> list[Claim]:
     """All rows, each with the tests that name it."""
     found = named_by_tests((ROOT / "tests").glob("test_*.py"))
-    last = _last_verdicts()
+    failures = _last_failures()
     rows = []
-    for row in tomllib.loads(LEDGER.read_text())["claim"]:
-        word = {"passed": "verified" if row["holds"] else "refuted", "failed": "failed"}
-        verdict = word.get(last.get(row["id"], ""), "open")
-        rows.append(Claim(**row, tests=found.get(row["id"], []), verdict=verdict))
+    for row in tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claim"]:
+        tests = found.get(row["id"], [])
+        verdict = "verified" if row["holds"] else "refuted"
+        if row["id"] not in failures:
+            verdict = "open"
+        elif any(_function(name) in tests for name in failures[row["id"]]):
+            verdict = "failed"
+        rows.append(Claim(**row, tests=tests, verdict=verdict))
     return rows
+
+
+def _function(name: str) -> str:
+    """file::function of a test as pytest names it; one that is gone has not failed."""
+    return name.partition("[")[0].rpartition("/")[2]
 
 
 def named_by_tests(files: Iterable[Path]) -> dict[str, list[str]]:
     """The tests that name each row, as file::function."""
     found: dict[str, list[str]] = {}
     for file in sorted(files):
-        tree = ast.parse(file.read_text())
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef):
                 for name in _marks(function):
@@ -71,13 +81,13 @@ def _marks(function: ast.FunctionDef) -> list[str]:
     ]
 
 
-def _last_verdicts() -> dict[str, str]:
-    """What the last run of pytest said, by row; empty where there was none."""
+def _last_failures() -> dict[str, list[str]]:
+    """The tests that failed when they last ran, by row; no row where none has run."""
     try:
-        verdicts: dict[str, str] = json.loads(VERDICTS.read_text())
+        failures: dict[str, list[str]] = json.loads(FAILURES.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return verdicts if isinstance(verdicts, dict) else {}
+    return failures if isinstance(failures, dict) else {}
 
 
 def print_claims(console: Console, rows: list[Claim]) -> None:

@@ -1,7 +1,6 @@
 """The commands; those of who upgrades are in upgrade.py."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ from .options import (
     progress_bar,
     refuse,
     save,
+    show,
     workers_of,
 )
 from .workers import one_thread, processes
@@ -128,6 +128,8 @@ def replay(
         refuse(
             "cpu-refusals is many calls and has no --script; leave it out, or name another --path"
         )
+    if path == "cpu-refusals" and dtype is not Dtype.float32:
+        refuse("cpu-refusals are asked in float32; leave --dtype out, or name another --path")
     if path == "cpu-refusals":
         try:
             word = replaying.print_refusals(new_console(), parse(case))
@@ -143,7 +145,7 @@ def replay(
     except (ValueError, WrongRoad) as error:
         refuse(str(error))
     if script:
-        sys.stdout.write(program(described, path_named(name), dtype.value, measured))
+        show(program(described, path_named(name), dtype.value, measured))
         return
     console = new_console()
     console.print(f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True)
@@ -219,9 +221,11 @@ def claims(
 ) -> None:
     """Every claim, its code, its tests and the last verdict; exit 1 while one is open."""
     with ctrl_c_ends_all():
+        from .claims import ROOT, print_claims, to_markdown
         from .claims import claims as all_claims
-        from .claims import print_claims, to_markdown
 
+    if not (ROOT / "pyproject.toml").is_file():
+        refuse("claims are held by the tests, which are not installed; run it in a checkout")
     page(markdown)
     rows = all_claims()
     if markdown is None:

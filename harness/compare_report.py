@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .compare import WORDS, Change, closer, counts, surroundings
-from .options import new_console
+from .options import new_console, several
 from .run_file import Run
 
 STYLE = {
@@ -47,6 +47,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         shown.add_row(*map(escape, row))
         for column, cell in zip(shown.columns, row, strict=True):
             column.justify = "right" if cell.isdecimal() else column.justify
+            column.no_wrap = column.header in ("path", "dtype")
     new_console().print(shown)
 
 
@@ -74,12 +75,12 @@ def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
     """The whole in a sentence or two."""
     found = Counter(c.word for c in changes)
     said = [f"{found[word]} {meaning}" for word, meaning in WORDS.items() if found[word]]
-    text = f"{found.total()} results: {', '.join(said) or 'none'}."
+    text = f"{several(found.total(), 'result')}: {', '.join(said) or 'none'}."
     near = closer(old, new)
     if near.moved:
         text += (
-            f" Bits moved in {near.moved} tensors: the new run is closer to the truth in "
-            f"{near.new}, the old one in {near.old}; median R "
+            f" Bits moved in {several(near.moved, 'tensor')}: the new run is closer to the truth "
+            f"in {near.new}, the old one in {near.old}; median R "
             f"{near.median_old:.2f} → {near.median_new:.2f}."
         )
     return text
@@ -118,7 +119,7 @@ def roads(changes: Iterable[Change]) -> list[str]:
     """Which kernels gave way to which, and how often."""
     found = Counter((c.path, c.dtype, c.road) for c in changes if "→" in c.road)
     return [
-        f"road changed: {path} {dtype}, {road}, {n} results"
+        f"road changed: {path} {dtype}, {road}, {several(n, 'result')}"
         for (path, dtype, road), n in found.most_common(MOST)
     ]
 

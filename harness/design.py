@@ -58,7 +58,7 @@ def possible(row: dict[str, Any]) -> bool:
 
 def rows() -> list[dict[str, Any]]:
     """The design read from its file."""
-    design: list[dict[str, Any]] = json.loads(FILE.read_text())
+    design: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
     return design
 
 
@@ -123,4 +123,4 @@ _LITTLE = ("T1", "H1", "B1", 1.0)
 
 if __name__ == "__main__":
     lines = ",\n".join("  " + json.dumps(row) for row in generate())
-    FILE.write_text(f"[\n{lines}\n]\n")
+    FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -39,7 +39,7 @@ def environment() -> dict[str, Any]:
 def _cpu() -> str:
     """The processor's name as the system tells it."""
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next(line.split(":")[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
@@ -61,7 +61,7 @@ def _built_with(pattern: str) -> str:
 def _driver() -> str:
     """The version of NVIDIA's driver as Linux tells it."""
     try:
-        with open("/proc/driver/nvidia/version") as lines:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as lines:
             found = re.search(r"\d+\.\d+(\.\d+)?", next(lines))
             return found[0] if found else "unknown"
     except (OSError, StopIteration):

@@ -29,8 +29,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = path.resolve()  # a link stays one
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(os.path.realpath(path))  # a link stays one
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".bptt-oracle.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

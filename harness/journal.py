@@ -38,9 +38,9 @@ class Done(NamedTuple):
 def alone(journal: Path) -> Iterator[None]:
     """The journal for this process alone, where the system has locks; one goes with whoever holds
     it, however that ends. Raises BadRun where another has it."""
-    if journal.exists() and not journal.is_file():
-        raise BadRun(f"{journal}, for the cases that are done, is no file; name another output")
     with told(journal):
+        if journal.exists() and not journal.is_file():
+            raise BadRun(f"{journal}, for the cases that are done, is no file; name another output")
         lines = journal.open("ab")
     with lines:
         if fcntl is None:

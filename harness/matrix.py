@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import harness
 import reference
@@ -25,6 +26,7 @@ NEEDED = ("numpy>=2", "jinja2>=3.1", "rich>=13", "typer>=0.12")
 ROOM, ROOM_CPU = 6, 2  # GB; a wheel with CUDA brings its libraries
 FIRST = (2, 4)
 _VERSION = re.compile(r"(\d+)\.(\d+)(\.\w+)*(\+\w+)?")
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
 _PROBE = "import jinja2, numpy, rich, torch, typer; print(torch.__version__)"
 
 
@@ -55,8 +57,13 @@ def matrix(
 ) -> list[Run]:
     """A run of every version, one after another; `options` go to record, `tell` hears what is
     being done. Raises CannotRun and BadRun, their messages one sentence, and OSError."""
-    cache.mkdir(parents=True, exist_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
+    for folder in (cache, output):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotRun(
+                f"{folder} cannot be a folder: {error.strerror}; name another"
+            ) from None
     runs = []
     for version in versions:
         interpreter = environment_of(version, cache, python, tell)
@@ -100,13 +107,16 @@ def _torch_in(interpreter: Path) -> str:
     """The version of torch that an interpreter has, with all else that is needed; else empty."""
     if not interpreter.exists():
         return ""
-    found = subprocess.run([interpreter, "-I", "-c", _PROBE], capture_output=True, text=True)
+    found = subprocess.run([interpreter, "-I", "-c", _PROBE], capture_output=True, **_TEXT)
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
 def _call(command: list[str], failure: str) -> None:
     """Run it. Raises CannotRun with the last line that it said."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, **_TEXT)
+    except OSError as error:
+        raise CannotRun(f"{failure}: {command[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise CannotRun(f"{failure}: {said[-1].strip() if said else 'it did not say why'}")

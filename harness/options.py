@@ -1,8 +1,10 @@
 """What the commands of the command line have in common."""
 
+import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
 MOST = 1_000_000  # cases: a day of work
+LAST = 2**64 // MOST - 1  # seed of a corpus; those of its cases, MOST times that, have 64 bits
 
 
 class Device(StrEnum):
@@ -43,7 +46,7 @@ Paths = Annotated[
     list[str] | None, typer.Option(help="Path, may be repeated; all for every cheap one.")
 ]
 Cases = Annotated[int, typer.Option(min=1, max=MOST, help="How many cases of the corpus.")]
-Seed = Annotated[int, typer.Option(min=0, help="Which corpus.")]
+Seed = Annotated[int, typer.Option(min=0, max=LAST, help="Which corpus.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 for one a processor.")]
 
 
@@ -58,7 +61,7 @@ def paths_of(device: Device, names: list[str] | None) -> tuple[list[str], dict[s
     from torch_impl.paths import MORE, PATHS, devices
 
     reasons, known = devices(), PATHS | MORE
-    if device is not Device.auto and not names and reasons[device.value]:
+    if device is not Device.auto and reasons[device.value]:
         refuse(f"--device {device.value} cannot run: {reasons[device.value]}")
     here = [
         p
@@ -91,18 +94,44 @@ def workers_of(workers: int, paths: list[str]) -> int:
     return workers or os.cpu_count() or 1
 
 
+@contextmanager
+def shown() -> Iterator[None]:
+    """Around what is written to standard output: where it does not arrive, nobody has seen a
+    fault, and the status is 2. Who reads no further is told nothing."""
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            say(f"standard output cannot be written: {error.strerror}")
+        if sys.stdout is not None:  # what is left unwritten is not tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(COULD_NOT_RUN) from None
+
+
+def show(text: str) -> None:
+    """A text on standard output, as it is."""
+    with shown():
+        sys.stdout.write(text)
+
+
 class _Console(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        with shown():
+            super().print(*objects, **options)
+
     def on_broken_pipe(self) -> None:
-        """Who reads no further has not seen a fault: the status is not 1, as it is with rich."""
-        with suppress(SystemExit):
-            super().on_broken_pipe()
-        raise SystemExit(COULD_NOT_RUN)
+        raise  # on to shown: rich would end with the status 1
 
 
 def new_console(**options: Any) -> Console:
-    """A console that does not cut lines when its output is piped."""
+    """A console that does not cut lines when its output is piped, or its terminal narrow, which
+    breaks them itself."""
     console = _Console(**options)
-    return console if console.is_terminal else _Console(**({"width": 160} | options))
+    width = max(console.width, 80) if console.is_terminal else 160
+    return _Console(**({"width": width} | options))
 
 
 def progress_bar() -> Progress:
@@ -124,11 +153,17 @@ def writable(file: Path | None) -> None:
     if file is None:
         return
     if not file.name:
-        refuse(f"the file to write has no name: {file} is a folder; name a file")
+        refuse(f"{file} cannot be written: it is a folder, and no name; name a file")
+    try:
+        file.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # links in a circle, a name too long
+        refuse(f"{file} cannot be written: {error.strerror}; name another file")
     if file.is_dir():
-        refuse(f"{file} is a folder; name a file")
+        refuse(f"{file} cannot be written: it is a folder; name a file")
     if not file.parent.is_dir():
-        refuse(f"the folder of {file} does not exist; name one that does")
+        refuse(f"{file} cannot be written: its folder does not exist; name one that does")
     if not os.access(file if file.exists() and not file.is_file() else file.parent, os.W_OK):
         refuse(f"{file} cannot be written: Permission denied")
 
@@ -162,9 +197,15 @@ def save(file: Path, text: str) -> None:
         refuse(f"{file} cannot be written: {error.strerror}")
 
 
+def several(n: int, what: str) -> str:
+    """So many of them, one in the singular."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def say(sentence: str) -> None:
     """A sentence on standard error."""
-    print(f"bptt-oracle: {sentence}", file=sys.stderr)
+    with suppress(OSError):  # what cannot be told is no fault either
+        print(f"bptt-oracle: {sentence}", file=sys.stderr)
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -74,19 +74,18 @@ def record(
     head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
     with alone(journal):
         _keep_others(file, head)
-        found = {done.case: done for done in resume(journal, head)}
+        with told(journal):
+            found = {done.case: done for done in resume(journal, head)}
         todo = [case for case in cases if case.id not in found]
         tell(len(found), len(cases))
         work = partial(
             examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
         )
-        with journal.open("a") as lines:
-            for done in spread(work, todo, workers):
-                found[done.case] = done
-                with told(journal):
-                    lines.write(line(done))
-                    lines.flush()
-                tell(len(found), len(cases))
+        for done in spread(work, todo, workers):
+            found[done.case] = done
+            with told(journal), journal.open("a", encoding="utf-8") as lines:
+                lines.write(line(done))
+            tell(len(found), len(cases))
         rows = [row for case in cases for row in found[case.id].rows]
         if not rows:
             journal.unlink()

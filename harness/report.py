@@ -9,6 +9,7 @@ from rich.table import Table
 from .check import Result
 from .deviations import Tally
 from .judge import LIMIT
+from .options import several
 
 STYLE = {
     "agree": "green",
@@ -33,8 +34,10 @@ def print_results(
     """The table, how long it took, the reasons for what was not run, the worst cases."""
     ran = [r for r in results if r.verdict != "excluded"]
     table = Table("path", "cell", "dtype", "cases", "worst R", "where", "verdict")
-    for column in (3, 4):
-        table.columns[column].justify = "right"
+    for column in table.columns:
+        column.justify = "right" if column.header in ("cases", "worst R") else "left"
+        column.no_wrap = column.header in ("path", "cell", "dtype")  # what a row is about
+        column.overflow = "fold"
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in ran:
         groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
@@ -47,13 +50,15 @@ def print_results(
         table.add_row(*key, str(len(rows)), f"{worst.R:.2f}", place, f"[{style}]{word}[/]")
     console.print(table)
     rate = len(ran) / max(seconds, 1e-3)
-    console.print(f"{len(ran)} results in {seconds:.1f} s, {rate:.0f} a second", highlight=False)
+    console.print(
+        f"{several(len(ran), 'result')} in {seconds:.1f} s, {rate:.0f} a second", highlight=False
+    )
     for device, reason in devices.items():
         if reason:
             console.print(f"{device}: not run: {reason}")
     untrusted = sum(r.verdict == "untrusted" for r in ran)
     if untrusted:
-        console.print(f"untrusted: {untrusted} results of cases that cannot tell")
+        console.print(f"untrusted: {several(untrusted, 'result')} of cases that cannot tell")
     console.print(f"\nworst cases (R is the error over the noise; a fault above {LIMIT:g}):")
     told = [r for r in ran if r.verdict != "known deviation"]
     for r in sorted(told, key=lambda r: (r.verdict == "untrusted", -r.R))[:5]:

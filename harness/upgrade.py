@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from os.path import realpath
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +21,14 @@ from .options import (
     Where,
     Workers,
     dtypes_of,
-    no_run,
+    page,
     paths_of,
     progress_bar,
     refuse,
     save,
     say,
+    several,
+    show,
     workers_of,
     writable,
 )
@@ -93,7 +96,7 @@ def record(
     except (WrongRoad, ValueError, OSError) as error:
         refuse(str(error))
     faults = sum(row.verdict == "fault" for row in run.rows)
-    say(f"{len(run.rows)} results written to {output}, {faults} of them faults")
+    say(f"{several(len(run.rows), 'result')} written to {output}, {faults} of them faults")
 
 
 def compare(
@@ -124,12 +127,12 @@ def compare(
     from .junit import junit as to_junit
     from .run_file import BadRun, beside, read, read_values
 
-    taken = {file.resolve() for run in (old, new) for file in (run, beside(run))}
+    taken = {realpath(file) for run in (old, new) for file in (run, beside(run))}
     for file in filter(None, (json, junit, html)):
-        if file.resolve() in taken:
+        if realpath(file) in taken:
             refuse(f"{file} would be written over; name another file")
-        taken.add(file.resolve())
-        no_run(file)
+        taken.add(realpath(file))
+        page(file)
     try:
         runs = [read(file) for file in (old, new)]
         kept = [read_values(file, run) for file, run in zip((old, new), runs, strict=True)]
@@ -153,7 +156,7 @@ def compare(
         if given is not None:
             save(given, text())
     if markdown:
-        print(report.markdown(before, after, changes, far), end="")
+        show(report.markdown(before, after, changes, far))
     else:
         report.print_comparison(before, after, changes, far)
     raise typer.Exit(FAULT if failed(changes, fail_on.value) else AGREE)
@@ -202,7 +205,7 @@ def matrix(
         refuse("stopped; the same command goes on from here")
     steps = work.changes_of(versions, runs)
     if markdown:
-        print(grid(*work.table(steps, runs)))
+        show(grid(*work.table(steps, runs)) + "\n")
     else:
         print_table(*work.table(steps, runs))
     wrong = any(failed(changes, fail_on.value) for _, changes in steps)

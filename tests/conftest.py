@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.errors import InvalidArgument
 
 calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=10, **calm)
@@ -50,6 +51,24 @@ def pytest_addoption(parser):
     group.addoption(
         "--path", default="all", metavar="NAME", help="run PyTorch along this execution path alone"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Raises UsageError for a name of nothing, which would leave out every test, or end in the
+    middle of pytest."""
+    path, profile = config.getoption("--path"), config.getoption("--hypothesis-profile") or PROFILE
+    try:
+        settings.get_profile(profile)
+    except InvalidArgument:
+        names = "dev, full, ci, nightly"
+        raise pytest.UsageError(f"there is no profile {profile!r}; choose from {names}") from None
+    if path != "all":
+        from torch_impl.paths import PATHS
+
+        if path not in PATHS:
+            names = ", ".join(PATHS)
+            raise pytest.UsageError(f"there is no path {path!r}; choose from all, {names}")
 
 
 @pytest.hookimpl(trylast=True)
@@ -92,12 +111,12 @@ def pytest_report_header(config):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    outcomes, cases = defaultdict(set), Counter()
+    outcomes, cases = defaultdict(lambda: defaultdict(set)), Counter()
     for outcome, reports in terminalreporter.stats.items():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
                 if name == "claim":
-                    outcomes[value].add("failed" if outcome == "error" else outcome)
+                    outcomes[value]["failed" if outcome == "error" else outcome].add(report.nodeid)
                 elif name.startswith("cases:") and report.when == "call":
                     cases[name.removeprefix("cases:")] += value
     line = terminalreporter.write_line
@@ -111,10 +130,13 @@ def pytest_terminal_summary(terminalreporter, config):
     ]:
         if claims:
             line(f"{words} ({len(claims)}): {' '.join(sorted(claims, key=_natural))}")
-    verdicts = dict.fromkeys(verified, "passed") | dict.fromkeys(failed, "failed")
-    if verdicts and hasattr(config, "cache"):  # what `bptt-oracle claims` reads
-        before = config.cache.get("bptt-oracle/claims", {})
-        config.cache.set("bptt-oracle/claims", before | verdicts)
+    if verified | failed and hasattr(config, "cache"):  # what `bptt-oracle claims` reads
+        failures = config.cache.get("bptt-oracle/failures", {})
+        for claim in verified | failed:  # what failed before and did not run now has not passed
+            seen = outcomes[claim]
+            left = {*failures.get(claim, ())} - seen["passed"] | seen["failed"]
+            failures[claim] = sorted(left)
+        config.cache.set("bptt-oracle/failures", failures)
     for path, n in sorted(cases.items()):
         line(f"cases along {path}: {n}")
     for reason, n in Counter(

@@ -2,7 +2,13 @@
 every equation a link to the line that computes it, and back.
 """
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +41,45 @@ def test_every_claim_has_a_page_that_links_to_code_and_tests(row):
     text = (ROOT / "docs" / f"{row.page}.md").read_text()
     assert re.search(r"\]\(\.\./(reference|harness)/", text)
     assert "](../tests/test_" in text
+
+
+MADE_UP = """import os, pytest
+@pytest.mark.claim("A1", "X7")
+@pytest.mark.parametrize("n", [1, 2])
+def test_{}(n):
+    assert f"{} {{n}}" not in os.environ["FAILING"]
+"""
+
+
+def test_a_claim_has_failed_until_the_very_test_passes(tmp_path, monkeypatch):
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    (tmp_path / "pytest.ini").touch()
+    for name in ("one", "two"):
+        (tmp_path / f"test_{name}.py").write_text(MADE_UP.format(name, name))
+    monkeypatch.setattr(
+        "harness.claims.FAILURES", tmp_path / ".pytest_cache/v/bptt-oracle/failures"
+    )
+    both = {"A1": ["test_one.py::test_one", "test_two.py::test_two"]}
+    monkeypatch.setattr("harness.claims.named_by_tests", lambda files: both)
+    for failing, arguments, verdict in [
+        ("", ["test_one.py"], "verified"),
+        ("one 2, two 1", [], "failed"),
+        ("", ["test_two.py"], "failed"),  # one[2] did not run
+        ("", ["test_one.py::test_one[1]"], "failed"),
+        ("", ["--deselect=test_two.py"], "verified"),
+    ]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *arguments]
+        around = os.environ | {"FAILING": failing}
+        subprocess.run(command, cwd=tmp_path, env=around, capture_output=True, timeout=120)
+        assert {row.id: row.verdict for row in claims()}["A1"] == verdict, arguments
+
+
+def test_a_test_that_is_gone_has_not_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.claims.FAILURES", tmp_path / "failures")
+    there = ROWS[0].tests[0]
+    for name, verdict in (("test_gone.py::test_gone[1]", "verified"), (f"{there}[1]", "failed")):
+        (tmp_path / "failures").write_text(json.dumps({ROWS[0].id: [f"tests/{name}"]}))
+        assert claims()[0].verdict == verdict
 
 
 def test_every_claim_that_does_not_hold_has_a_section_of_the_errata():

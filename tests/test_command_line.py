@@ -14,14 +14,19 @@ import pytest
 from rich.console import Console
 
 from drawn_cases import pinned
+from harness import report
 from harness.__main__ import main
-from harness.check import check
+from harness.check import check, examine
 from harness.corpus import corpus
 from harness.files import write_text
+from harness.options import new_console
 from harness.replay import print_replay
+from harness.run_file import write
 from harness.truth import Yardstick
-from torch_impl.paths import Run
+from runs import made_up, row
+from torch_impl.paths import PATHS, Run
 
+ROOT = Path(__file__).parents[1]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
 
 
@@ -85,7 +90,9 @@ def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
         (["replay", CASE.id, "--path", "cpu-refusals", "--script"], "has no --script; leave it"),
+        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "are asked in float32"),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
+        (["replay", pinned(seed=2**64).id], "no computation: seeds end at 2**64 - 1"),
     ],
 )
 def test_what_cannot_be_run_exits_2_with_one_sentence(capsys, arguments, words):
@@ -99,8 +106,10 @@ def test_an_absent_device_exits_2_with_the_reason(capsys):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    code, _, err = bptt_oracle(capsys, "check", "--device", "cuda")
-    assert code == 2 and "no CUDA device" in err
+    for path in ([], ["--path", "all"]):
+        code, out, err = bptt_oracle(capsys, "check", "--device", "cuda", *path)
+        assert (code, out) == (2, "")
+        assert err.endswith("--device cuda cannot run: no CUDA device on this machine\n")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +120,8 @@ def test_an_absent_device_exits_2_with_the_reason(capsys):
         ["record", "-o", "run.json", "--cases", "99999999999999"],
         ["matrix", "2.4.1", "2.13.0", "--cases", "99999999999999"],
         ["check", "--dtype", "int8"],
+        ["check", "--seed", "18446744073709"],
+        ["selftest", "--seed", "18446744073709"],
         ["selftest", "--comparisons", "99999999999999"],
     ],
 )
@@ -185,6 +196,104 @@ def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fa
     ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ran.stdout.close()
     assert (ran.stderr.read(), ran.wait(60)) == ("", 2)
+
+
+COMPARE = ["compare", "run.json", "run.json"]
+REPLAY = ["replay", CASE.id]
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """A command typed in a folder with a run: its status, what it wrote, and on standard error."""
+    write(tmp_path / "run.json", made_up(row()), {})
+
+    def run(shell, command, **variables):
+        words = [sys.executable, "-m", "harness", *command]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        ran = subprocess.run(
+            ["bash", "-c", f'"$@" {shell}', "bash", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            timeout=120,
+        )
+        return ran.returncode, ran.stdout.decode(errors="replace"), ran.stderr.decode()
+
+    return run
+
+
+ASCII = {"PYTHONIOENCODING": "ascii"}
+NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("command", [["claims"], [*COMPARE, "--markdown"]])
+@pytest.mark.parametrize("variables", [ASCII, NO_LOCALE])
+def test_what_an_encoding_lacks_is_a_question_mark(typed, command, variables):
+    code, out, err = typed("", command, **variables)
+    assert code < 2 and err == "" and "?" in out and out.isascii()
+
+
+@pytest.mark.parametrize("command", [COMPARE, [*COMPARE, "--markdown"], [*REPLAY, "--script"]])
+@pytest.mark.parametrize(
+    "shell, said",
+    [
+        (">/dev/full", "bptt-oracle: standard output cannot be written: No space left on device\n"),
+        (">&-", "bptt-oracle: standard output cannot be written: Bad file descriptor\n"),
+        ("| true; exit ${PIPESTATUS[0]}", ""),
+    ],
+)
+def test_what_does_not_arrive_is_no_fault(typed, command, shell, said):
+    assert typed(shell, command) == (2, "", said)
+
+
+@pytest.mark.parametrize("command", [["check", "--cases=2", "--json"], [*COMPARE, "--json"]])
+def test_what_no_file_can_be_is_refused_before_the_work(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run.json", made_up(row()), {})
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("loop", "Too many levels of symbolic links"), ("x" * 999, "File name too")):
+        code, out, err = bptt_oracle(capsys, *command, name)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert f"{name} cannot be written: {why}" in err
+
+
+def test_a_circle_of_links_is_no_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    code, out, err = bptt_oracle(capsys, "compare", "loop", "loop")
+    assert (code, out, err) == (2, "", "bptt-oracle: loop is no file\n")
+
+
+def test_a_long_name_that_the_system_takes_is_written_to(tmp_path):
+    file = tmp_path / ("x" * 250)
+    write_text(file, "word")
+    assert file.read_text() == "word"
+
+
+@pytest.mark.parametrize(
+    "option", ["--path=cpu-fast", "--path=cpu-refusals", "--dtype=int8", "--hypothesis-profile=x"]
+)
+def test_pytest_runs_nothing_for_a_name_of_nothing(option):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", option, __file__]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (pytest.ExitCode.USAGE_ERROR, "")
+    assert "choose from" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_claims_are_told_in_a_checkout_alone(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.claims.ROOT", tmp_path)
+    code, out, err = bptt_oracle(capsys, "claims")
+    assert (code, out) == (2, "") and "not installed; run it in a checkout" in err
+
+
+def test_a_narrow_terminal_shows_what_each_row_is_about(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    console = new_console(file=io.StringIO(), force_terminal=True, color_system=None)
+    path = PATHS["cpu-native-again"]
+    report.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
+    out = console.file.getvalue()
+    assert "│ cpu-native-again │ RNN_TANH │ float32 │" in out and "…" not in out
+    assert "\n1 result in 1.0 s" in out
 
 
 @pytest.mark.slow

@@ -135,5 +135,5 @@ def test_the_matrix_names_tensor_check_and_number_of_cases():
     assert rows(found) == [("c_0_ignored", "", "", "", "c_n 7 9", "value", "0.50")]
     lost = found[1]._replace(cases=0)
     assert rows([found[0], lost])[0][4] == "SURVIVES"
-    assert "1 faults, 2 in cells and types; convicted: 1," in summary([found[0], lost])
+    assert "1 fault, 2 in cells and types; convicted: 1," in summary([found[0], lost])
     assert "| c_0_ignored | c_0 is ignored |" in markdown(found, "a command")

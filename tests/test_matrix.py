@@ -97,6 +97,22 @@ def test_versions_that_cannot_be_compared_are_refused(tmp_path, capfd, versions,
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--output", "--cache"])
+def test_a_file_where_a_folder_should_be_is_told_in_a_sentence(tmp_path, capfd, option):
+    (tmp_path / "file").write_text("")
+    folders = ["--output", tmp_path / "runs", "--cache", tmp_path / "cache"]
+    code, out, err = bptt_oracle(
+        capfd, "matrix", "2.12.0", "2.13.0", *folders, option, tmp_path / "file"
+    )
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"{tmp_path / 'file'} cannot be a folder: File exists; name another" in err
+
+
+def test_a_python_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(CannotRun, match=r": /no/python cannot be run: No such file or directory$"):
+        environment_of("2.12.0+cpu", tmp_path, "/no/python", print)
+
+
 def test_each_version_is_compared_with_the_one_before():
     runs = [
         made_up(row(0), row(1)),

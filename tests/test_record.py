@@ -478,7 +478,7 @@ def test_values_of_absurd_sizes_are_refused_in_little_memory(tmp_path, content):
     [
         (["-o", "/no/such/folder/run.json"], "does not exist"),
         (["-o", "."], "is a folder"),
-        (["-o", ""], "the file to write has no name: . is a folder; name a file"),
+        (["-o", ""], ". cannot be written: it is a folder, and no name; name a file"),
         (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
         (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
         (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
@@ -534,6 +534,28 @@ def test_what_the_system_says_of_a_file_is_told_in_a_sentence(capsys, tmp_path, 
     ):
         record(tmp_path / "other.json", PLAN._replace(cases=1), environment())
     assert (tmp_path / "other.json.journal").exists()  # the same command goes on
+
+
+@pytest.mark.parametrize("room", [100, 6000], ids=["the head", "the cases"])
+def test_a_journal_that_has_no_room_is_named(tmp_path, room):
+    """Closing it fails as well, which must not be what is told."""
+    file, before = tmp_path / "run.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(BadRun, match=r"run\.json\.journal cannot be written: File too large;"):
+            record(file, PLAN, environment())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert record(file, PLAN, environment()) and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_name_too_long_for_its_journal_is_told_in_a_sentence(capsys, tmp_path):
+    file = tmp_path / ("x" * 250)
+    with pytest.raises(SystemExit) as stop:
+        main(["record", "-o", str(file), "--cases=1", "--workers=1", "--path=cpu-native"])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
+    assert f"{file}.journal cannot be written: File name too long;" in err
 
 
 def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.case import CELLS
+from harness.options import several
 
 from .convict import Conviction
 from .fault import FAULTS, KINDS
@@ -62,10 +63,8 @@ def print_matrix(console: Console, convictions: Sequence[Conviction]) -> None:
 def summary(convictions: Sequence[Conviction]) -> str:
     """How many of how many, and how late the last."""
     convicted = [c for c in convictions if c.cases]
-    faults = len({c.fault for c in convictions})
-    sentence = (
-        f"{faults} faults, {len(convictions)} in cells and types; convicted: {len(convicted)}"
-    )
+    faults = several(len({c.fault for c in convictions}), "fault")
+    sentence = f"{faults}, {len(convictions)} in cells and types; convicted: {len(convicted)}"
     if convicted:
         last = max(convicted, key=lambda c: c.cases)
         first = sum(c.cases <= 8 for c in convicted)
