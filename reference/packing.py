@@ -117,7 +117,14 @@ def pad_packed_sequence(
 def pad_packed_sequence_back(
     d_padded: np.ndarray, sequence: PackedSequence, batch_first: bool = False
 ) -> PackedSequence:
-    """δdata, in the layout of the sequence that was padded."""
+    """δdata, in the layout of the sequence that was padded; RuntimeError for another shape."""
+    T, B = len(sequence.batch_sizes), int(sequence.batch_sizes[0])
+    rows, steps = batch_and_steps(d_padded, batch_first)
+    if steps < T or rows != B or d_padded.shape[2:] != sequence.data.shape[1:]:
+        raise RuntimeError(
+            f"Expected d_padded of {B} sequences and {T} steps or more, as what was padded to, got "
+            f"shape {d_padded.shape}."
+        )
     return sequence._replace(data=d_padded[_entries(sequence, batch_first)])  # (4′)
 
 
@@ -163,10 +170,14 @@ pack_sequence_back = unpack_sequence  # of δdata: listing what was packed
 def refuse_inconsistent(sequence: PackedSequence) -> None:
     """RuntimeError where the fields of a packed sequence contradict each other.
 
-    AttributeError for what is no PackedSequence, TypeError for batch_sizes that are not integers.
+    AttributeError for what is no PackedSequence, TypeError for fields that are no arrays and for
+    batch_sizes that are not integers.
     """
     if not isinstance(sequence, PackedSequence):
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
+    for name, field in zip(sequence._fields, sequence, strict=True):
+        if not isinstance(field, np.ndarray) and (field is not None or name in _PRESENT):
+            raise TypeError(f"{name} should be an array, got {type(field).__name__}.")
     data, n, order, inverse = sequence
     if n.dtype.kind not in "iu":
         raise TypeError(f"batch_sizes should be integers, got {n.dtype}.")
@@ -187,6 +198,9 @@ def refuse_inconsistent(sequence: PackedSequence) -> None:
             f"sorted_indices and unsorted_indices should be inverse permutations of the {n[0]} "
             f"sequences, got {order} and {inverse}: let a pack function make them."
         )
+
+
+_PRESENT = ("data", "batch_sizes")
 
 
 def _lengths(packed: PackedSequence) -> np.ndarray:

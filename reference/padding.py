@@ -22,6 +22,7 @@ are fractional, negative or longer than T.
 Page: docs/padding.md
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Complex, Number
 from typing import Any
@@ -67,16 +68,23 @@ def pad_sequence(
 def refuse_padding_value(padding_value: Any, data: np.ndarray) -> None:
     """TypeError for what is no number, RuntimeError for one that the data's dtype cannot hold.
 
-    That is a complex one among real ones, and among integers NaN or one outside their range;
-    fractions are cut off, as in torch.
+    That is a complex one among real ones, a finite one beyond the largest, and among integers NaN
+    or one outside their range; fractions are cut off, as in torch.
     """
     if not isinstance(padding_value, Number):
         raise TypeError(f"padding_value should be a number, got {type(padding_value).__name__}.")
     if isinstance(padding_value, Complex) and padding_value.imag and not np.iscomplexobj(data):
         raise RuntimeError(f"padding_value should be real among {data.dtype}, got {padding_value}.")
+    value: Any = padding_value  # a number, of which mypy would know no more
+    if data.dtype.kind in "fc":
+        largest = float(np.finfo(data.dtype).max)
+        if largest < abs(value.real) < math.inf:
+            raise RuntimeError(
+                f"padding_value among {data.dtype} should be at most {largest:.4g}, got "
+                f"{padding_value}: choose another, or convert the sequences."
+            )
     if data.dtype.kind in "iu":
         held = np.iinfo(data.dtype)
-        value: Any = padding_value  # a number, of which mypy would know no more
         if not held.min <= value.real <= held.max:
             raise RuntimeError(
                 f"padding_value among {data.dtype} should lie in {held.min} … {held.max}, got "

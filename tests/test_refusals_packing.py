@@ -88,6 +88,12 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("beyond int64", ([WORDS], False, 2**64), RuntimeError, INT64.format(2**64)),
     Row("below uint8", ([BYTES], False, -1), RuntimeError, HELD.format("uint8", 0, 255, -1)),
     Row("beyond uint8", ([BYTES], False, 256.0), RuntimeError, HELD.format("uint8", 0, 255, 256.0)),
+    Row(
+        "beyond float32",
+        ([X.astype(np.float32)], False, -1e300),
+        RuntimeError,
+        r"among float32 should be at most 3.403e\+38, got -1e\+300",
+    ),
     Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top", SIDED),
     Row("list", ([[1.0, 2.0], [3.0]],), TypeError, "an array as sequence 0, but got list"),
     Row("0-D", ([np.array(0.5)],), RuntimeError, "expected sequences"),
@@ -180,3 +186,31 @@ def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
         d_sequences = [X[:n, 0] for n in lengths]
         row = Row("", None, RuntimeError, r"of lengths \[4, 2, 1\], .*, got \[")
         refused(row, packing.unpack_sequence_back, d_sequences, PACK)
+
+
+@pytest.mark.claim("P4")
+def test_a_padding_value_may_be_infinite_and_no_number():
+    for value in (np.inf, -np.inf, np.nan):
+        padded = packing.pad_sequence([np.ones(2, np.float32), np.ones(1, np.float32)], True, value)
+        np.testing.assert_array_equal(padded[1, 1], np.float32(value))
+
+
+@pytest.mark.claim("P4")
+@pytest.mark.parametrize("name", PACK._fields)
+def test_a_list_in_the_place_of_an_array_is_refused(name):
+    listed = PACK._replace(**{name: [1, 0]})
+    with pytest.raises(TypeError, match=f"^{name} should be an array, got list"):
+        packing.pad_packed_sequence(listed)
+    with pytest.raises(TypeError, match="^data should be an array, got NoneType"):
+        packing.pad_packed_sequence(PACK._replace(data=None))
+
+
+@pytest.mark.claim("P4")
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_cotangent_is_refused_that_is_not_like_what_was_padded_to(batch_first):
+    padded, _ = packing.pad_packed_sequence(PACK, batch_first, total_length=6)
+    back = packing.pad_packed_sequence_back
+    assert back(padded, PACK, batch_first).data.shape == PACK.data.shape
+    for wrong in (padded[:1], padded[:, :1], padded[..., :1], padded.swapaxes(0, 1)):
+        with pytest.raises(RuntimeError, match="Expected d_padded of"):
+            back(wrong, PACK, batch_first)
