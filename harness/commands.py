@@ -139,6 +139,11 @@ def replay(
     if path == "all":
         refuse("a case is replayed along one --path at a time")
     (name,), _ = paths_of(Device.auto, [path])
+    if script and path_named(name).way == "subsets":
+        refuse(
+            f"{name} asks for gradients in turns and has no --script; leave it out, "
+            "or name another --path"
+        )
     try:
         described = parse(case)
         outcome, measured = replaying.replay(described, path_named(name), dtype.value)

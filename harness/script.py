@@ -1,6 +1,7 @@
 """A case as a program of torch and numpy alone, for a bug report."""
 
 import inspect
+import os
 import pprint
 from pathlib import Path as File
 from typing import Any
@@ -24,8 +25,9 @@ _TEMPLATES = jinja2.Environment(
 
 
 def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
-    """A program that computes the case on that path's kind of code and prints how far every
-    tensor lies from the truth, which it holds as numbers."""
+    """A program that computes the case on that path's kind of code, called in the path's way, and
+    prints how far every tensor lies from the truth, which it holds as numbers. No path of gradients
+    asked for in turns has one."""
     problem = draw(case)
     net = problem.net
     options: dict[str, Any] = {
@@ -49,6 +51,7 @@ def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
         options=options,
         problem=problem,
         names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
+        threads=max(2, os.cpu_count() or 1) if path.way == "threads" else 1,
         source=inspect.getsource(torch_impl.modules),
         masks=_spelled(masks),
         tied=_tied(problem.params),

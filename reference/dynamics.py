@@ -29,14 +29,15 @@ def jacobians(
 
     Index t − 1 holds J_t. x is [T, B, I], the state as in `net.forward`, in any floating dtype.
     """
+    taken = steps(net, params, x, state)
     weights = cell_params(net, params, "_l0")
-    return np.stack([jacobian(weights, now) for now in steps(net, params, x, state)])
+    return np.stack([jacobian(weights, now) for now in taken])
 
 
 def propagator(J: np.ndarray, k: int, t: int) -> np.ndarray:
     """∂s_t/∂s_k [B, S, S] for 0 ≤ k ≤ t ≤ T; ValueError for other k and t."""
     refuse_steps(k, t, len(J))
-    product = np.broadcast_to(np.eye(J.shape[-1], dtype=J.dtype), J.shape[1:])
+    product = np.broadcast_to(np.eye(J.shape[-1], dtype=J.dtype), J.shape[1:]).copy()
     for i in range(k + 1, t + 1):
         product = J[i - 1] @ product  # (1)
     return product

@@ -56,12 +56,14 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
     The state is as in `net.forward`, and may be None. Raises ValueError for a deeper net, where a
     step has no single Jacobian, and what `net.forward` raises.
     """
-    if net.num_layers > 1 or net.bidirectional or net.batch_first or x.ndim != 3:
-        raise ValueError(
-            f"Expected one layer in one direction and x of shape [T, B, I], but got {net} and x of "
-            f"shape {x.shape}; give the layers one at a time."
-        )
     checks.forward(net, params, x, state, None)
+    batch = isinstance(x, np.ndarray) and x.ndim == 3
+    if net.num_layers > 1 or net.bidirectional or net.batch_first or not batch:
+        given = f"x of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise ValueError(
+            f"Expected one layer in one direction and x of shape [T, B, I], but got {net} and "
+            f"{given}; give the layers one at a time."
+        )
     return _steps(net, params, x, initial_state(net, x, state))
 
 

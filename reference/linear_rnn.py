@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .dynamics import refuse_steps
 from .layout import read_only
 
 
@@ -74,13 +75,16 @@ def unroll_back(tape: Tape, d_h: np.ndarray) -> Grads:
     delta = np.concatenate([np.zeros_like(d_h[:1]), d_h])
     for t in reversed(range(len(x))):
         delta[t] += delta[t + 1] @ A  # (1′)
-    rows = delta[1:].reshape(-1, len(A))
-    d_A = rows.T @ history[:-1].reshape(rows.shape)
-    return Grads(delta[1:] @ B, delta[0], Params(d_A, rows.T @ x.reshape(len(rows), -1)))
+    N = x.shape[0] * x.shape[1]
+    rows = delta[1:].reshape(N, len(A))
+    d_A = rows.T @ history[:-1].reshape(N, len(A))
+    return Grads(delta[1:] @ B, delta[0], Params(d_A, rows.T @ x.reshape(N, x.shape[2])))
 
 
 def closed_form(params: Params, x: np.ndarray, h_0: np.ndarray, t: int) -> np.ndarray:
-    """h_t [n, H] for 0 ≤ t ≤ T, each past input weighed by its own power of A."""
+    """h_t [n, H] for 0 ≤ t ≤ T, each past input weighed by its own power of A; ValueError for
+    another t."""
+    refuse_steps(0, t, len(x))
     A, B = params
     h, power = np.zeros_like(h_0), np.eye(len(A), dtype=A.dtype)
     for i in reversed(range(t)):

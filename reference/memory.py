@@ -39,8 +39,8 @@ def forget_gates(
     """
     if net.mode != "LSTM":
         raise ValueError(f"Expected an LSTM, for its forget gates, but got {net}.")
-    weights = cell_params(net, params, "_l0")
     taken = steps(net, params, x, state)
+    weights = cell_params(net, params, "_l0")
     return np.stack([gates.of_step(net, weights, now.x, now.before).f for now in taken])
 
 

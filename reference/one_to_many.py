@@ -80,7 +80,8 @@ class OneToMany:
         """Gradients of z and of every parameter from that of the logits."""
         lm = self.lm.backward(tape.lm, d_logits)  # (2′)
         d_h_0 = lm.state[0] if isinstance(self.lm.rnn, LSTM) else lm.state
-        d_flat = d_h_0.swapaxes(0, 1).reshape(d_h_0.shape[1], -1)
+        L, B, H = d_h_0.shape
+        d_flat = d_h_0.swapaxes(0, 1).reshape(B, L * H)
         bridge = linear_back(tape.bridge, d_flat)  # (1′)
         return Grads(bridge.x, prefixed("bridge.", bridge.params) | lm.params)
 

@@ -15,6 +15,7 @@ Source: Williams & Zipser 1989.
 Page: docs/rtrl.md
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -63,4 +64,4 @@ def rtrl(
 
 def times(J: np.ndarray, P: np.ndarray) -> np.ndarray:
     """J P [B, S, *θ] for J [B, S, S] and P [B, S, *θ]."""
-    return (J @ P.reshape(*P.shape[:2], -1)).reshape(P.shape)
+    return (J @ P.reshape(*P.shape[:2], prod(P.shape[2:]))).reshape(P.shape)

@@ -24,10 +24,10 @@ class StateBank:
     def __init__(self, initial: Any, capacity: int) -> None:
         """An empty bank. An unknown stream has the state `initial` [L, 1, H], or a pair of them.
 
-        Raises ValueError for a capacity below 1.
+        Raises ValueError for a capacity that is no integer of at least 1.
         """
-        if capacity < 1:
-            raise ValueError(f"Expected a capacity of at least 1, got {capacity}.")
+        if not isinstance(capacity, (int, np.integer)) or capacity < 1:
+            raise ValueError(f"Expected a capacity, an integer of at least 1, got {capacity!r}.")
         self.initial = initial
         self.capacity = capacity
         self.rows: dict[Hashable, list[np.ndarray]] = {}  # in the order they were put

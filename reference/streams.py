@@ -49,10 +49,17 @@ class Grads(NamedTuple):
 def reset(state: Any, r: np.ndarray, init: Any = None) -> Any:
     """h̃ of a state [L, B, H], or a pair of them, and r [B]; h_init is 0 where it is not given.
 
-    Raises ValueError when r is not one boolean for each row, RuntimeError for an h_init that is not
-    [L, 1, H] in the dtype of the state: its gradient is that of one row.
+    Raises TypeError for a state that is no array, None among them; ValueError when r is not one
+    boolean for each row; RuntimeError for an h_init that is not [L, 1, H] in the dtype of the
+    state, for its gradient is that of one row.
     """
     before = parts(state)
+    for given in before:
+        if not isinstance(given, np.ndarray):
+            raise TypeError(
+                f"Expected a state [L, B, H], or a pair of them, got {type(given).__name__}: where "
+                "nothing came before, give zeros."
+            )
     if r.dtype != bool or r.shape != (before[0].shape[1],):
         raise ValueError(
             f"Expected a boolean reset mask [B] = [{before[0].shape[1]}], "
@@ -79,8 +86,11 @@ def forward(
     """Output [T, B, H], final state and tape of x [T, B, I] with resets r [T, B].
 
     Raises ValueError for a net with two directions or batch first, and when r does not fit x;
-    RuntimeError for no steps at all; and what `reset` raises, and `net.forward`.
+    TypeError for an x that is packed, RuntimeError for no steps at all; and what `reset` raises,
+    and `net.forward`.
     """
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"Expected x [T, B, I], an array, got {type(x).__name__}: pad it.")
     if net.bidirectional or net.batch_first:
         raise ValueError(
             "Expected a net that reads one way, time first: a reset says that what follows does "
@@ -101,10 +111,11 @@ def forward(
 
 
 def backward(net: Any, tape: list[Stretch], d_output: np.ndarray, d_state: Any = None) -> Grads:
-    """Gradients from δoutput [T, B, H] and δ of the final state, 0 where it is not given."""
+    """Gradients from δoutput [T, B, H] and δ of the final state, each 0 where it is None."""
     d_x, d_inits, d_params = [], [], []
     for steps, r, stretch in reversed(tape):
-        grads = net.backward(stretch, d_output[steps], d_state)  # (2′)
+        d_stretch = None if d_output is None else d_output[steps]
+        grads = net.backward(stretch, d_stretch, d_state)  # (2′)
         d_state, d_init = reset_back(r, grads.state)  # (1′)
         d_x.append(grads.x)
         d_inits.append(parts(d_init))

@@ -69,7 +69,7 @@ def uoro(
 
 def balance(theta: dict[str, np.ndarray], s: np.ndarray) -> np.ndarray:
     """ρ [B]: the square root of ‖θ̃‖ over ‖s‖; 1 where either vanishes, which drops nothing."""
-    square = sum((v**2).reshape(len(s), -1).sum(axis=1) for v in theta.values())
+    square = sum((v**2).sum(axis=tuple(range(1, v.ndim))) for v in theta.values())
     both = square * (s**2).sum(axis=1) > 0
     return np.where(both, square / np.where(both, (s**2).sum(axis=1), 1), 1) ** 0.25
 

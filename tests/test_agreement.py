@@ -8,7 +8,7 @@ from harness.case import draw
 from harness.check import examine
 from harness.corpus import corpus
 from torch_impl import flags
-from torch_impl.paths import PACKS_IN_ONEDNN, PATHS, WrongRoad, devices, excluded, run
+from torch_impl.paths import DTYPES, PACKS_IN_ONEDNN, PATHS, WrongRoad, devices, excluded, run
 
 
 @pytest.fixture(params=list(PATHS))
@@ -108,6 +108,6 @@ def test_every_path_is_taken_by_some_case_of_the_design():
         taken = [
             case
             for case in corpus(43)
-            if any(not excluded(path, draw(case), dtype) for dtype in ("float32", "float64"))
+            if any(not excluded(path, draw(case), dtype) for dtype in DTYPES)
         ]
         assert len(taken) >= 2, path.name

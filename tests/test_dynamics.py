@@ -185,3 +185,8 @@ def test_states_outside_the_sequence_are_refused(k, t):
 def test_there_is_no_credit_for_a_state_outside_the_sequence(k):
     J = np.zeros((3, 2, 4, 4))
     refuses(ValueError, f"T = 3, got k={k}", dynamics.credit_by_products, J, J[..., 0], k)
+
+
+def test_every_propagator_is_an_array_of_its_own():
+    J = np.ones((3, 2, 4, 4))
+    assert all(dynamics.propagator(J, 1, t).flags.writeable for t in (1, 2))

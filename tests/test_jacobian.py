@@ -111,3 +111,18 @@ def test_a_net_whose_step_has_no_single_jacobian_is_refused(options):
     params = net.init(np.random.default_rng(0))
     with pytest.raises(ValueError, match="one layer in one direction"):
         next(jacobian.steps(net, params, np.ones((5, 2, 3)), None))
+
+
+def test_what_net_forward_refuses_is_refused_as_it_does_and_a_pack_by_name():
+    from reference import RNN, dynamics, pack_sequence
+
+    net = RNN(3, 4)
+    params = net.init(np.random.default_rng(0))
+    x = np.ones((5, 2, 3))
+    for find in (jacobian.steps, dynamics.jacobians):
+        with pytest.raises(AttributeError, match="should be an array, got list"):
+            find(net, params, x.tolist(), None)
+        with pytest.raises(TypeError, match="params should be a dict of arrays, got list"):
+            find(net, list(params), x, None)
+        with pytest.raises(ValueError, match="one layer in one direction .* a PackedSequence"):
+            find(net, params, pack_sequence([x[:, 0]]), None)

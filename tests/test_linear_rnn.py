@@ -179,3 +179,18 @@ def test_the_dtype_is_kept(dtype):
     found = [h, grads.x, grads.h_0, *grads.params]
     found.append(linear_rnn.closed_form(params, x.astype(dtype), h_0.astype(dtype), 4))
     assert {v.dtype for v in found} == {np.dtype(dtype)}
+
+
+def test_a_batch_of_no_rows_has_gradients_of_zeros():
+    params, x, h_0 = draw()
+    h, tape = linear_rnn.unroll(params, x[:, :0], h_0[:0])
+    grads = linear_rnn.unroll_back(tape, h)
+    assert grads.x.shape == x[:, :0].shape and not any(d.any() for d in grads.params)
+
+
+@pytest.mark.parametrize("beyond", [-1, 1])
+def test_the_closed_form_knows_the_steps_of_its_input_alone(beyond):
+    params, x, h_0 = draw()
+    t = beyond if beyond < 0 else len(x) + beyond
+    with pytest.raises(ValueError, match=f"T = {len(x)}, got k=0 and t={t}"):
+        linear_rnn.closed_form(params, x, h_0, t)

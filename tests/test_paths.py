@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from drawn_cases import cases, pinned
 from harness.case import draw, parse
-from harness.check import answers, examine
+from harness.check import answers, examine, examine_all
 from harness.corpus import boundaries, cases_for, corpus
 from harness.judge import LIMIT
+from harness.options import Device, paths_of
 from torch_impl import calls, paths
 from torch_impl.calls import call_of, larger, smaller
 from torch_impl.dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from torch_impl.flags import ANY, compiler, flags, road
-from torch_impl.modules import new_module
+from torch_impl.modules import call_module, new_module
 from torch_impl.paths import (
     MORE,
     PATHS,
@@ -220,6 +221,27 @@ def test_lower_types_agree_with_truth_and_a_mistake_in_them_is_convicted(dtype, 
     ((honest, tensors, _),) = answers(pinned(), dtype, chosen[:1])
     assert honest.verdict == "agree" and 0.01 < honest.R < LIMIT
     assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_torch_raises_by_its_own_choice_of_kernel_is_met_in_a_lower_type(monkeypatch, dtype):
+    """So in torch 2.4.1: oneDNN has no LSTM in bfloat16 for a processor without instructions."""
+
+    def raises(*given):
+        if torch._C._get_mkldnn_enabled():
+            raise RuntimeError("could not create a primitive descriptor")
+        return call_module(*given)
+
+    chosen, _ = paths_of(Device.cpu, None)
+    monkeypatch.setattr(calls, "call_module", raises)
+    results = examine_all(pinned(), [dtype], chosen)
+    assert [r.path for r in results if r.verdict == "fault"] == ["cpu-plain"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_kernel_that_torch_chooses_is_no_other_path_in_a_wider_type(dtype):
+    (result,) = examine(pinned(), dtype, [PATHS["cpu-plain"]])
+    assert result.verdict == "excluded" and "is cpu-onednn or cpu-native" in result.note
 
 
 def test_products_in_a_lower_type_are_convicted_where_the_type_is_not_lower(monkeypatch):

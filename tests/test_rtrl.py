@@ -83,3 +83,11 @@ def test_a_cotangent_is_refused_that_is_not_like_what_it_belongs_to(name):
         with pytest.raises(RuntimeError, match="d_h_n"):
             d_state = wrong if p.net.mode == "LSTM" else wrong[0]
             rtrl.rtrl(p.net, p.params, p.x, p.d_output, d_state, p.state)
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_a_batch_of_no_rows_has_gradients_of_zeros(name):
+    p = single(name)
+    empty = rtrl.rtrl(p.net, p.params, p.x[:, :0], p.d_output[:, :0])
+    assert {key: value.shape for key, value in empty.items()} == p.net.parameter_shapes()
+    assert not any(value.any() for value in empty.values())

@@ -228,6 +228,7 @@ def test_what_is_refused_leaves_the_bank_as_it_was():
     single = streams.like(two, [p.astype(np.float32) for p in two])
     refuses(ValueError, "float32", bank.put, [1, 2], single)
     refuses(ValueError, "got 0", StateBank, bank.initial, 0)
+    refuses(ValueError, "got 1.5", StateBank, bank.initial, 1.5)
     assert list(bank.rows) == [1, 2]
     for i, row in bank.rows.items():
         assert all(np.array_equal(p, q) for p, q in zip(row, before[i], strict=True))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import torch_impl.streams as torch_streams
 from calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
-from reference import GRU, LSTM, streams
+from reference import GRU, LSTM, pack_sequence, streams
 from strategies import nets, seeds, sizes
 from torch_impl.modules import new_module
 
@@ -202,6 +202,9 @@ def test_bad_masks_and_nets_are_refused_with_one_sentence():
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
     refuses(ValueError, "int64 [5]", streams.reset, state, r[0].astype(int))
     refuses(ValueError, "bool [4]", streams.reset, state, r[:, 0])
+    refuses(TypeError, "got NoneType", streams.forward, net, params, inputs["x"], r, None)
+    packed = pack_sequence([inputs["x"][:, 0]])
+    refuses(TypeError, "got PackedSequence", streams.forward, net, params, packed, r, state)
     refuses(RuntimeError, "T = 0", streams.forward, net, params, inputs["x"][:0], r[:0], state)
     refuses(ValueError, "[5, 4]", streams.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
@@ -223,3 +226,13 @@ def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_refused(net):
         wrong = streams.like(init, [change(i) for i in streams.parts(init)])
         refuses(RuntimeError, said, *arguments, wrong)
     refuses(RuntimeError, "as in the state", *arguments, (*streams.parts(init), init))
+
+
+def test_a_cotangent_that_is_absent_is_zero():
+    net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
+    params, state = net.init(np.random.default_rng(0)), inputs["h"]
+    output, last, tape = streams.forward(net, params, inputs["x"], r, state)
+    absent = streams.backward(net, tape, None, last)
+    zero = streams.backward(net, tape, np.zeros_like(output), last)
+    np.testing.assert_array_equal(absent.x, zero.x)
+    np.testing.assert_array_equal(absent.state, zero.state)

@@ -6,6 +6,7 @@
     cpu-manual     plain tensor operations, time outside, layers inside
     cpu-onednn-again, cpu-native-again     a module called before, with a smaller batch and a
                    larger packed one and other weights; its gradient taken twice, the second judged
+    cpu-plain      nn.RNN, GRU, LSTM in bfloat16 and float16, by whichever kernel torch chooses
     cuda-cudnn     the cuDNN kernels, float32 products in float32
     cuda-tf32      the cuDNN kernels, float32 products in TF32
     cuda-native, cuda-cells, cuda-manual        as on the CPU
@@ -76,7 +77,7 @@ class Path(NamedTuple):
     kernel: str  # what must be in the graph; empty for none of the fused ones, ANY for any
     tf32: bool = False
     again: bool = False
-    way: str = ""  # one of ways, or deterministic or threads
+    way: str = ""  # one of ways, or plain, deterministic or threads
 
 
 class Run(NamedTuple):
@@ -95,6 +96,7 @@ PATHS = {
         Path("cpu-manual", "cpu", "manual", ""),
         Path("cpu-onednn-again", "cpu", "module", "MkldnnRnn", again=True),
         Path("cpu-native-again", "cpu", "module", "", again=True),
+        Path("cpu-plain", "cpu", "module", ANY, way="plain"),
         Path("cuda-cudnn", "cuda", "module", "CudnnRnn"),
         Path("cuda-tf32", "cuda", "module", "CudnnRnn", tf32=True),
         Path("cuda-native", "cuda", "module", ""),
@@ -164,6 +166,8 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
         return "time outside and layers inside goes one way only"
     if path.device == "cuda" and path.run == "module" and net.dropout not in (0, 1):
         return "the masks that cuDNN draws cannot be read back"
+    if path.way == "plain" and dtype in ("float32", "float64"):
+        return "what torch chooses there is cpu-onednn or cpu-native"
     if path.tf32 and dtype != "float32":
         return "TF32 is a rounding of float32"
     if path.device == "mps" and dtype == "float64":
