@@ -47,7 +47,7 @@ class Step(NamedTuple):
 
 def step(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
     """One step of any cell from x [n, I] and its State, in any floating dtype."""
-    return {"GRU": _gru, "LSTM": _lstm}.get(net.mode, _rnn)(net, params, x, before)
+    return {"GRU": _gru, "LSTM": _lstm}.get(net.mode, _rnn)(net, params, x, before)  # (1)
 
 
 def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) -> Iterator[Step]:
@@ -70,7 +70,7 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
 def _steps(net: Any, params: Any, x: np.ndarray, before: Any) -> Iterator[Step]:
     for x_t in x:
         now = step(net, cell_params(net, params, "_l0"), x_t, before)
-        yield now  # (1)
+        yield now
         before = now.after
 
 

@@ -72,7 +72,7 @@ def unroll(params: Params, x: np.ndarray, h_0: np.ndarray) -> tuple[np.ndarray, 
 def unroll_back(tape: Tape, d_h: np.ndarray) -> Grads:
     """Gradients from the cotangent [T, n, H] of every state."""
     (A, B), x, history = tape
-    delta = np.concatenate([np.zeros_like(d_h[:1]), d_h])
+    delta = np.concatenate([np.zeros_like(d_h, shape=(1, *d_h.shape[1:])), d_h])
     for t in reversed(range(len(x))):
         delta[t] += delta[t + 1] @ A  # (1′)
     N = x.shape[0] * x.shape[1]

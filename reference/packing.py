@@ -170,14 +170,14 @@ pack_sequence_back = unpack_sequence  # of δdata: listing what was packed
 def refuse_inconsistent(sequence: PackedSequence) -> None:
     """RuntimeError where the fields of a packed sequence contradict each other.
 
-    AttributeError for what is no PackedSequence, TypeError for fields that are no arrays and for
+    AttributeError for what is no PackedSequence and for fields that are no arrays, TypeError for
     batch_sizes that are not integers.
     """
     if not isinstance(sequence, PackedSequence):
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
     for name, field in zip(sequence._fields, sequence, strict=True):
         if not isinstance(field, np.ndarray) and (field is not None or name in _PRESENT):
-            raise TypeError(f"{name} should be an array, got {type(field).__name__}.")
+            raise AttributeError(f"{name} should be an array, got {type(field).__name__}.")
     data, n, order, inverse = sequence
     if n.dtype.kind not in "iu":
         raise TypeError(f"batch_sizes should be integers, got {n.dtype}.")

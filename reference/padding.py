@@ -47,16 +47,7 @@ def pad_sequence(
             f"{type(sequences).__name__}."
         )
     sequences = list(sequences)
-    if not sequences:
-        raise RuntimeError("received an empty list of sequences, expected at least one.")
-    for b, one in enumerate(sequences):
-        if not isinstance(one, np.ndarray):
-            raise TypeError(f"expected an array as sequence {b}, but got {type(one).__name__}.")
-        if one.ndim == 0 or one.shape[1:] != sequences[0].shape[1:]:
-            raise RuntimeError(
-                f"expected sequences [length, ·] that differ in their lengths alone, got shape "
-                f"{one.shape} for sequence {b} and {sequences[0].shape} for the first."
-            )
+    _refuse_no_batch(sequences)
     refuse_padding_value(padding_value, sequences[0])
     lengths = np.array([len(one) for one in sequences])
     real = _real_steps(lengths, lengths.max(), padding_side)
@@ -78,7 +69,9 @@ def refuse_padding_value(padding_value: Any, data: np.ndarray) -> None:
     value: Any = padding_value  # a number, of which mypy would know no more
     if data.dtype.kind in "fc":
         largest = float(np.finfo(data.dtype).max)
-        if largest < abs(value.real) < math.inf:
+        with np.errstate(over="ignore"):  # a value of a narrower dtype, compared with the largest
+            beyond = [part for part in (value.real, value.imag) if largest < abs(part) < math.inf]
+        if beyond:
             raise RuntimeError(
                 f"padding_value among {data.dtype} should be at most {largest:.4g}, got "
                 f"{padding_value}: choose another, or convert the sequences."
@@ -133,7 +126,11 @@ def unpad_sequence_back(
     batch_first: bool = False,
     padding_side: str = "right",
 ) -> np.ndarray:
-    """δ of a padded batch of T = total_length steps; ValueError for a sequence that is longer."""
+    """δ of a padded batch of T = total_length steps; ValueError for a sequence that is longer.
+
+    RuntimeError for no sequences, whose further axes nothing tells, and what `pad_sequence` raises.
+    """
+    _refuse_no_batch(d_sequences)
     longest = np.zeros_like(d_sequences[0], shape=(total_length, *d_sequences[0].shape[1:]))
     padded = pad_sequence([*d_sequences, longest], batch_first, 0, padding_side)  # (2′)
     checked_lengths([len(d) for d in d_sequences], len(d_sequences), 0, total_length, ValueError)
@@ -144,7 +141,12 @@ pad_sequence_back = unpad_sequence  # (1′), of δ of the padded batch and the 
 
 
 def batch_and_steps(padded: np.ndarray, batch_first: bool) -> tuple[int, int]:
-    """B and T of a padded batch; IndexError where it has fewer than two axes."""
+    """B and T of a padded batch; IndexError where it has fewer than two axes.
+
+    AttributeError where it is no array.
+    """
+    if not isinstance(padded, np.ndarray):
+        raise AttributeError(f"a padded batch should be an array, got {type(padded).__name__}.")
     if padded.ndim < 2:
         raise IndexError(f"expected a padded batch [T, B, ·] or [B, T, ·], got {padded.shape}.")
     B, T = padded.shape[:2] if batch_first else padded.shape[1::-1]
@@ -177,6 +179,20 @@ def checked_lengths(
     if B and (whole.min() < least or whole.max() > most):
         raise error(f"Expected every length between {least} and T = {most}, but got {lengths}.")
     return whole
+
+
+def _refuse_no_batch(sequences: Sequence[Any]) -> None:
+    """Refuse no sequences, and such as cannot lie side by side."""
+    if len(sequences) == 0:
+        raise RuntimeError("received an empty list of sequences, expected at least one.")
+    for b, one in enumerate(sequences):
+        if not isinstance(one, np.ndarray):
+            raise TypeError(f"expected an array as sequence {b}, but got {type(one).__name__}.")
+        if one.ndim == 0 or one.shape[1:] != sequences[0].shape[1:]:
+            raise RuntimeError(
+                f"expected sequences [length, ·] that differ in their lengths alone, got shape "
+                f"{one.shape} for sequence {b} and {sequences[0].shape} for the first."
+            )
 
 
 def _real_steps(lengths: np.ndarray, T: int, padding_side: str) -> np.ndarray:

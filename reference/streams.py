@@ -111,7 +111,13 @@ def forward(
 
 
 def backward(net: Any, tape: list[Stretch], d_output: np.ndarray, d_state: Any = None) -> Grads:
-    """Gradients from δoutput [T, B, H] and δ of the final state, each 0 where it is None."""
+    """Gradients from δoutput [T, B, H] and δ of the final state, each 0 where it is None.
+
+    Raises RuntimeError for a δoutput of other than T steps, and what `net.backward` raises.
+    """
+    T = tape[-1].steps.stop
+    if d_output is not None and len(d_output) != T:
+        raise RuntimeError(f"Expected d_output of {T} steps, as of output, got {len(d_output)}.")
     d_x, d_inits, d_params = [], [], []
     for steps, r, stretch in reversed(tape):
         d_stretch = None if d_output is None else d_output[steps]

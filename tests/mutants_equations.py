@@ -133,7 +133,7 @@ EQUATIONS = {
         ("1′", "delta.u.T @ x", "delta.u.T @ -x", GRU_TEXTBOOK),
     ],
     "jacobian.py": [
-        ("1", "yield now", "yield now._replace(D=0 * now.D)", JACOBIAN),
+        ("1", "before)", "before._make([-s for s in before]))", JACOBIAN),
         ("2", "now.V @", "now.U @", JACOBIAN),
         ("4", "diagonal(slope)", "diagonal(slope * slope)", JACOBIAN),
         ("8", "diagonal(part) for", "-diagonal(part) for", JACOBIAN),

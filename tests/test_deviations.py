@@ -10,7 +10,7 @@ from harness.case import Case, draw
 from harness.check import Result, examine_all, refused
 from harness.claims import ROOT
 from harness.corpus import corpus
-from harness.deviations import Deviation, expected, in_range, load, tally
+from harness.deviations import Deviation, concerns, expected, in_range, load, tally
 from harness.refusals import REFUSALS, asked, said
 from test_command_line import bptt_oracle
 
@@ -136,12 +136,24 @@ def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
         assert words in out
 
 
-def test_refusals_are_asked_of_every_second_case_on_the_cpu_alone():
-    cases = corpus(6)
-    assert [asked(case) for case in cases] == [False, True] * 3
+def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_alone():
+    cases = corpus(20)
+    assert [asked(c) for c in cases] == [c.seed % 2 == 1 or c.layout == "sorted" for c in cases]
+    assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
     with_refusals = examine_all(cases[1], ["float32"], ["cpu-native"])
     assert [r.path for r in with_refusals] == ["cpu-native", "cpu-refusals"]
     assert [r.path for r in examine_all(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
+
+
+def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():
+    asked_for = [
+        case._asdict() | {"path": "cpu-refusals", "tensor": name}
+        for case in corpus(200)
+        if asked(case)
+        for name, _ in said(draw(case))
+    ]
+    refusals = [d for d in KNOWN if d.when.get("path") == "cpu-refusals"]
+    assert refusals and all(any(concerns(d, facts) for facts in asked_for) for d in refusals)
 
 
 def test_every_refusal_is_asked_for_within_64_cases():

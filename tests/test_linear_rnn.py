@@ -181,11 +181,14 @@ def test_the_dtype_is_kept(dtype):
     assert {v.dtype for v in found} == {np.dtype(dtype)}
 
 
-def test_a_batch_of_no_rows_has_gradients_of_zeros():
-    params, x, h_0 = draw()
-    h, tape = linear_rnn.unroll(params, x[:, :0], h_0[:0])
+@pytest.mark.parametrize(("T", "n"), [(6, 0), (0, 2), (0, 0)])
+def test_no_rows_or_no_steps_have_gradients_of_zeros(T, n):
+    params, x, h_0 = draw(T=T, n=n)
+    h, tape = linear_rnn.unroll(params, x, h_0)
     grads = linear_rnn.unroll_back(tape, h)
-    assert grads.x.shape == x[:, :0].shape and not any(d.any() for d in grads.params)
+    assert (grads.x.shape, grads.h_0.shape) == (x.shape, h_0.shape)
+    assert [d.shape for d in grads.params] == [p.shape for p in params]
+    assert not any(d.any() for d in (*grads.params, grads.h_0))
 
 
 @pytest.mark.parametrize("beyond", [-1, 1])

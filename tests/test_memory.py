@@ -126,3 +126,9 @@ def test_a_net_without_forget_gates_is_refused(name):
     p = single(name)
     message = "Expected an LSTM, for its forget gates"
     refuses(ValueError, message, memory.forget_gates, p.net, p.params, p.x, p.state)
+
+
+def test_parameters_that_are_no_dict_are_refused_as_the_net_does():
+    p = single("LSTM")
+    message = "params should be a dict of arrays, got list"
+    refuses(TypeError, message, memory.forget_gates, p.net, list(p.params), p.x)

@@ -118,3 +118,14 @@ def test_a_vector_of_the_wrong_width_is_refused_as_torch_does():
     refuses(RuntimeError, "3 features", model.forward, params, z, ids)
     with pytest.raises(RuntimeError):
         TorchOneToMany(model, params)(torch.tensor(z), torch.tensor(ids))
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_a_batch_of_no_vectors_has_gradients_of_zeros(kind):
+    model = OneToMany(3, TinyRNNLM(5, kind(4, 7, 2, batch_first=True)))
+    params = model.init(np.random.default_rng(0))
+    logits, tape = model.forward(params, np.zeros((0, 3)), np.zeros((0, 2), int))
+    grads = model.backward(tape, logits)
+    assert grads.z.shape == (0, 3)
+    assert {n: d.shape for n, d in grads.params.items()} == model.parameter_shapes()
+    assert not any(d.any() for d in grads.params.values())

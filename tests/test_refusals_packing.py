@@ -35,6 +35,8 @@ PACKING = [  # (input, lengths, batch_first, enforce_sorted)
     Row("no rows", (X[:, :0], []), RuntimeError, r"empty tensors: .* \(5, 0, 4\)"),
     Row("no features", (X[..., :0], [3, 2, 1]), RuntimeError, "Cannot pack empty tensors"),
     Row("1-D", (X[:, 0, 0], [3]), IndexError, r"a padded batch \[T, B, ·\] or .*, got \(5,\)"),
+    Row("list", ([[1.0]], [1]), AttributeError, "should be an array, got list", TypeError),
+    Row("list, unsorted", ([[1.0]], [1], False, False), AttributeError, "be an array, got list"),
     # Torch packs rows that are not there, drops rows that are, and cuts off fractions.
     Row("longer than T", (X, [7, 3, 2]), RuntimeError, BETWEEN.format("7, 3, 2"), ACCEPTS),
     Row("few, unsorted", (X, [3, 2], False, False), RuntimeError, COUNT.format(2), ACCEPTS),
@@ -55,6 +57,12 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
     Row("no value", (PACK, False, None), TypeError, "should be a number, got NoneType"),
     Row("word", (PACK, False, "0"), TypeError, "should be a number, got str"),
     Row("complex", (PACK, False, 1j), RuntimeError, "should be real among float64, got 1j"),
+    Row(
+        "beyond complex64",
+        (PACK._replace(data=PACK.data.astype(np.complex64)), False, 1e300j),
+        RuntimeError,
+        r"among complex64 should be at most 3.403e\+38, got 1e\+300j",
+    ),
     Row("array", (X,), AttributeError, "expected a PackedSequence, got ndarray"),
     Row("rows missing", (ODD,), RuntimeError, "sum to 6, but the data has 4 rows"),
     Row("growing", (ODD._replace(batch_sizes=np.array([1, 3])),), RuntimeError, "never grow"),
@@ -114,6 +122,7 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
 UNPADDING = [  # (padded, lengths, batch_first)
     Row("few", (X, np.array([3, 2])), ValueError, COUNT.format(2), since("2.10")),
     Row("many", (X, np.array([3, 2, 1, 1])), ValueError, COUNT.format(4), since("2.10")),
+    Row("list", ([[1.0]], np.array([1])), AttributeError, "should be an array, got list"),
     Row("1-D", (X[:3, 0, 0], np.array([1, 1, 1])), IndexError, "expected a padded batch"),
     Row("longer than T", (X, np.array([7, 2, 1])), ValueError, "between 0 and T = 5", ACCEPTS),
     Row("negative", (X, np.array([3, 2, -1])), ValueError, "between 0 and T = 5", ACCEPTS),
@@ -182,6 +191,10 @@ def test_there_is_no_last_step_at_a_length_that_no_sequence_has(lengths):
 def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
     long = Row("", None, ValueError, r"between 0 and T = 3, but got \[2, 5\]")
     refused(long, padding.unpad_sequence_back, [X[:2, 0], X[:5, 0]], 3)
+    none = Row("", None, RuntimeError, "an empty list of sequences, expected at least one")
+    refused(none, padding.unpad_sequence_back, [], 3)
+    listed = Row("", None, TypeError, "an array as sequence 0, but got list")
+    refused(listed, padding.unpad_sequence_back, [[1.0]], 3)
     for lengths in ([4, 3, 1], [4, 1, 1], [4, 2], [2, 4, 1]):
         d_sequences = [X[:n, 0] for n in lengths]
         row = Row("", None, RuntimeError, r"of lengths \[4, 2, 1\], .*, got \[")
@@ -196,12 +209,19 @@ def test_a_padding_value_may_be_infinite_and_no_number():
 
 
 @pytest.mark.claim("P4")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.float16(1), np.float32(1), np.int8(-128)])
+def test_a_padding_value_may_be_a_narrower_scalar_than_what_it_pads(value):
+    assert packing.pad_sequence([np.ones(2), np.ones(1)], True, value)[1, 1] == value
+
+
+@pytest.mark.claim("P4")
 @pytest.mark.parametrize("name", PACK._fields)
 def test_a_list_in_the_place_of_an_array_is_refused(name):
     listed = PACK._replace(**{name: [1, 0]})
-    with pytest.raises(TypeError, match=f"^{name} should be an array, got list"):
+    with pytest.raises(AttributeError, match=f"^{name} should be an array, got list"):
         packing.pad_packed_sequence(listed)
-    with pytest.raises(TypeError, match="^data should be an array, got NoneType"):
+    with pytest.raises(AttributeError, match="^data should be an array, got NoneType"):
         packing.pad_packed_sequence(PACK._replace(data=None))
 
 

@@ -236,3 +236,14 @@ def test_a_cotangent_that_is_absent_is_zero():
     zero = streams.backward(net, tape, np.zeros_like(output), last)
     np.testing.assert_array_equal(absent.x, zero.x)
     np.testing.assert_array_equal(absent.state, zero.state)
+
+
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_cotangent_of_other_steps_than_the_output_s_is_refused(steps):
+    net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
+    params = net.init(np.random.default_rng(0))
+    _, _, tape = streams.forward(net, params, inputs["x"], r, inputs["h"])
+    d_output = np.zeros((steps, 5, 3))
+    refuses(
+        RuntimeError, f"4 steps, as of output, got {steps}", streams.backward, net, tape, d_output
+    )

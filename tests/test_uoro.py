@@ -133,3 +133,13 @@ def test_a_cotangent_and_signs_are_refused_that_do_not_fit(name):
     for wrong, error in refused:
         with pytest.raises(error, match="signs"):
             uoro.uoro(net, p.params, p.x, p.d_output, wrong, p.state)
+
+
+@pytest.mark.parametrize("name", sorted(ENUMERABLE))
+def test_a_batch_of_no_rows_has_estimates_of_zeros(name):
+    net, T = ENUMERABLE[name]
+    p = single(net, T=T, B=0)
+    width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
+    found = uoro.uoro(net, p.params, p.x, p.d_output, np.ones((T, 0, width)), p.state)
+    assert {key: value.shape for key, value in found.items()} == net.parameter_shapes()
+    assert not any(value.any() for value in found.values())
