@@ -47,7 +47,8 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         shown.add_row(*map(escape, row))
         for column, cell in zip(shown.columns, row, strict=True):
             column.justify = "right" if cell.isdecimal() else column.justify
-            column.no_wrap = column.header in ("path", "dtype")
+    for column in shown.columns:
+        column.no_wrap = column.header in ("path", "dtype")
     new_console().print(shown)
 
 

@@ -78,7 +78,7 @@ def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int
         T = large if size == "long" else T
         B = large if size == "many" else B
         H = large if size == "broad" else H
-        return T, 1 if layout == "unbatched" else B, I, H
+        return T, B, I, H
     if size == "vector":
         I, H = (int(n) for n in rng.permutation(VECTOR_WIDTHS)[:2])  # noqa: E741
     many, turn = int(rng.choice(LONG)), rng.integers(3)

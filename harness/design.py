@@ -51,7 +51,6 @@ def possible(row: dict[str, Any]) -> bool:
         or (row.get("regime") == "exact" and "c_n" in row.get("cotangents", ""))
         or (row.get("layout") == "unbatched" and size not in ("B1", "T1", "H1", None))
         or (row.get("layout") in ("sorted", "packed") and size == "B1")
-        or (row.get("layout") == "unbatched" and size == "many")
         or (row.get("regime") not in ("generic", "wide", "tiny") and size == "long")
     )
 

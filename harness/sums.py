@@ -31,6 +31,12 @@ def step_by_step(rounded: Callable[[np.ndarray], np.ndarray] | None = None) -> I
     at_once = stack.unroll_back
 
     def unroll_back(cell: Any, tape: Any, d_output: np.ndarray, d_state: Any) -> Any:
+        pieces = [
+            slice(start, min(start + ROWS, step.stop))
+            for step in tape.schedule.steps
+            for start in range(step.start, step.stop, ROWS)
+        ]
+
         def gradients(params: Any, x: np.ndarray, h: np.ndarray, tape: Any, delta: Any) -> Any:
             d_x, total = np.empty_like(x), None
             for now in reversed(pieces):
@@ -41,11 +47,6 @@ def step_by_step(rounded: Callable[[np.ndarray], np.ndarray] | None = None) -> I
                     total = total._make([None if d is None else rounded(d) for d in total])
             return d_x, total
 
-        pieces = [
-            slice(start, min(start + ROWS, step.stop))
-            for step in tape.schedule.steps
-            for start in range(step.start, step.stop, ROWS)
-        ]
         return at_once(cell._replace(gradients=gradients), tape, d_output, d_state)
 
     stack.unroll_back = unroll_back

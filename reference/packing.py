@@ -176,7 +176,8 @@ def refuse_inconsistent(sequence: PackedSequence) -> None:
     if not isinstance(sequence, PackedSequence):
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
     for name, field in zip(sequence._fields, sequence, strict=True):
-        if not isinstance(field, np.ndarray) and (field is not None or name in _PRESENT):
+        absent = field is None and name.endswith("_indices")  # where the batch came sorted
+        if not (absent or isinstance(field, np.ndarray)):
             raise AttributeError(f"{name} should be an array, got {type(field).__name__}.")
     data, n, order, inverse = sequence
     if n.dtype.kind not in "iu":
@@ -198,9 +199,6 @@ def refuse_inconsistent(sequence: PackedSequence) -> None:
             f"sorted_indices and unsorted_indices should be inverse permutations of the {n[0]} "
             f"sequences, got {order} and {inverse}: let a pack function make them."
         )
-
-
-_PRESENT = ("data", "batch_sizes")
 
 
 def _lengths(packed: PackedSequence) -> np.ndarray:

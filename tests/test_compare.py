@@ -18,7 +18,7 @@ from harness.compare import (
     failed,
     surroundings,
 )
-from harness.compare_report import markdown, summary
+from harness.compare_report import markdown, print_table, summary
 from harness.junit import junit
 from harness.run_file import name_of, write
 from runs import made_up, row
@@ -311,3 +311,10 @@ def test_every_tensor_that_both_runs_keep_is_told_apart():
     kept = {name_of(r, tensor): x for tensor in ("output", "h_n")}
     moved = {name: value + 2.0 for name, value in kept.items()}
     assert apart(made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)
+
+
+def test_a_table_too_wide_for_its_console_keeps_paths_and_dtypes_whole(capsys):
+    words = [f"a long head {i}" for i in range(14)]
+    print_table(["path", "dtype", *words], [["cpu-native-again", "bfloat16", *words]])
+    out = capsys.readouterr().out
+    assert "cpu-native-again" in out and "bfloat16" in out
