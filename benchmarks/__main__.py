@@ -34,10 +34,10 @@ def benchmarks(
     """Time and memory of the reference, against torch and against bare matrix products."""
     import torch
 
-    from harness.environment import environment
-    from harness.files import write_json, write_text
-    from harness.options import new_console
-    from harness.report import print_environment
+    from bptt_oracle.cli.options import new_console
+    from bptt_oracle.reports.tables import print_environment
+    from bptt_oracle.runs.environment import environment
+    from bptt_oracle.runs.files import write_json, write_text
 
     from . import measures
     from .clock import CLOCK

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.case import Case
-from harness.check import check
-from harness.corpus import corpus
-from harness.options import Device, dtypes_of, paths_of
+from bptt_oracle.cases.case import Case
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.cli.options import Device, dtypes_of, paths_of
+from bptt_oracle.runs.examine import check
 
 WORKERS = 2
 RUNS = 3

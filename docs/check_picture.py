@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.check import check
-from harness.corpus import corpus
-from harness.deviations import tally
-from harness.environment import environment
-from harness.report import print_deviations, print_environment, print_results
-from torch_impl.paths import PATHS, devices
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.judging.deviations import tally
+from bptt_oracle.reports.tables import print_deviations, print_environment, print_results
+from bptt_oracle.runs.environment import environment
+from bptt_oracle.runs.examine import check
+from torch_impl.execution.paths import PATHS, devices
 
 SHOWN = ("torch", "numpy", "cpu capability", "blas (numpy)", "onednn", "longdouble")
 

@@ -13,9 +13,12 @@ import numpy as np
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-from reference import GRU, LSTM, RNN, bounds, dynamics, gates, initializers, linear_rnn
-from reference.equations import cell_params
-from reference.jacobian import jacobian, steps
+from reference import GRU, LSTM, RNN
+from reference.cells import gates
+from reference.cells.table import cell_params
+from reference.derivatives.jacobian import jacobian, steps
+from reference.dynamics import bounds, linear_rnn, products
+from reference.nets import initializers
 
 FOLDER = Path(__file__).parent / "figures"
 BLUE, ORANGE, GREEN, RED, GREY = "#2f6db3", "#d9822b", "#3a8f5c", "#b5403a", "#8a8f98"
@@ -55,7 +58,7 @@ def credit():
         J = np.stack([jacobian(weights, now) for now in taken])
         bound = np.stack([bounds.step_bound(net, weights, now) for now in taken])
         d = np.arange(T + 1)
-        reach = [bounds.norm(dynamics.propagator(J, T - k, T)).item() for k in d]
+        reach = [bounds.norm(products.propagator(J, T - k, T)).item() for k in d]
         limit = [bounds.path_bound(bound, T - k, T).item() for k in d]
         axes.semilogy(d, reach, color=color, label=label)
         axes.semilogy(d, limit, color=color, linestyle=":", linewidth=1)

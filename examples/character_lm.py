@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-import torch_impl.generation
-import torch_impl.language_model
-import torch_impl.optim
-from reference import GRU, LSTM, RNN, generation, optim
-from reference.language_model import TinyRNNLM, lm_step
+import torch_impl.models.language_model
+import torch_impl.models.optim
+from reference import GRU, LSTM, RNN
+from reference.models import generation, optim
+from reference.models.language_model import TinyRNNLM, lm_step
+from torch_impl.models import generation as torch_generation
 
 SENTENCE = "深度学习很有趣"
 CELLS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
@@ -94,9 +95,9 @@ def train(
     rng = np.random.default_rng(options.seed)
     params = lm.init(rng)
     state, losses = optim.adam_start(params), []
-    model = torch_impl.language_model.TinyRNNLM(lm, params)
-    optimizer = torch_impl.optim.adam(model.parameters(), options.lr)
-    schedule = torch_impl.optim.warmup_cosine(optimizer, options.lr / 10, options.steps)
+    model = torch_impl.models.language_model.TinyRNNLM(lm, params)
+    optimizer = torch_impl.models.optim.adam(model.parameters(), options.lr)
+    schedule = torch_impl.models.optim.warmup_cosine(optimizer, options.lr / 10, options.steps)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("training", total=options.steps)
@@ -108,10 +109,10 @@ def train(
             rate = optim.warmup_cosine(t, options.lr, options.lr / 10, options.steps)
             params, state = optim.adam(params, grads, state, rate)
 
-            there = torch_impl.language_model.lm_step(model, torch.tensor(batch))
+            there = torch_impl.models.language_model.lm_step(model, torch.tensor(batch))
             optimizer.zero_grad()
             there.backward()
-            torch_impl.optim.clip_by_global_norm(model.parameters(), options.clip)
+            torch_impl.models.optim.clip_by_global_norm(model.parameters(), options.clip)
             optimizer.step()
             schedule.step()
 
@@ -146,9 +147,9 @@ def samples(
     first, asked = ids[None, :1], torch.tensor(ids[None, :1])
     written = {
         "greedy, NumPy": generation.greedy(lm, params, first, steps),
-        "greedy, torch": torch_impl.generation.greedy(model, asked, steps).numpy(),
+        "greedy, torch": torch_generation.greedy(model, asked, steps).numpy(),
         "sampled, NumPy": generation.sampled(lm, params, first, draws),
-        "sampled, torch": torch_impl.generation.sampled(model, asked, torch.tensor(draws)).numpy(),
+        "sampled, torch": torch_generation.sampled(model, asked, torch.tensor(draws)).numpy(),
     }
     table = Table("by", Column("text", overflow="fold"))
     for name, tokens in written.items():

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference import GRU, LSTM, RNN, optim
-from reference.classifier import SequenceClassifier
-from reference.initializers import orthogonal_recurrence
-from reference.layers import Params, part, prefixed
-from reference.loss import cross_entropy, cross_entropy_back
+from reference import GRU, LSTM, RNN
+from reference.models import optim
+from reference.models.classifier import SequenceClassifier
+from reference.models.layers import Params, part, prefixed
+from reference.models.loss import cross_entropy, cross_entropy_back
+from reference.nets.initializers import orthogonal_recurrence
 
 PAD, CLASSES, FLOOR = 10, 10, 1e-4
 CELLS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
@@ -144,9 +145,9 @@ def train_in_torch(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[floa
     """Every step in torch, from the same start over the same batches: the loss and the model."""
     import torch
 
-    from torch_impl.classifier import SequenceClassifier as TorchClassifier
-    from torch_impl.classifier import classifier_step
-    from torch_impl.optim import adam, clip_by_global_norm, warmup_cosine
+    from torch_impl.models.classifier import SequenceClassifier as TorchClassifier
+    from torch_impl.models.classifier import classifier_step
+    from torch_impl.models.optim import adam, clip_by_global_norm, warmup_cosine
 
     params, rng = start(recipe, seed)
     model = TorchClassifier(model_of(recipe), params)

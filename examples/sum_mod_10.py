@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from harness.files import write_json
+from bptt_oracle.runs.files import write_json
 
 from . import recipes
 from .recipes import PUBLISHED, REMEDIES, Recipe, Run

@@ -26,13 +26,13 @@ something is refused or σ's exponent is capped, never to compute another way. W
 for LAPACK say, the docstring has them.
 
 Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
-Each file's page, named in its last line, derives what the file states; docs/claims.md leads from
-every equation to the line that computes it.
+Each file's page, named in its last line, derives what the file states; docs/ledger/claims.md leads
+from every equation to the line that computes it.
 """
 
-from .cells import GRUCell, LSTMCell, RNNCell
-from .modules import GRU, LSTM, RNN
-from .packing import (
+from .nets.cell_modules import GRUCell, LSTMCell, RNNCell
+from .nets.modules import GRU, LSTM, RNN
+from .sequences.packing import (
     PackedSequence,
     invert_permutation,
     pack_padded_sequence,

@@ -18,7 +18,7 @@ where it is smooth: Im f(x + iεu)/ε is its exact derivative along u (the compl
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 27, for overflow;
 Blanchard, Higham & Higham 2021 for softmax and log softmax.
-Page: docs/rnn.md
+Page: docs/cells/rnn.md
 """
 
 from functools import cache

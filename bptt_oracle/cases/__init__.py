@@ -1,0 +1,1 @@
+"""Cases: descriptions of computations, and the corpus made of them."""

@@ -1,0 +1,141 @@
+"""The corpus: cases in a fixed order, the covering design first, then options at random.
+
+Sizes are small and pairwise distinct, unless a row asks for T, B or H = 1, or for widths around
+those of vector registers; and now and then, for a mistake may show only there, a sequence is long,
+a batch has many rows, or all four are equal. Lengths differ, with ties now and then, and are seldom
+all equal. After the design every seventh case has sizes such as users have, and every seventh has
+one large size: T, B or H, of each cell in turn. `corpus(count, seed)` is the same list on every
+machine, and a longer one begins with a shorter one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .case import CELLS, Case, contradiction
+from .covering import FACTORS, PLAIN, possible, rows
+
+SIZES = (2, 3, 4, 5, 6, 7)
+VECTOR_WIDTHS = (8, 15, 17, 32, 33, 48)
+LONG = (9, 12, 17)
+EVERYDAY = ((8, 10, 16), (3, 4, 8), (1, 3, 10), (8, 16, 20))  # T, B, I and H
+LARGE = (65, 97, 129)
+LARGE_PACK = (33, 36, 41)  # rows of a pack, whose id spells every length
+START = 1767  # of 5200 tried, the one whose first 64 cases have most of what is rare, cell by cell
+
+
+def corpus(count: int, seed: int = 0) -> list[Case]:
+    """The first `count` cases of a seed."""
+    design = rows()
+    cases = []
+    for index in range(count):
+        rng = np.random.default_rng([START, seed, index])
+        row = design[index] if index < len(design) else _random_row(rng, index)
+        cases.append(complete(row, rng, seed * 1_000_000 + index))
+    return cases
+
+
+def complete(row: dict[str, Any], rng: np.random.Generator, seed: int) -> Case:
+    """The case of a row of options, its sizes and lengths drawn."""
+    T, B, I, H = _sizes(rng, row)  # noqa: E741
+    case = Case(
+        cell=row["cell"],
+        T=T,
+        B=B,
+        I=I,
+        H=H,
+        layers=row["layers"],
+        bidirectional=row["bidirectional"],
+        bias=row["bias"],
+        P=int(rng.integers(1, H)) if row["projected"] else 0,
+        tied=row["tied"],
+        layout=row["layout"],
+        lengths=_lengths(rng, T, B, row["layout"]),
+        state=row["state"],
+        strided=row["strided"],
+        dropout=row["dropout"],
+        cotangents=tuple(row["cotangents"].split("+")),
+        regime=row["regime"],
+        seed=seed,
+    )
+    reason = contradiction(case)
+    if reason:
+        raise ValueError(f"the row {row} describes no computation: {reason}")
+    return case
+
+
+def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int, int]:
+    """T, B, I and H. Long and many never come together: the truth of both would take seconds."""
+    T, B, I, H = (int(n) for n in rng.permutation(SIZES)[:4])  # noqa: E741
+    size, layout = row["size"], row["layout"]
+    if size == "everyday":
+        T, B, I, H = (int(rng.choice(some)) for some in EVERYDAY)  # noqa: E741
+        return T, 1 if layout == "unbatched" else B, I, H
+    if size in ("long", "many", "broad"):
+        packed = layout in ("sorted", "packed")
+        large = int(rng.choice(LARGE_PACK if packed and size == "many" else LARGE))
+        T = large if size == "long" else T
+        B = large if size == "many" else B
+        H = large if size == "broad" else H
+        return T, B, I, H
+    if size == "vector":
+        I, H = (int(n) for n in rng.permutation(VECTOR_WIDTHS)[:2])  # noqa: E741
+    many, turn = int(rng.choice(LONG)), rng.integers(3)
+    if turn == 0 and size == "distinct":
+        T = I = H = B  # noqa: E741
+    elif turn == 0 and size in ("vector", "T1"):
+        T, B = 2, many
+    elif turn == 1 and size in ("distinct", "vector", "B1"):
+        T, B = many, 1 if size == "distinct" and layout in ("time", "batch") else 2
+    T = 1 if size == "T1" else T
+    H = 1 if size == "H1" else H
+    B = 1 if size == "B1" or layout == "unbatched" else B
+    return T, B, I, H
+
+
+def _lengths(rng: np.random.Generator, T: int, B: int, layout: str) -> tuple[int, ...]:
+    """B lengths, the longest T; for the unsorted layout not in falling order, if that can be."""
+    if layout not in ("sorted", "packed"):
+        return ()
+    lengths = [T, *(int(n) for n in rng.integers(1, T + 1, B - 1))]
+    if layout == "sorted" and rng.integers(4) == 0:
+        lengths = [T] * B
+    if layout == "packed" and min(lengths) == T > 1:
+        lengths[-1] = T - 1
+    lengths.sort(reverse=layout == "sorted")
+    if layout == "packed" and B > 2:
+        lengths.insert(1, lengths.pop())
+    return tuple(lengths)
+
+
+def _random_row(rng: np.random.Generator, index: int) -> dict[str, Any]:
+    """Options drawn until they can stand together; every fourth row is plain, with those that
+    every fused kernel knows, which few rows would have by chance."""
+    factors = FACTORS | (PLAIN if index % 4 == 0 else {})
+    if index % 7 == 5:
+        turn = index // 7
+        factors |= {"cell": [CELLS[turn % 4]], "size": [("long", "many", "broad")[turn % 3]]}
+    while True:
+        row = {key: values[rng.integers(len(values))] for key, values in factors.items()}
+        if possible(row):
+            return row | ({"size": "everyday"} if index % 7 == 0 else {})
+
+
+def cases_for(count: int, seed: int, paths: Sequence[str]) -> list[Case]:
+    """The corpus, and what CUDA needs beyond it where one of the paths runs there."""
+    on_cuda = any(name.startswith("cuda") for name in paths)
+    return corpus(count, seed) + (boundaries(seed) if on_cuda else [])
+
+
+CUDNN_WIDTHS = (128, 129, 192, 193, 256, 257, 384, 385)
+
+
+def boundaries(seed: int = 0) -> list[Case]:
+    """Cases for CUDA alone: widths on both sides of where cuDNN takes another kernel, which is
+    at H = 384 (RNN) and 192 (GRU, LSTM) forwards, 256 and 128 backwards."""
+    return [
+        Case(cell, T=3, B=2, I=5, H=H, seed=seed * 1_000_000 + H)
+        for cell in CELLS
+        for H in CUDNN_WIDTHS
+    ]

@@ -1,0 +1,1 @@
+"""The judge: truth, noise, the ratio R, verdicts, and known deviations."""

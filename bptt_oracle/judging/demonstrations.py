@@ -1,0 +1,181 @@
+"""Deviations of PyTorch that no case can show, each shown by a function: True where it happens,
+None where this build of torch lacks what it happens in.
+
+What may end the process is shown in a process of its own.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import rnn
+
+from ..runs.workers import processes
+
+
+def _refused(call: Callable[[], Any]) -> str:
+    """What was said when the call was refused; empty where it was not."""
+    try:
+        call()
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _packed(*lengths: int) -> rnn.PackedSequence:
+    """Packed data of 4 features."""
+    x = torch.randn(max(lengths), len(lengths), 4)
+    return rnn.pack_padded_sequence(x, torch.tensor(lengths))
+
+
+def _not_refused_apart(name: str) -> bool | None:
+    """Whether a function of this file, run in a process of its own, is not refused there: it
+    answers, or the process dies. None where no process could be made."""
+    context: Any = processes()
+    process = context.Process(target=_apart, args=(name,))
+    process.start()
+    process.join()
+    return {REFUSED: False, NOT_STARTED: None}.get(process.exitcode, True)
+
+
+REFUSED, NOT_STARTED, ANSWERED = 0, 1, 3  # 1 is Python's own
+
+
+def _apart(name: str) -> None:
+    """The work of that process, silent whatever happens."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    torch.set_num_threads(1)
+    sys.exit(REFUSED if _refused(globals()[name]) else ANSWERED)
+
+
+def missing_layers_of_c_0() -> bool | None:
+    """h_0 of three layers, c_0 of one."""
+    return _not_refused_apart("_missing_layers_of_c_0")
+
+
+def _missing_layers_of_c_0() -> None:
+    nn.LSTM(4, 6, 3)(_packed(5, 3, 2), (torch.randn(3, 3, 6), torch.randn(1, 3, 6)))
+
+
+def onednn_packed_features() -> bool | None:
+    """Four features where five are expected."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    return _not_refused_apart("_onednn_packed_features")
+
+
+def _onednn_packed_features() -> None:
+    with torch.no_grad():
+        nn.LSTM(5, 6)(_packed(3, 3))
+
+
+def batch_sizes_that_grow() -> bool | None:
+    """2, 1, and 2 again."""
+    return _not_refused_apart("_batch_sizes_that_grow")
+
+
+def _batch_sizes_that_grow() -> None:
+    rnn.pad_packed_sequence(rnn.PackedSequence(torch.randn(5, 2), torch.tensor([2, 1, 2])))
+
+
+def lstm_packed_unchecked() -> bool:
+    """h_0 one unit too wide: the sentence speaks of parameters."""
+    state = torch.randn(1, 3, 7), torch.randn(1, 3, 6)
+    said = _refused(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
+    return "number of RNN parameters" in said
+
+
+def state_of_another_type() -> bool | None:
+    """float64 for a float32 LSTM, dense: the sentence speaks of oneDNN's types."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    state = torch.randn(1, 3, 6).double(), torch.randn(1, 3, 6).double()
+    return "mkldnn" in _refused(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
+
+
+def lengths_beyond_the_input() -> bool:
+    """A length of 7 in 5 steps."""
+    packed = rnn.pack_padded_sequence(torch.randn(5, 3, 4), torch.tensor([7, 3, 2]))
+    return len(packed.data) < int(packed.batch_sizes.sum())
+
+
+def lengths_that_are_no_integers() -> bool:
+    """4.7 becomes 4."""
+    packed = rnn.pack_padded_sequence(torch.randn(5, 3, 4), torch.tensor([4.7, 3, 2]))
+    return len(packed.batch_sizes) == 4
+
+
+def unpad_transposes_its_argument() -> bool:
+    """[4, 2] before, [2, 4] after."""
+    padded = torch.randn(4, 2)
+    rnn.unpad_sequence(padded, torch.tensor([3, 2]))
+    return padded.shape == (2, 4)
+
+
+def unpad_of_a_leaf() -> bool:
+    """A padded batch whose gradient is asked for."""
+    padded = torch.randn(4, 2, requires_grad=True)
+    return "in-place" in _refused(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
+
+
+def unpad_by_a_list() -> bool:
+    """pack_padded_sequence takes a list."""
+    lengths: Any = [3, 2]
+    return "'list'" in _refused(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
+
+
+def inverse_of_no_permutation() -> bool:
+    """0, 0, 2 has no inverse, and is given one."""
+    return not _refused(lambda: rnn.invert_permutation(torch.tensor([0, 0, 2])))
+
+
+def inconsistent_packed_sequence() -> bool:
+    """Nine rows, five of them told."""
+    packed = rnn.PackedSequence(torch.randn(9, 4), torch.tensor([3, 2]))
+    return len(nn.GRU(4, 6)(packed)[0].data) == 5
+
+
+def ties_in_any_order() -> bool:
+    """Forty equal lengths change places."""
+    lengths = torch.full((40,), 3)
+    packed = rnn.pack_padded_sequence(torch.randn(3, 40, 2), lengths, enforce_sorted=False)
+    order = packed.sorted_indices
+    return order is not None and order.tolist() != list(range(40))
+
+
+def proj_size_by_position() -> bool:
+    """The ninth argument of a GRU."""
+    gru = nn.GRU(4, 6, 1, True, False, 0.0, False, 2)
+    return "hidden size" in _refused(lambda: gru(torch.randn(5, 3, 4)))
+
+
+def arguments_of_any_type() -> bool:
+    """Three that are no number, no number and no truth value."""
+    return not (
+        _refused(lambda: nn.GRU(4, True))
+        or _refused(lambda: nn.GRU(4, 6, num_layers=True))
+        or _refused(lambda: nn.GRU(4, 6, bidirectional="x"))
+    )
+
+
+def layers_with_a_point() -> bool:
+    """2.0, where hidden_size=2.0 is told what type it should be of."""
+    said = _refused(lambda: nn.GRU(4, 6, num_layers=2.0))
+    return "should be of type int" not in said
+
+
+def cell_of_unknown_nonlinearity() -> bool:
+    """gelu passes the constructor."""
+    return not _refused(lambda: nn.RNNCell(4, 6, nonlinearity="gelu"))
+
+
+def packed_sequence_not_loaded() -> bool:
+    """Saved, then loaded as is the default."""
+    file = io.BytesIO()
+    torch.save(_packed(3, 2), file)
+    file.seek(0)
+    return "eights" in _refused(lambda: torch.load(file))

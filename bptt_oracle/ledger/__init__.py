@@ -1,0 +1,1 @@
+"""The ledger of claims, and the numbered equations of the reference."""

@@ -1,0 +1,1 @@
+"""Reports: tables, HTML, JUnit, replays, and stand-alone scripts."""

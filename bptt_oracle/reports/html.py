@@ -1,0 +1,108 @@
+"""A comparison as one page of HTML: no network, no library, nothing beside it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+
+from ..runs.compare import WORDS, Change, surroundings
+from ..runs.run_file import Run
+from .compare_report import R, summary, table, version
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    undefined=jinja2.StrictUndefined,
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+EDGES = [10 ** (k / 4) for k in range(-8, 9)]  # R from a hundredth to a hundred, four a decade
+WIDTH, HEIGHT = 640, 160
+
+
+class Bar(NamedTuple):
+    """A bar of the drawing, in its units, and what it says."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    run: str
+    says: str
+
+
+def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
+    """The page."""
+    dtypes = sorted({c.dtype for c in changes})
+    head, rows = table(changes)
+    return _TEMPLATES.get_template("compare.html.j2").render(
+        versions=(version(old), version(new)),
+        fault=new.limit,
+        words=WORDS,
+        present=[word for word in WORDS if any(c.word == word for c in changes)],
+        changes=sorted(changes, key=lambda c: list(WORDS).index(c.word)),
+        summary=summary(old, new, changes),
+        environment=surroundings(old, new),
+        head=head,
+        rows=rows,
+        drawings=[(dtype, drawing(old, new, dtype)) for dtype in dtypes],
+        width=WIDTH,
+        height=HEIGHT,
+        marks=[(mark, _place(mark) * WIDTH) for mark in (0.01, 0.1, 1, 10, 100)],
+        limit=_place(new.limit) * WIDTH,
+        R=R,
+    )
+
+
+def drawing(old: Run, new: Run, dtype: str) -> dict[str, Any]:
+    """How R of all tensors of a dtype is distributed, old beside new: bars over log R."""
+    both = {"old": _counted(old, dtype), "new": _counted(new, dtype)}
+    most = max((max(found) for found in both.values()), default=0)
+    step = WIDTH / (len(EDGES) + 1)
+    bars = [
+        Bar(
+            x=i * step + (step / 2 if run == "new" else 1),
+            y=HEIGHT * (1 - n / most),
+            width=step / 2 - 1,
+            height=HEIGHT * n / most,
+            run=run,
+            says=f"{run}: {n} tensors with R {_between(i)}",
+        )
+        for run, found in both.items()
+        for i, n in enumerate(found)
+        if n
+    ]
+    return {"bars": bars, "old": sum(both["old"]), "new": sum(both["new"])}
+
+
+def _counted(run: Run, dtype: str) -> list[int]:
+    """How many tensors fall between the edges, the first and last bin open."""
+    found = [0] * (len(EDGES) + 1)
+    for value in _ratios(run, dtype):
+        found[sum(edge < value for edge in EDGES)] += 1
+    return found
+
+
+def _ratios(run: Run, dtype: str) -> Iterable[float]:
+    for row in run.rows:
+        if row.dtype == dtype:
+            yield from (t.R for t in row.tensors.values() if t.R is not None)
+            if not row.tensors:
+                yield row.R
+
+
+def _place(value: float) -> float:
+    """Where a value of R lies on the axis, from 0 to 1."""
+    steps = (math.log10(value) - math.log10(EDGES[0])) * 4
+    return min(max((1 + steps) / (len(EDGES) + 1), 0), 1)
+
+
+def _between(i: int) -> str:
+    """The bin in words."""
+    if i == 0:
+        return f"below {EDGES[0]:g}"
+    if i == len(EDGES):
+        return f"above {EDGES[-1]:g}"
+    return f"from {EDGES[i - 1]:.2g} to {EDGES[i]:.2g}"

@@ -1,0 +1,87 @@
+"""A case as a program of torch and numpy alone, for a bug report."""
+
+import inspect
+import os
+import pprint
+from pathlib import Path as File
+from typing import Any
+
+import jinja2
+import numpy as np
+
+import torch_impl.nets.modules
+from torch_impl.execution.paths import Path, dropout_masks
+
+from ..cases.case import Case, draw
+from ..judging.truth import Yardstick
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(File(__file__).with_name("templates")),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
+    """A program that computes the case on that path's kind of code, called in the path's way, and
+    prints how far every tensor lies from the truth, which it holds as numbers. No path of gradients
+    asked for in turns has one."""
+    problem = draw(case)
+    net = problem.net
+    options: dict[str, Any] = {
+        "num_layers": net.num_layers,
+        "bias": net.bias,
+        "batch_first": net.batch_first,
+        "dropout": net.dropout,
+        "bidirectional": net.bidirectional,
+    }
+    if net.mode == "LSTM":
+        options["proj_size"] = net.proj_size
+    elif net.mode != "GRU":
+        options["nonlinearity"] = net.nonlinearity
+    masks = dropout_masks(problem, dtype)
+    return _TEMPLATES.get_template("script.py.j2").render(
+        case=case.id,
+        path=path,
+        dtype=dtype,
+        net=net,
+        kind=type(net).__name__,
+        options=options,
+        problem=problem,
+        names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
+        threads=max(2, os.cpu_count() or 1) if path.way == "threads" else 1,
+        source=inspect.getsource(torch_impl.nets.modules),
+        masks=_spelled(masks),
+        tied=_tied(problem.params),
+        params=_spelled(problem.params),
+        x=_spelled(problem.x),
+        state=_spelled(problem.state),
+        cotangents=_spelled([problem.d_output, *problem.d_state]),
+        truth=_spelled(measured.truth),
+        noise=pprint.pformat({name: noise[0] for name, noise in measured.noise.items()}),
+    )
+
+
+def _tied(params: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Names of one array, each with the first of them."""
+    first = {id(p): name for name, p in reversed(params.items())}
+    return [(name, first[id(p)]) for name, p in params.items() if first[id(p)] != name]
+
+
+def _spelled(value: Any) -> str:
+    """Arrays within tuples, lists and dicts as Python text, every digit kept."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, np.ndarray) and item.dtype == np.longdouble:
+            return np.vectorize(str, otypes=[object])(item).tolist()
+        if isinstance(item, np.ndarray):
+            return item.tolist()
+        if isinstance(item, dict):
+            return {name: plain(part) for name, part in item.items()}
+        if isinstance(item, (list, tuple)):
+            return [plain(part) for part in item]
+        return item
+
+    return pprint.pformat(plain(value), width=100, compact=True)

@@ -1,0 +1,1 @@
+"""Runs: cases examined, recorded, compared, and repeated under other versions."""

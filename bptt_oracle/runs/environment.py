@@ -1,0 +1,97 @@
+"""What a run was made with: versions, devices, threads, and every flag that moves numbers."""
+
+import os
+import platform
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..judging.truth import longdouble_is_wider
+
+
+def environment() -> dict[str, Any]:
+    """Name and value, JSON-serialisable, in the order of the header."""
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "blas (numpy)": _blas(),
+        "blas (torch)": _built_with(r"BLAS_INFO=(\w+)"),
+        "mkl (torch)": _built_with(r"(?:Math Kernel Library|oneAPI.*?) Version ([\d.\w-]+)"),
+        "onednn": _built_with(r"MKL-DNN v([\d.]+)"),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda or "none",
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else "none",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "driver": _driver(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "longdouble": f"{np.finfo(np.longdouble).nmant + 1} bits"
+        + ("" if longdouble_is_wider() else ": no wider than double, float64 stays untrusted"),
+    }
+    return found | _precision()
+
+
+def _cpu() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _blas() -> str:
+    """The library behind numpy's matrix product."""
+    config: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[assignment]
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _built_with(pattern: str) -> str:
+    """What torch tells of a library that it was built with."""
+    found = re.search(pattern, torch.__config__.show())
+    return found[1] if found else "none"
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver as Linux tells it."""
+    try:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as lines:
+            found = re.search(r"\d+\.\d+(\.\d+)?", next(lines))
+            return found[0] if found else "unknown"
+    except (OSError, StopIteration):
+        return "none"
+
+
+def _precision() -> dict[str, str]:
+    """The switches of reduced precision, those this torch has."""
+    flags: dict[str, str] = {"matmul precision": torch.get_float32_matmul_precision()}
+    for name in ("cudnn.rnn", "cuda.matmul", "mkldnn.rnn", "mkldnn.matmul"):
+        owner: Any = torch.backends
+        for part in name.split("."):
+            owner = getattr(owner, part, None)
+        if hasattr(owner, "fp32_precision"):
+            flags[f"{name} float32"] = str(owner.fp32_precision)
+    if not hasattr(getattr(torch.backends.cudnn, "rnn", None), "fp32_precision"):
+        flags["cudnn allow_tf32"] = str(torch.backends.cudnn.allow_tf32)
+    for name in ("enabled", "benchmark", "deterministic"):
+        flags[f"cudnn {name}"] = str(getattr(torch.backends.cudnn, name))
+    for name in ("fp16", "bf16"):
+        reduced = f"allow_{name}_reduced_precision_reduction"
+        flags[f"cuda.matmul {name} reduction"] = str(getattr(torch.backends.cuda.matmul, reduced))
+    variables = (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "MKL_CBWR",
+        "ATEN_CPU_CAPABILITY",
+        "ONEDNN_MAX_CPU_ISA",
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "NVIDIA_TF32_OVERRIDE",
+        "CUBLAS_WORKSPACE_CONFIG",
+    )
+    return flags | {name: os.environ[name] for name in variables if name in os.environ}

@@ -1,0 +1,1 @@
+"""One step of each cell and its adjoint, and the table of the cells."""

@@ -1,0 +1,117 @@
+"""The GRU as the papers write it, with its adjoint, and what makes it equal to torch's.
+
+    x  [n, I]  input          r z n  [n, H]  reset, update, candidate       n  rows alive
+    h  [n, H]  hidden state   q  [n, H]  reset state                        ₋  the step before
+    W_ih [3H, I]   W_hh [3H, H], its rows W_r W_z W_n   b_ih, b_hh [3H]     ⊙  elementwise product
+
+Forward                                    packed r z n; compare `gru`, the form of torch and cuDNN
+    (1)  u = x W_ihᵀ + b_ih + b_hh         every step at once
+    (2)  r, z = σ(u_r + h₋ W_rᵀ), σ(u_z + h₋ W_zᵀ)
+    (3)  q = r ⊙ h₋                        r gates the state, before the product
+    (4)  n = tanh(u_n + q W_nᵀ)            and no bias
+    (5)  h = (1 − z) ⊙ h₋ + z ⊙ n          z is the share of the new
+
+Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
+    (5′) δn = δh ⊙ z   δz = δh ⊙ (n − h₋)  δh₋ = δh ⊙ (1 − z)
+    (4′) δu_n = δn ⊙ (1 − n²)              δq = δu_n W_n
+    (3′) δr = δq ⊙ h₋                      δh₋ += δq ⊙ r
+    (2′) δu_k = δk ⊙ k ⊙ (1 − k)  for k in r z     δh₋ += δu_r W_r + δu_z W_z
+    (1′) δx = δu W_ih   δW_ih = Σ δuᵀ x   δW_k = Σ δu_kᵀ h₋   δW_n = Σ δu_nᵀ q   δb = Σ δu
+
+What is equivalent to torch's form, and what is not
+    (6)  W_z, b_z ↦ −W_z, −b_z             makes z the share of the old, exactly: σ(−a) = 1 − σ(a)
+
+The place of r is no convention. W_n (r ⊙ h₋) + b = r ⊙ (W_n h₋ + b) for every h₋ iff, for all j, k,
+W_jk (r_k − r_j) = 0 and b_j (1 − r_j) = 0: where r = 1, or where W_n is diagonal and b = 0, say.
+
+Source: Chung et al. 2014. Cho et al. 2014 has r here too, and z as the share of the old.
+Page: docs/cells/gru_textbook.md
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import activations
+from .gru import Params, State
+
+
+class Tape(NamedTuple):
+    """What the primed equations read beside the states: r z n side by side, and q."""
+
+    gates: np.ndarray
+    q: np.ndarray
+
+
+class Delta(NamedTuple):
+    """What (1′) reads of every step: δu packed r z n."""
+
+    u: np.ndarray
+
+
+def flip_update(params: Params) -> Params:
+    """The same function under the other meaning of z: its own inverse, exact in every dtype."""
+    return Params._make([value if value is None else _flipped(value) for value in params])
+
+
+def _flipped(value: np.ndarray) -> np.ndarray:
+    r, z, n = np.split(value, 3)
+    return np.concatenate([r, -z, n])  # (6)
+
+
+def net_input(params: Params, x: np.ndarray) -> np.ndarray:
+    """u [N, 3H] from x [N, I], the rows of all steps."""
+    u = x @ params.weight_ih.T  # (1)
+    return u if params.bias_ih is None else u + params.bias_ih + params.bias_hh
+
+
+def new_tape(u: np.ndarray) -> Tape:
+    """A tape of the N rows of u for `step` to fill."""
+    return Tape(np.empty_like(u), np.empty_like(u, shape=(len(u), u.shape[1] // 3)))
+
+
+def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
+    """From `before`, fill `tape` and `after`."""
+    W_r, W_z, W_n = np.split(params.weight_hh, 3)
+    u_r, u_z, u_n = np.split(u, 3, axis=1)
+    r = activations.sigmoid(u_r + before.h @ W_r.T)  # (2)
+    z = activations.sigmoid(u_z + before.h @ W_z.T)
+    tape.q[:] = r * before.h  # (3)
+    n = np.tanh(u_n + tape.q @ W_n.T)  # (4)
+    after.h[:] = (1 - z) * before.h + z * n  # (5)
+    np.concatenate([r, z, n], axis=1, out=tape.gates)
+
+
+def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
+    """What multiplies δh, and δq in (3′), for the rows of all steps: it waits for no δ."""
+    r, z, n = np.split(tape.gates, 3, axis=1)
+    s_n = z * (1 - n * n)  # (5′) (4′)
+    s_z = (n - before.h) * z * (1 - z)  # (5′) (2′)
+    s_r = before.h * r * (1 - r)  # (3′) (2′)
+    return Delta(np.concatenate([s_r, s_z, s_n], axis=1))
+
+
+def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
+    """Take `total` from δh of this step to that of the step before, `delta` from slope to δ."""
+    W_r, W_z, W_n = np.split(params.weight_hh, 3)
+    r, z, _ = np.split(tape.gates, 3, axis=1)
+    delta_u_r, delta_u_z, delta_u_n = np.split(delta.u, 3, axis=1)
+    delta_u_n *= total.h  # (5′) (4′)
+    delta_u_z *= total.h  # (5′) (2′)
+    delta_q = delta_u_n @ W_n  # (4′)
+    delta_u_r *= delta_q  # (3′) (2′)
+    delta_h = total.h * (1 - z) + delta_q * r  # (5′) (3′)
+    total.h[:] = delta_h + delta_u_r @ W_r + delta_u_z @ W_z  # (2′)
+
+
+def gradients(
+    params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
+) -> tuple[np.ndarray, Params]:
+    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    H = h_before.shape[1]
+    d_W_rz, d_W_n = delta.u[:, : 2 * H].T @ h_before, delta.u[:, 2 * H :].T @ tape.q
+    d_bias_ih = None if params.bias_ih is None else delta.u.sum(axis=0)
+    d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
+    d_W_hh = np.concatenate([d_W_rz, d_W_n])
+    d_params = Params(delta.u.T @ x, d_W_hh, d_bias_ih, d_bias_hh)  # (1′)
+    return delta.u @ params.weight_ih, d_params

@@ -1,0 +1,1 @@
+"""Further derivatives: Jacobians, tangents, second order, and forward-mode learning."""

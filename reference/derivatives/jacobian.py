@@ -1,0 +1,157 @@
+"""One step of a cell to first order, as explicit matrices.
+
+    s  [n, S]  the state: h, or h and c side by side        G·H  rows of the packed weights
+    u = x W_ihᵀ + b_ih   v = h₋ W_hhᵀ + b_hh   [n, G·H]     d(·)  the diagonal matrix of a vector
+
+Given the two net inputs a cell is elementwise, so three matrices hold all there is to know:
+
+    (1)  ds = D ds₋ + U du + V dv                           D [n, S, S]   U, V [n, S, G·H]
+    (2)  J = ∂s/∂s₋ = D + V [W_hh, 0]                       0 in the columns of c
+    (3)  ∂s/∂W_ih = U ⊗ x   ∂s/∂b_ih = U   ∂s/∂W_hh = V ⊗ h₋   ∂s/∂b_hh = V
+
+RNN
+    (4)  D = 0          U = V = d(φ′(a))                        so that J = d(φ′(a)) W_hh
+GRU, v being the candidate's
+    (5)  D = d(z)       U_r = V_r = d((1−z)(1−n²) v r(1−r))
+    (6)                 U_z = V_z = d((h₋−n) z(1−z))
+    (7)                 U_n = d((1−z)(1−n²))                    V_n = U_n d(r)
+LSTM, first the rows of c, then those of m = o ⊙ tanh(c), then of h = m W_hrᵀ where there is a W_hr
+    (8)  dc = d(f) dc₋ + d(g i(1−i)) da_i + d(c₋ f(1−f)) da_f + d(i(1−g²)) da_g          a = u + v
+    (9)  dm = d(o(1−tanh²c)) dc + d(tanh(c) o(1−o)) da_o
+    (10) dh = W_hr dm + dW_hr m
+
+Source: Pascanu, Mikolov & Bengio 2013 for (4); the others by the same rule.
+Page: docs/dynamics/dynamics.md
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import activations
+from ..cells import gates
+from ..cells.table import EQUATIONS, as_tuple, cell_params
+from ..nets import arguments
+
+
+class Step(NamedTuple):
+    """What one step met and made, and its first derivatives."""
+
+    x: np.ndarray
+    before: Any
+    after: Any
+    D: np.ndarray
+    U: np.ndarray
+    V: np.ndarray
+    m: np.ndarray | None = None
+
+
+def step(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
+    """One step of any cell from x [n, I] and its State, in any floating dtype."""
+    return {"GRU": _gru, "LSTM": _lstm}.get(net.mode, _rnn)(net, params, x, before)  # (1)
+
+
+def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) -> Iterator[Step]:
+    """The steps of a net of one layer and one direction over x [T, B, I], one at a time.
+
+    The state is as in `net.forward`, and may be None. Raises ValueError for a deeper net, where a
+    step has no single Jacobian, and what `net.forward` raises.
+    """
+    arguments.forward(net, params, x, state, None)
+    batch = isinstance(x, np.ndarray) and x.ndim == 3
+    if net.num_layers > 1 or net.bidirectional or net.batch_first or not batch:
+        given = f"x of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise ValueError(
+            f"Expected one layer in one direction and x of shape [T, B, I], but got {net} and "
+            f"{given}; give the layers one at a time."
+        )
+    return _steps(net, params, x, initial_state(net, x, state))
+
+
+def _steps(net: Any, params: Any, x: np.ndarray, before: Any) -> Iterator[Step]:
+    for x_t in x:
+        now = step(net, cell_params(net, params, "_l0"), x_t, before)
+        yield now
+        before = now.after
+
+
+def initial_state(net: Any, x: np.ndarray, state: Any) -> Any:
+    """The State [B, ·] of a net of one layer; zeros for what is not given."""
+    kind = EQUATIONS[net.mode].state
+    widths = (net.proj_size or net.hidden_size, net.hidden_size)[: len(kind._fields)]
+    return kind(
+        *[
+            np.zeros_like(x, shape=(x.shape[1], width)) if given is None else given[0]
+            for width, given in zip(widths, as_tuple(net, state), strict=True)
+        ]
+    )
+
+
+def jacobian(params: Any, now: Step) -> np.ndarray:
+    """J [n, S, S] of a step."""
+    J = now.D.copy()
+    J[:, :, : params.weight_hh.shape[1]] += now.V @ params.weight_hh  # (2)
+    return J
+
+
+def by_parameter(params: Any, now: Step) -> dict[str, np.ndarray]:
+    """∂s/∂θ [n, S, *θ] at fixed s₋, by the names of Params; no entry where θ is absent."""
+    found = {
+        "weight_ih": now.U[..., None] * now.x[:, None, None],  # (3)
+        "weight_hh": now.V[..., None] * now.before.h[:, None, None],
+    }
+    if params.bias_ih is not None:
+        found |= {"bias_ih": now.U, "bias_hh": now.V}
+    if now.m is not None:
+        P, H = params.weight_hr.shape
+        found["weight_hr"] = np.zeros_like(now.U, shape=(*now.U.shape[:2], P, H))
+        for p in range(P):
+            found["weight_hr"][:, p, p] = now.m  # (10)
+    return found
+
+
+def _rnn(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
+    (a,) = gates.rnn(params, x, before.h)
+    if net.mode == "RNN_RELU":
+        h = activations.relu(a)
+        slope = activations.relu_slope(h)
+    else:
+        h = np.tanh(a)
+        slope = 1 - h * h
+    U = diagonal(slope)  # (4)
+    return Step(x, before, before._make([h]), np.zeros_like(U), U, U)
+
+
+def _gru(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
+    r, z, n, v = gates.gru(params, x, before.h)
+    h = (1 - z) * n + z * before.h
+    U_n = (1 - z) * (1 - n * n)
+    U_r = diagonal(U_n * v * r * (1 - r))  # (5)
+    U_z = diagonal((before.h - n) * z * (1 - z))  # (6)
+    U = np.concatenate([U_r, U_z, diagonal(U_n)], axis=2)
+    V = np.concatenate([U_r, U_z, diagonal(U_n * r)], axis=2)  # (7)
+    return Step(x, before, before._make([h]), diagonal(z), U, V)
+
+
+def _lstm(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
+    i, f, g, o, c = gates.lstm(params, x, before.h, before.c)
+    tanh_c = np.tanh(c)
+    slope = (o * (1 - tanh_c * tanh_c))[:, :, None]
+    U_o = diagonal(tanh_c * o * (1 - o))
+    parts = [g * i * (1 - i), before.c * f * (1 - f), i * (1 - g * g), 0 * o]
+    U_c = np.concatenate([diagonal(part) for part in parts], axis=2)  # (8)
+    D_c = np.concatenate([np.zeros_like(f, shape=(*f.shape, before.h.shape[1])), diagonal(f)], 2)
+    U_m, D_m = slope * U_c, slope * D_c
+    U_m[:, :, -o.shape[1] :] += U_o  # (9)
+    h = m = o * tanh_c
+    if params.weight_hr is not None:
+        h, U_m, D_m = m @ params.weight_hr.T, params.weight_hr @ U_m, params.weight_hr @ D_m  # (10)
+    U = np.concatenate([U_m, U_c], axis=1)
+    D = np.concatenate([D_m, D_c], axis=1)
+    return Step(x, before, before._make([h, c]), D, U, U, None if params.weight_hr is None else m)
+
+
+def diagonal(v: np.ndarray) -> np.ndarray:
+    """d(v) [n, H, H] of v [n, H]."""
+    return v[:, :, None] * np.eye(v.shape[1], dtype=v.dtype)

@@ -1,0 +1,1 @@
+"""Models around a recurrent net: layers, losses, optimisers, language models, attention."""

@@ -1,0 +1,141 @@
+"""Many to one: a class for each sequence, whatever its length.
+
+    ids      [B, T]   tokens, rows padded on the right      E  [V, I]  embedding
+    lengths  [B]      how many tokens of each row count     W  [K, D·H]   b [K]  head
+    h_n      [L·D, B, H]   the last state of every layer    o  [B, K]  logits
+
+Forward
+    (1)  rows = pack(ids, lengths)            only real tokens: padding is never read
+    (2)  x = E[rows]
+    (3)  h_n = the state of rnn(x) after each sequence's own last token
+    (4)  h = h_n of the last layer            h_n[−1]; two directions side by side
+    (5)  o = h Wᵀ + b
+    (6)  L = the mean over the batch of −log softmax(o)[label]
+
+Adjoint
+    (6′) δo = (p − 1[label]) / B
+    (5′) δh = δo W   δW = Σ δoᵀ h   δb = Σ δo                          Σ over the batch
+    (4′) δh_n = δh in the last layer, 0 below it
+    (3′) δx, δparameters = rnn′(δh_n)         BPTT, each sequence from its own end
+    (2′) δE[v] = Σ δx where rows = v
+
+The last column of the output is not h: for a short sequence it lies in the padding.
+Parameters bear torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
+
+Source: github.com/ShaohonChen/tutorial_with_rnn, whose fc is head here.
+Page: docs/models/classifier.md
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..nets.modules import GRU, LSTM, RNN
+from ..sequences.packing import PackedSequence, pack_padded_sequence
+from . import loss
+from .layers import (
+    EmbeddingTape,
+    LinearTape,
+    Params,
+    embedding,
+    embedding_back,
+    embedding_init,
+    linear,
+    linear_back,
+    linear_init,
+    part,
+    prefixed,
+    refuse_padding_idx,
+)
+
+
+class Tape(NamedTuple):
+    """What `backward` reads: the packing of (1), and one tape for each of (2), (3), (5)."""
+
+    packed: PackedSequence
+    emb: EmbeddingTape
+    rnn: Any
+    head: LinearTape
+
+
+@dataclass(frozen=True)
+class SequenceClassifier:
+    """Embedding, recurrent net, head over the last state. `rnn` is an RNN, GRU or LSTM."""
+
+    vocab_size: int
+    num_classes: int
+    rnn: RNN | GRU | LSTM
+    padding_idx: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nets that cannot act here, with ValueError."""
+        if self.rnn.dropout:
+            raise ValueError(
+                f"Expected a net with dropout=0, for no masks are drawn here, got {self.rnn}."
+            )
+        refuse_padding_idx(self.vocab_size, self.padding_idx)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in torch's order."""
+        width = (self.rnn.proj_size or self.rnn.hidden_size) * (1 + self.rnn.bidirectional)
+        shapes: dict[str, tuple[int, ...]] = {"emb.weight": (self.vocab_size, self.rnn.input_size)}
+        shapes |= {f"rnn.{name}": s for name, s in self.rnn.parameter_shapes().items()}
+        return shapes | {"head.weight": (self.num_classes, width), "head.bias": (self.num_classes,)}
+
+    def init(self, rng: np.random.Generator) -> Params:
+        """Every parameter from torch's distribution, float64."""
+        K, width = self.parameter_shapes()["head.weight"]
+        emb = embedding_init(rng, self.vocab_size, self.rnn.input_size, self.padding_idx)
+        rnn, head = self.rnn.init(rng), linear_init(rng, width, K)
+        return prefixed("emb.", emb) | prefixed("rnn.", rnn) | prefixed("head.", head)
+
+    def forward(
+        self, params: Params, ids: np.ndarray, lengths: np.ndarray
+    ) -> tuple[np.ndarray, Tape]:
+        """Logits [B, K] and the tape.
+
+        Raises RuntimeError for an empty batch or a length below 1, IndexError for a token outside
+        the vocabulary.
+        """
+        packed = pack_padded_sequence(ids, lengths, batch_first=True, enforce_sorted=False)  # (1)
+        x, emb = embedding(params["emb.weight"], packed.data, self.padding_idx)  # (2)
+        rows = packed._replace(data=x)
+        _, state, rnn = self.rnn.forward(part(params, "rnn."), rows)  # (3)
+        h = _last_layer(self.rnn, state)  # (4)
+        logits, head = linear(h, params["head.weight"], params["head.bias"])  # (5)
+        return logits, Tape(packed, emb, rnn, head)
+
+    def backward(self, tape: Tape, d_logits: np.ndarray) -> Params:
+        """The gradient of every parameter from that of the logits."""
+        head = linear_back(tape.head, d_logits)  # (5′)
+        rnn = self.rnn.backward(tape.rnn, None, _last_layer_back(self.rnn, head.x))  # (4′) (3′)
+        emb = {"emb.weight": embedding_back(tape.emb, rnn.x.data)}  # (2′)
+        return emb | prefixed("rnn.", rnn.params) | prefixed("head.", head.params)
+
+
+def classifier_step(
+    clf: SequenceClassifier,
+    params: Params,
+    ids: np.ndarray,
+    lengths: np.ndarray,
+    labels: np.ndarray,
+) -> tuple[np.ndarray, Params]:
+    """The loss of a batch ids [B, T], lengths [B], labels [B], and every parameter's gradient."""
+    logits, tape = clf.forward(params, ids, lengths)
+    value, loss_tape = loss.cross_entropy(logits, labels)  # (6)
+    return value, clf.backward(tape, loss.cross_entropy_back(loss_tape))  # (6′)
+
+
+def _last_layer(rnn: Any, state: Any) -> np.ndarray:
+    """h [B, D·H] of the last layer from h_n [L·D, B, H], or from the LSTM's (h_n, c_n)."""
+    h_n = state[0] if isinstance(rnn, LSTM) else state
+    return np.concatenate(h_n[-1 - rnn.bidirectional :], axis=1)
+
+
+def _last_layer_back(rnn: Any, d_h: np.ndarray) -> Any:
+    """δh_n [L·D, B, H], for the LSTM (δh_n, None), from δh [B, D·H]."""
+    D = 1 + rnn.bidirectional
+    halves = np.stack(np.split(d_h, D, axis=1))
+    d_h_n = np.concatenate([np.zeros_like(halves)] * (rnn.num_layers - 1) + [halves])
+    return (d_h_n, None) if isinstance(rnn, LSTM) else d_h_n

@@ -1,0 +1,83 @@
+"""What the decoder is fed: the target itself while it trains, its own output when it decodes.
+
+    targets  [B, U]  tokens t_1 … t_n of each row, lengths n [B]
+
+    inputs   ⟨bos⟩ t_1 … t_n               labels   t_1 … t_n ⟨eos⟩               [B, U + 1] each
+    mask     True on these n + 1 steps; after them the inputs are ⟨eos⟩, which nothing counts
+
+    (1)  L = the mean of −log softmax(o_u)[label_u] over the labels of all rows       (training)
+    (2)  y_{u+1} = argmax o_u, y_1 = ⟨bos⟩, until every row has had its ⟨eos⟩         (decoding)
+
+Decoding fed with its own output is a fixed point of teacher forcing: feed a decoded sequence as
+the target and the most likely tokens are that sequence again. What a model scores on the true
+prefix says nothing of where its own prefix leads it (exposure bias).
+
+Source: Williams & Zipser 1989 (teacher forcing); Sutskever, Vinyals & Le 2014.
+Page: docs/models/seq2seq.md
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..streams.resets import parts
+from . import loss
+from .layers import Params, embedding, linear
+from .seq2seq import Seq2Seq
+
+
+def teacher_forcing(
+    targets: np.ndarray, lengths: Any, bos: int, eos: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, labels and mask [B, U + 1] of targets [B, U]; what lies beyond a length is not read.
+
+    Raises ValueError when the lengths are not one whole number for each row, each 0 … U.
+    """
+    B, U = targets.shape
+    n = np.asarray(lengths)
+    if n.shape != (B,) or (n < 0).any() or (n > U).any() or (n != np.floor(n)).any():
+        raise ValueError(f"Expected {B} whole target lengths, each 0 to {U}, got {n.tolist()}.")
+    u = np.arange(U + 1)
+    padded = np.pad(targets, ((0, 0), (1, 1)))
+    inputs = np.where(u <= n[:, None], padded[:, :-1], eos)
+    inputs[:, 0] = bos
+    labels = np.where(u < n[:, None], padded[:, 1:], eos)
+    return inputs, labels, u <= n[:, None]
+
+
+def seq2seq_step(
+    model: Seq2Seq,
+    params: Params,
+    source: np.ndarray,
+    lengths: np.ndarray,
+    targets: np.ndarray,
+    target_lengths: np.ndarray,
+) -> tuple[np.ndarray, Params]:
+    """The loss of targets [B, U] given source [B, T], and the gradient of every parameter.
+
+    Raises what `Seq2Seq.forward` and `teacher_forcing` raise, and changes nothing.
+    """
+    inputs, labels, mask = teacher_forcing(targets, target_lengths, model.bos, model.eos)
+    logits, tape = model.forward(params, source, lengths, inputs)
+    value, loss_tape = loss.cross_entropy(logits, labels, mask)  # (1)
+    return value, model.backward(tape, loss.cross_entropy_back(loss_tape))
+
+
+def greedy(
+    model: Seq2Seq, params: Params, source: np.ndarray, lengths: np.ndarray, steps: int
+) -> np.ndarray:
+    """Tokens [B, ≤ steps], each the most likely one; a row that has had its ⟨eos⟩ goes on as such.
+
+    Of equal logits the first is taken. Ends early when every row has ended.
+    """
+    (state, memory), _ = model.encode(params, source, lengths)
+    tokens, ended = [np.full(len(source), model.bos)], np.zeros(len(source), dtype=bool)
+    for _ in range(steps):
+        embedded, _ = embedding(params["target_emb.weight"], tokens[-1])
+        state, _ = model.step(params, embedded, state, memory)
+        logits, _ = linear(parts(state)[0], params["head.weight"], params["head.bias"])
+        tokens.append(np.where(ended, model.eos, logits.real.argmax(axis=-1)))  # (2)
+        ended |= tokens[-1] == model.eos
+        if ended.all():
+            break
+    return np.stack(tokens, axis=1)[:, 1:]

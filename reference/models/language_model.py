@@ -1,0 +1,156 @@
+"""TinyRNNLM: a language model over characters, and one training step of it.
+
+    ids  [B, T]      tokens x_1 … x_T             E  [V, I]  embedding
+    x    [B, T, I]   embedded tokens              W  [V, H]   b [V]  head
+    h    [B, T, H]   output of the net            state  the net's own, [L, B, H]
+    o    [B, T, V]   logits: o_t scores x_{t+1}, having seen x_1 … x_t
+
+Forward
+    (1)  x = E[ids]
+    (2)  h, state_T = rnn(x, state_0)
+    (3)  o = h Wᵀ + b
+    (4)  log p(x_2 … x_T | x_1) = Σ_t log softmax(o_t)[x_{t+1}]        the factorisation
+    (5)  L = the mean of −log softmax(o_t)[x_{t+1}] over every target that is not padding
+
+Adjoint
+    (5′) δo = (p − 1[x_{t+1}]) / number of targets
+    (3′) δh = δo W   δW = Σ δoᵀ h   δb = Σ δo                          Σ over sequences and time
+    (2′) δx, δstate_0, δparameters = rnn′(δh, δstate_T)                BPTT
+    (1′) δE[v] = Σ δx where ids = v
+
+Parameters bear torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
+
+Source: Mikolov et al. 2010; Bengio et al. 2003 for the factorisation.
+Page: docs/models/language_model.md
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..activations import log_softmax
+from ..nets.modules import GRU, LSTM, RNN
+from . import loss
+from .layers import (
+    EmbeddingTape,
+    LinearTape,
+    embedding,
+    embedding_back,
+    embedding_init,
+    linear,
+    linear_back,
+    linear_init,
+    part,
+    prefixed,
+    refuse_padding_idx,
+)
+
+Params = dict[str, np.ndarray]
+
+
+class Tape(NamedTuple):
+    """What `backward` reads: one tape for each of (1), (2), (3)."""
+
+    emb: EmbeddingTape
+    rnn: Any
+    head: LinearTape
+
+
+class Grads(NamedTuple):
+    """The gradient of the initial state, and of every parameter."""
+
+    state: Any
+    params: Params
+
+
+@dataclass(frozen=True)
+class TinyRNNLM:
+    """Embedding, recurrent net, head. `rnn` is an RNN, GRU or LSTM with batch_first."""
+
+    vocab_size: int
+    rnn: RNN | GRU | LSTM
+    padding_idx: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse nets that cannot act here, with ValueError."""
+        if self.rnn.bidirectional:
+            raise ValueError(
+                "A bidirectional net reads the token it has to predict; use one direction."
+            )
+        if not self.rnn.batch_first or self.rnn.dropout:
+            raise ValueError(
+                f"Expected a net with batch_first=True and no dropout, got {self.rnn}."
+            )
+        refuse_padding_idx(self.vocab_size, self.padding_idx)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in torch's order."""
+        V, H = self.vocab_size, self.rnn.proj_size or self.rnn.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"emb.weight": (V, self.rnn.input_size)}
+        shapes |= {f"rnn.{name}": s for name, s in self.rnn.parameter_shapes().items()}
+        return shapes | {"head.weight": (V, H), "head.bias": (V,)}
+
+    def init(self, rng: np.random.Generator) -> Params:
+        """Every parameter from torch's distribution, float64."""
+        V, H = self.parameter_shapes()["head.weight"]
+        emb = embedding_init(rng, V, self.rnn.input_size, self.padding_idx)
+        rnn, head = self.rnn.init(rng), linear_init(rng, H, V)
+        return prefixed("emb.", emb) | prefixed("rnn.", rnn) | prefixed("head.", head)
+
+    def forward(
+        self, params: Params, ids: np.ndarray, state: Any = None
+    ) -> tuple[np.ndarray, Any, Tape]:
+        """Logits [B, T, V], the state after the last token, and the tape.
+
+        Raises IndexError for a token outside the vocabulary, and what the net raises.
+        """
+        x, emb = embedding(params["emb.weight"], ids, self.padding_idx)  # (1)
+        h, state, rnn = self.rnn.forward(part(params, "rnn."), x, state)  # (2)
+        logits, head = linear(h, params["head.weight"], params["head.bias"])  # (3)
+        return logits, state, Tape(emb, rnn, head)
+
+    def backward(self, tape: Tape, d_logits: np.ndarray, d_state: Any = None) -> Grads:
+        """Gradients from those of the logits and, where given, of the last state."""
+        head = linear_back(tape.head, d_logits)  # (3′)
+        rnn = self.rnn.backward(tape.rnn, head.x, d_state)  # (2′)
+        emb = {"emb.weight": embedding_back(tape.emb, rnn.x)}  # (1′)
+        return Grads(rnn.state, emb | prefixed("rnn.", rnn.params) | prefixed("head.", head.params))
+
+
+def log_probability(lm: TinyRNNLM, params: Params, ids: np.ndarray) -> np.ndarray:
+    """log p(x_2 … x_T | x_1), [B], of ids [B, T]; x_1 is the start token or a given first one."""
+    inputs, targets = loss.shift(ids)
+    log_p = log_softmax(lm.forward(params, inputs)[0])
+    return np.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0].sum(axis=1)  # (4)
+
+
+def lm_step(
+    lm: TinyRNNLM, params: Params, ids: np.ndarray, state: Any = None
+) -> tuple[np.ndarray, Params]:
+    """The loss of ids [B, T] under teacher forcing, and the gradient of every parameter.
+
+    Raises ValueError for a batch without a target: empty, of one token, or of padding alone.
+    """
+    return loss_and_grads(lm, params, *loss.shift(ids), state)
+
+
+def loss_and_grads(
+    lm: TinyRNNLM, params: Params, inputs: np.ndarray, targets: np.ndarray, state: Any = None
+) -> tuple[np.ndarray, Params]:
+    """The loss of targets [B, T] given inputs [B, T], and the gradient of every parameter.
+
+    Raises ValueError where no target counts.
+    """
+    mask = np.ones(targets.shape, dtype=bool)
+    if lm.padding_idx is not None:
+        mask = targets != lm.padding_idx
+    if not mask.any():
+        raise ValueError(
+            f"Expected a target that is not padding, got none in a batch {list(targets.shape)}; "
+            "leave the batch out."
+        )
+    logits, _, tape = lm.forward(params, inputs, state)
+    value, loss_tape = loss.cross_entropy(logits, targets, mask)  # (5)
+    grads = lm.backward(tape, loss.cross_entropy_back(loss_tape))  # (5′)
+    return value, grads.params

@@ -1,0 +1,183 @@
+"""The layers around a recurrent net: embedding, linear map, dropout with an explicit mask.
+
+    ids   [...]       tokens, integers 0 … V−1     E  [V, D]  embedding, one row a token
+    x     [..., I]    input                        W  [O, I]   b [O]
+    mask  [...]       zeros and ones, like x       p  probability that an entry of the mask is 0
+
+Forward
+    (1)  y = E[ids]
+    (2)  y = x Wᵀ + b
+    (3)  y = x ⊙ mask / (1 − p)            0 where p = 1
+
+Adjoint
+    (3′) δx = δy ⊙ mask / (1 − p)
+    (2′) δx = δy W   δW = Σ δyᵀ x   δb = Σ δy           Σ over every axis but the last
+    (1′) δE[v] = Σ δy where ids = v        a token met twice counts twice; the padding row stays 0
+
+Source: torch.nn.functional.embedding, linear, dropout.
+Page: docs/models/layers.md
+"""
+
+from math import prod
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..nets import arguments
+
+Params = dict[str, np.ndarray]
+
+
+class EmbeddingTape(NamedTuple):
+    """What (1′) reads."""
+
+    ids: np.ndarray
+    shape: tuple[int, ...]
+    padding_idx: int | None
+
+
+class LinearTape(NamedTuple):
+    """What (2′) reads."""
+
+    x: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+
+class LinearGrads(NamedTuple):
+    """δx, δW, δb; no bias, no δb."""
+
+    x: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+    @property
+    def params(self) -> Params:
+        """δW and δb by name."""
+        weight = {"weight": self.weight}
+        return weight if self.bias is None else weight | {"bias": self.bias}
+
+
+def embedding(
+    weight: np.ndarray, ids: np.ndarray, padding_idx: int | None = None
+) -> tuple[np.ndarray, EmbeddingTape]:
+    """Rows [..., D] of weight [V, D] at ids [...]; the row at padding_idx is never trained.
+
+    Its value is whatever the table holds there: zero where the model's `init` left it so.
+    Raises IndexError for a token outside the table, RuntimeError for ids that are not integers.
+    """
+    V = len(weight)
+    if ids.dtype.kind not in "iu":
+        raise RuntimeError(f"Expected ids to be integers, got {ids.dtype}; convert them first.")
+    if ids.size and (ids.min() < 0 or ids.max() >= V):
+        raise IndexError(
+            f"Token ids run from {ids.min()} to {ids.max()}, but the embedding has rows 0 to "
+            f"{V - 1}; raise its vocab_size or map the tokens into it."
+        )
+    return weight[ids], EmbeddingTape(ids, weight.shape, padding_idx)  # (1)
+
+
+def embedding_back(tape: EmbeddingTape, d_y: np.ndarray) -> np.ndarray:
+    """δE [V, D] from δy [..., D]. Raises TypeError where δy is no array, RuntimeError for another
+    shape than y's."""
+    _refuse_unlike(d_y, (*tape.ids.shape, tape.shape[1]))
+    d_weight = np.zeros_like(d_y, shape=tape.shape)
+    np.add.at(d_weight, tape.ids, d_y)  # (1′)
+    if tape.padding_idx is not None:
+        d_weight[tape.padding_idx] = 0
+    return d_weight
+
+
+def linear(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
+) -> tuple[np.ndarray, LinearTape]:
+    """y [..., O] from x [..., I], weight [O, I] and bias [O] or None.
+
+    Raises RuntimeError when the last axis of x is not I.
+    """
+    if x.shape[-1] != weight.shape[1]:
+        raise RuntimeError(
+            f"Expected x to have {weight.shape[1]} features in its last axis, got {list(x.shape)}."
+        )
+    y = x @ weight.T  # (2)
+    return (y if bias is None else y + bias), LinearTape(x, weight, bias)
+
+
+def linear_back(tape: LinearTape, d_y: np.ndarray) -> LinearGrads:
+    """δx [..., I], δW [O, I], δb [O] from δy [..., O]. Raises TypeError where δy is no array,
+    RuntimeError for another shape than y's."""
+    _refuse_unlike(d_y, (*tape.x.shape[:-1], len(tape.weight)))
+    rows, d_rows = _rows(tape.x), _rows(d_y)
+    d_bias = None if tape.bias is None else d_rows.sum(axis=0)
+    return LinearGrads(d_y @ tape.weight, d_rows.T @ rows, d_bias)  # (2′)
+
+
+def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
+    """y, and the tape: the mask [...] as scaled, both in the dtype of x, floating or complex.
+
+    Raises ValueError for p outside [0, 1] and for a mask of anything but zeros and ones,
+    RuntimeError for x of integers and for a mask of another shape or of a dtype wider than x's,
+    TypeError for one that is no array.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"Expected a dropout probability between 0 and 1, got {p}.")
+    if x.dtype.kind not in "fc":
+        raise RuntimeError(
+            f"Expected x to be floating or complex, got {x.dtype}; convert it first."
+        )
+    arguments.dropout_mask("mask", mask, x.shape, x.dtype)
+    scaled = mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return x * scaled, scaled  # (3)
+
+
+def dropout_back(scaled: np.ndarray, d_y: np.ndarray) -> np.ndarray:
+    """δx [...] from δy [...]."""
+    return d_y * scaled  # (3′)
+
+
+def embedding_init(
+    rng: np.random.Generator, V: int, D: int, padding_idx: int | None = None
+) -> Params:
+    """Torch's distribution, float64: N(0, 1), and 0 in the padding row."""
+    weight = rng.standard_normal((V, D))
+    if padding_idx is not None:
+        weight[padding_idx] = 0
+    return {"weight": weight}
+
+
+def linear_init(rng: np.random.Generator, inputs: int, outputs: int) -> Params:
+    """Torch's distribution, float64: U(−1/√I, 1/√I), weight and bias."""
+    bound = inputs**-0.5
+    shapes = {"weight": (outputs, inputs), "bias": (outputs,)}
+    return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
+
+
+def part(params: Params, prefix: str) -> Params:
+    """The parameters of one part of a model under the part's own names: 'rnn.' + name to name."""
+    return {name[len(prefix) :]: p for name, p in params.items() if name.startswith(prefix)}
+
+
+def prefixed(prefix: str, params: Params) -> Params:
+    """The inverse of `part`."""
+    return {prefix + name: p for name, p in params.items()}
+
+
+def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
+    """ValueError for a padding_idx that is no token."""
+    if padding_idx is None:
+        return
+    if not isinstance(padding_idx, Integral) or not 0 <= padding_idx < vocab_size:
+        raise ValueError(
+            f"Expected padding_idx to be a token, 0 to {vocab_size - 1}, got {padding_idx}."
+        )
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """[..., I] as [N, I]."""
+    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def _refuse_unlike(d_y: Any, shape: tuple[int, ...]) -> None:
+    dtype = d_y.dtype if isinstance(d_y, np.ndarray) else np.dtype(object)
+    arguments.like("d_y", d_y, shape, dtype, "as of y", TypeError)

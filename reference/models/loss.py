@@ -1,0 +1,107 @@
+"""Softmax cross-entropy over tokens, its masks and denominators, and the shift of labels by one.
+
+    o  [..., V]  logits      y  [...]  labels 0 … V−1      p = softmax(o)
+    m  [...]     mask, 1 where a label counts; a label under a 0 is never looked at
+    w  [...]     weights, a function of m alone: what the sum is divided by
+
+Forward
+    (1)  ℓ = log Σ_j e^(o_j) − o_y         = −log p_y, finite for logits 10⁴ apart
+    (2)  L = Σ w ℓ
+
+    per_token           w = m / Σ m                   every label counts the same; 0 if none does
+    per_token_as_torch  w = m / Σ m                   NaN if none does, as ignore_index has it
+    per_sequence        w = m / (Σ_t m · sequences)   every sequence [..., T] counts the same
+
+Adjoint
+    (2′) δℓ = w δL
+    (1′) δo = δℓ (p − 1[y])                Σ_j δo_j = 0: adding a constant to o moves nothing
+
+What the mask leaves out is selected away, not multiplied by 0: NaN under a 0 stays there.
+
+Source: Bridle 1990; torch.nn.functional.cross_entropy for ignore_index, which is m = [y ≠ index].
+Page: docs/models/loss.md
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..activations import log_softmax
+
+
+class Tape(NamedTuple):
+    """What the primed equations read."""
+
+    log_p: np.ndarray
+    labels: np.ndarray
+    counted: np.ndarray
+    weights: np.ndarray
+
+
+def per_token(m: np.ndarray) -> np.ndarray:
+    """m / Σ m, and 0 when nothing counts: a batch of padding costs nothing and teaches nothing."""
+    return m / (m.sum() or 1)
+
+
+def per_token_as_torch(m: np.ndarray) -> np.ndarray:
+    """m / Σ m, which is 0/0 = NaN when nothing counts: torch's ignore_index."""
+    with np.errstate(invalid="ignore"):
+        return m / m.sum()
+
+
+def per_sequence(m: np.ndarray) -> np.ndarray:
+    """Each sequence's mean over its own labels, then the mean over the sequences that have any."""
+    n = m.sum(axis=-1, keepdims=True)
+    return m / np.where(n == 0, 1, n) / max(int(np.count_nonzero(n)), 1)
+
+
+def cross_entropy(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    mask: np.ndarray | None = None,
+    weights: Callable[[np.ndarray], np.ndarray] = per_token,
+) -> tuple[np.ndarray, Tape]:
+    """L, a scalar, from logits [..., V], integer labels [...] and a boolean mask [...].
+
+    Without a mask every label counts. A batch of no labels costs what one of masked labels does.
+    Raises ValueError when the shapes do not fit, IndexError for a label that counts and is outside
+    0 … V−1.
+    """
+    V = logits.shape[-1]
+    counted = np.ones(labels.shape, dtype=bool) if mask is None else mask.copy()
+    if not logits.shape[:-1] == labels.shape == counted.shape:
+        raise ValueError(
+            f"Expected logits [..., V] with labels [...] and mask [...], got {list(logits.shape)}, "
+            f"{list(labels.shape)} and {list(counted.shape)}."
+        )
+    y = np.where(counted, labels, 0)
+    if y.size and (y.min() < 0 or y.max() >= V):
+        raise IndexError(
+            f"Target {y.min() if y.min() < 0 else y.max()} is out of bounds: expected labels 0 to "
+            f"{V - 1}; mask out those that are padding."
+        )
+    log_p = log_softmax(np.where(counted[..., None], logits, 0))
+    losses = -np.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]  # (1)
+    w = weights(counted * np.ones_like(losses))
+    tape = Tape(log_p, y, counted, w)
+    if not losses.size:  # labels that are not there cost what labels that do not count cost
+        return weights(np.zeros_like(losses, shape=(1,) * losses.ndim)).sum(), tape
+    return (w * losses).sum(), tape  # (2)
+
+
+def cross_entropy_back(tape: Tape, d_loss: float | np.ndarray = 1.0) -> np.ndarray:
+    """δo [..., V] from δL."""
+    one_hot = np.arange(tape.log_p.shape[-1]) == tape.labels[..., None]
+    d_losses = np.where(tape.counted, tape.weights, 0) * d_loss  # (2′)
+    return d_losses[..., None] * (np.exp(tape.log_p) - one_hot)  # (1′)
+
+
+def shift(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets [B, T−1] of a language model from ids [B, T]: each target is next.
+
+    Raises ValueError when there is no next token.
+    """
+    if ids.ndim != 2 or ids.shape[1] < 2:
+        raise ValueError(f"Expected ids [B, T] with T ≥ 2, got shape {list(ids.shape)}.")
+    return ids[:, :-1], ids[:, 1:]

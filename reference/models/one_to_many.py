@@ -1,0 +1,90 @@
+"""One to many: a sequence for one vector, as a caption for an image.
+
+    z    [B, C]   the one input            U  [L·H, C]   a [L·H]  bridge
+    ids  [B, T]   the many outputs         the rest as in `language_model`
+
+Forward
+    (1)  h_0 = z Uᵀ + a                    one state for each layer; the LSTM's c_0 is 0
+    (2)  logits = lm(ids, h_0)
+
+Adjoint
+    (2′) δh_0, δparameters = lm′(δlogits)
+    (1′) δz = δh_0 U   δU = Σ δh_0ᵀ z   δa = Σ δh_0                    Σ over the batch
+
+The input acts through the initial state alone, so its gradient is the one that BPTT hands out at
+the very beginning. Parameters: bridge.weight, bridge.bias, and those of the language model.
+
+Source: Xu et al. 2015 for (1), by a small net there. Vinyals et al. 2015 feed z as the first input
+instead; Karpathy & Fei-Fei 2015 add it to the first net input.
+Page: docs/models/models.md
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..nets.modules import LSTM
+from .language_model import Tape as LMTape
+from .language_model import TinyRNNLM
+from .layers import LinearTape, Params, linear, linear_back, linear_init, prefixed
+
+
+class Tape(NamedTuple):
+    """What `backward` reads."""
+
+    bridge: LinearTape
+    lm: LMTape
+
+
+class Grads(NamedTuple):
+    """The gradient of the one input, and of every parameter."""
+
+    z: np.ndarray
+    params: Params
+
+
+@dataclass(frozen=True)
+class OneToMany:
+    """A language model whose initial state is a linear map of a vector [C]."""
+
+    context_size: int
+    lm: TinyRNNLM
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in torch's order."""
+        C, width = self.context_size, self.lm.rnn.num_layers * self._hidden()
+        return {"bridge.weight": (width, C), "bridge.bias": (width,)} | self.lm.parameter_shapes()
+
+    def init(self, rng: np.random.Generator) -> Params:
+        """Every parameter from torch's distribution, float64."""
+        width, C = self.parameter_shapes()["bridge.weight"]
+        return prefixed("bridge.", linear_init(rng, C, width)) | self.lm.init(rng)
+
+    def initial_state(self, params: Params, z: np.ndarray) -> tuple[Any, LinearTape]:
+        """The language model's state from z [B, C], and the tape; generation starts from it."""
+        flat, bridge = linear(z, params["bridge.weight"], params["bridge.bias"])  # (1)
+        h_0 = flat.reshape(len(z), self.lm.rnn.num_layers, self._hidden()).swapaxes(0, 1)
+        if not isinstance(self.lm.rnn, LSTM):
+            return h_0, bridge
+        c_0 = np.zeros_like(h_0, shape=(*h_0.shape[:2], self.lm.rnn.hidden_size))
+        return (h_0, c_0), bridge
+
+    def forward(self, params: Params, z: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, Tape]:
+        """Logits [B, T, V] of ids [B, T] given z [B, C], and the tape."""
+        state, bridge = self.initial_state(params, z)
+        logits, _, lm = self.lm.forward(params, ids, state)  # (2)
+        return logits, Tape(bridge, lm)
+
+    def backward(self, tape: Tape, d_logits: np.ndarray) -> Grads:
+        """Gradients of z and of every parameter from that of the logits."""
+        lm = self.lm.backward(tape.lm, d_logits)  # (2′)
+        d_h_0 = lm.state[0] if isinstance(self.lm.rnn, LSTM) else lm.state
+        L, B, H = d_h_0.shape
+        d_flat = d_h_0.swapaxes(0, 1).reshape(B, L * H)
+        bridge = linear_back(tape.bridge, d_flat)  # (1′)
+        return Grads(bridge.x, prefixed("bridge.", bridge.params) | lm.params)
+
+    def _hidden(self) -> int:
+        """The width of h."""
+        return self.lm.rnn.proj_size or self.lm.rnn.hidden_size

@@ -1,0 +1,99 @@
+"""How parameters move: clipping by the global norm, SGD with momentum, Adam, warm-up and cosine.
+
+    θ  parameters, g  their gradients: dicts of arrays under the same names
+    η  learning rate      t = 1, 2, …  the step being taken      operations on arrays elementwise
+
+Clipping     (1)  ‖g‖ = √Σ g²              one norm over all arrays together
+             (2)  g ← g · min(1, c / (‖g‖ + 10⁻⁶))
+                  ‖g‖ = 0 changes nothing; ‖g‖ = ∞ gives 0, and NaN where g was infinite;
+                  ‖g‖ = NaN makes every gradient NaN
+SGD          (3)  v ← μ v + g              v = g at the first step
+             (4)  θ ← θ − η v
+Adam         (5)  m ← m + (1 − β₁)(g − m)        v ← β₂ v + (1 − β₂) g²        both 0 at first
+             (6)  θ ← θ − η / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
+Schedule     (7)  η = η₁ (s + (1 − s) t/W)                               t = 0 … W−1, from s η₁
+             (8)  η = η₀ + (η₁ − η₀)(1 + cos(π (t − W)/T)) / 2           t = W … W+T, from η₁ to η₀
+
+Rates and factors are taken as Python floats, whose products keep an array's dtype; a float64 of
+NumPy's would widen float32.
+
+Source: Pascanu et al. 2013 (1, 2); Polyak 1964, Sutskever et al. 2013 (3, 4); Kingma & Ba 2015
+(5, 6); Loshchilov & Hutter 2017 (8). Constants and order of operations as in torch.optim.
+Page: docs/models/optim.md
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+Params = dict[str, np.ndarray]
+
+
+class AdamState(NamedTuple):
+    """Steps taken, and the two running means of (5)."""
+
+    t: int
+    m: Params
+    v: Params
+
+
+def global_norm(grads: Params) -> np.ndarray:
+    """‖g‖, a scalar."""
+    return np.sqrt(sum((g * g).sum() for g in grads.values()))  # (1)
+
+
+def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, np.ndarray]:
+    """The clipped gradients, and the norm before clipping."""
+    norm = global_norm(grads)
+    scale = float(max_norm) / (norm + 1e-6)
+    scale = np.where(scale.real > 1, 1, scale)  # so that NaN stays NaN
+    return {name: g * scale for name, g in grads.items()}, norm  # (2)
+
+
+def sgd(
+    params: Params, grads: Params, velocity: Params | None, lr: float, momentum: float = 0.0
+) -> tuple[Params, Params]:
+    """Parameters and velocity after one step; `velocity` is None before the first."""
+    lr, momentum = float(lr), float(momentum)
+    if velocity is None:
+        v = {n: g.copy() for n, g in grads.items()}  # (3); the caller may clear the gradients
+    else:
+        v = {n: momentum * velocity[n] + g for n, g in grads.items()}  # (3)
+    return {n: p - lr * v[n] for n, p in params.items()}, v  # (4)
+
+
+def adam_start(params: Params) -> AdamState:
+    """The state before the first step."""
+    m, v = [{name: np.zeros_like(p) for name, p in params.items()} for _ in range(2)]
+    return AdamState(0, m, v)
+
+
+def adam(
+    params: Params,
+    grads: Params,
+    state: AdamState,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> tuple[Params, AdamState]:
+    """Parameters and state after one step."""
+    t = state.t + 1
+    one, two = map(float, betas)
+    rate, root, eps = float(lr) / (1 - one**t), math.sqrt(1 - two**t), float(eps)
+    m = {n: state.m[n] + (1 - one) * (g - state.m[n]) for n, g in grads.items()}  # (5)
+    v = {n: two * state.v[n] + (1 - two) * (g * g) for n, g in grads.items()}
+    moved = {n: p - rate * m[n] / (np.sqrt(v[n]) / root + eps) for n, p in params.items()}  # (6)
+    return moved, AdamState(t, m, v)
+
+
+def warmup_cosine(
+    t: int, peak: float, floor: float, decay: int, warmup: int = 0, start: float = 0.01
+) -> float:
+    """The learning rate of step t = 0, 1, …: `warmup` steps up to `peak`, `decay` steps to `floor`.
+
+    Beyond the last of them the cosine rises again, as in torch.
+    """
+    if t < warmup:
+        return peak * (start + (1 - start) * t / warmup)  # (7)
+    return floor + (peak - floor) * (1 + math.cos(math.pi * (t - warmup) / decay)) / 2  # (8)

@@ -1,0 +1,1 @@
+"""Whole nets: layers, directions, layouts, parameters, and the arguments they reject."""

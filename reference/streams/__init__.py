@@ -1,0 +1,1 @@
+"""Long streams: truncated backpropagation, reset masks, states kept by stream id, chunks."""

@@ -1,0 +1,107 @@
+"""Long streams cut into chunks of K steps: no token is lost, and no two streams are mixed.
+
+    tokens  x_0 … x_{N−1} of one stream
+
+    chunk j    inputs   x_{jK} … x_{jK+K−1}          the last chunk ends where the stream does
+               targets  x_{jK+1} … x_{jK+K}
+
+Consecutive chunks overlap by one token: the last target of one is the first input of the next. So
+every token but the last enters the state once, and every token but the first is predicted once.
+Cut side by side instead, x_{jK} … x_{jK+K−1} with the last as target only, the chunks never feed
+their last token to the state: from the second on, it is the state of another stream.
+
+Source: the batches of continuous streams in Mikolov 2012, §3.3 and PyTorch's word language model.
+Page: docs/streams/streams.md
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Chunk(NamedTuple):
+    """A batch of B rows, one stream each, padded to the longest of them."""
+
+    ids: list[Hashable]  # the stream of each row
+    inputs: np.ndarray  # [B, K]
+    targets: np.ndarray  # [B, K]
+    mask: np.ndarray  # [B, K], False on padding
+    reset: np.ndarray  # [B], True where the stream begins
+    ended: list[Hashable]  # streams that end here: their states can be dropped
+
+
+def chunks(
+    streams: Mapping[Hashable, np.ndarray], rows: int, length: int, pad: int = 0
+) -> Iterator[Chunk]:
+    """Streams of tokens [N] in chunks of `length`, at most `rows` of them at a time.
+
+    A stream's chunks follow each other. Where one ends, the next of the mapping takes its row;
+    when none is left the batch gets smaller and rows move up, so carry states by id. To shuffle,
+    shuffle the order of the mapping: inside a stream the order is time.
+    Raises ValueError for rows or length below 1, for a stream that has nothing to predict, and for
+    tokens or a pad that are not integers.
+    """
+    if rows < 1 or length < 1:
+        raise ValueError(f"Expected rows and length of at least 1, got {rows} and {length}.")
+    if not isinstance(pad, Integral):
+        raise ValueError(f"Expected the pad to be a token, an integer, got {pad!r}.")
+    for i, tokens in streams.items():
+        if len(tokens) < 2:
+            raise ValueError(
+                f"Stream {i!r} has length {len(tokens)}; expected at least 2, an input and the "
+                "target after it."
+            )
+        kind = np.asarray(tokens).dtype
+        if kind.kind not in "iu":
+            raise ValueError(f"Stream {i!r} holds {kind}; expected tokens, which are integers.")
+    return _chunks(streams, rows, length, pad)
+
+
+def _chunks(
+    streams: Mapping[Hashable, np.ndarray], rows: int, length: int, pad: int
+) -> Iterator[Chunk]:
+    waiting = iter(streams)
+    slots = [(i, 0) for _, i in zip(range(rows), waiting, strict=False)]
+    while slots:
+        yield _chunk(streams, slots, length, pad)
+        following = [
+            (next(waiting, _NONE_LEFT), 0)
+            if _ends(streams[i], start, length)
+            else (i, start + length)
+            for i, start in slots
+        ]
+        slots = [slot for slot in following if slot[0] is not _NONE_LEFT]
+
+
+def _chunk(
+    streams: Mapping[Hashable, np.ndarray],
+    slots: list[tuple[Hashable, int]],
+    length: int,
+    pad: int,
+) -> Chunk:
+    tokens = [streams[i][start : start + length + 1] for i, start in slots]
+    K = max(len(t) for t in tokens) - 1
+    inputs = np.full((len(slots), K), pad)
+    targets = inputs.copy()
+    for row, t in enumerate(tokens):
+        inputs[row, : len(t) - 1] = t[:-1]
+        targets[row, : len(t) - 1] = t[1:]
+    steps = np.array([len(t) - 1 for t in tokens])
+    return Chunk(
+        ids=[i for i, _ in slots],
+        inputs=inputs,
+        targets=targets,
+        mask=np.arange(K) < steps[:, None],
+        reset=np.array([start == 0 for _, start in slots]),
+        ended=[i for i, start in slots if _ends(streams[i], start, length)],
+    )
+
+
+def _ends(tokens: np.ndarray, start: int, length: int) -> bool:
+    """Whether the chunk from `start` holds the last target."""
+    return start + length + 1 >= len(tokens)
+
+
+_NONE_LEFT = object()

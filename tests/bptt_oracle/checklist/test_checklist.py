@@ -1,0 +1,524 @@
+"""The checklist as functions: each passes a correct model, and convicts broken ones by name.
+
+The models are written here as a reader would write them, over torch.nn alone.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from bptt_oracle import checklist
+from support.calculus import refuses
+
+V, B, T = 11, 4, 6
+PAD = 0
+LENGTHS = torch.tensor([2, 6, 1, 4])
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def tokens(*shape):
+    """Random tokens, none of them padding."""
+    return torch.randint(1, V, shape)
+
+
+class LM(nn.Module):
+    """The everyday language model."""
+
+    def __init__(self, kind=nn.GRU, **options):
+        super().__init__()
+        self.emb = nn.Embedding(V, 5)
+        self.rnn = kind(5, 7, **({"batch_first": True} | options))
+        self.head = nn.Linear(7 * (1 + self.rnn.bidirectional), V)
+
+    def forward(self, ids, state=None):
+        h, state = self.rnn(self.emb(ids), state)
+        return self.head(h), state
+
+
+def holds(verdict, point):
+    """Assert that the check passes, as a truth value and in words."""
+    assert verdict and verdict.holds and verdict.point == point, verdict
+    assert str(verdict).startswith(f"holds ({point})")
+
+
+def fails(verdict, point, *evidence):
+    """Assert that the check convicts, with this evidence."""
+    assert not verdict and not verdict.holds and verdict.point == point
+    assert str(verdict).startswith(f"FAILS ({point})")
+    for words in evidence:
+        assert words in verdict.evidence, verdict
+
+
+# 1
+
+
+@pytest.mark.claim("Q4", "B3")
+def test_label_shift_tells_one_from_none_and_from_two():
+    ids = tokens(B, 12)
+    holds(checklist.label_shift(lambda i: (i[:, :-1], i[:, 1:]), ids), 1)
+    fails(checklist.label_shift(lambda i: (i[:, :-1], i[:, :-1]), ids), 1, "t + 0", "copy")
+    fails(checklist.label_shift(lambda i: (i[:, :-2], i[:, 2:]), ids), 1, "t + 2")
+    fails(checklist.label_shift(lambda i: (i[:, 1:], i[:, :-1]), ids), 1, "t + -1")
+    fails(checklist.label_shift(lambda i: (i, i[:, 1:]), ids), 1, "[4, 12]")
+    fails(checklist.label_shift(lambda i: (i[:, :-1], i.flip(1)[:, 1:]), ids), 1, "not stretches")
+
+
+@pytest.mark.claim("Q4")
+def test_label_shift_takes_ignored_targets_and_refuses_ids_that_tell_nothing():
+    def padded(ids):
+        return ids, torch.cat([ids[:, 1:], torch.full((len(ids), 1), -100)], dim=1)
+
+    holds(checklist.label_shift(padded, tokens(B, 12)), 1)
+    same = torch.ones(B, 8, dtype=torch.long)
+    refuses(ValueError, "repeating", checklist.label_shift, lambda i: (i[:, :-1], i[:, 1:]), same)
+
+
+# 2
+
+
+@pytest.mark.claim("Q4")
+def test_shapes_sees_wrong_shapes_and_rows_that_are_mixed():
+    ids = tokens(T, T)  # square, so that nothing shows in the shape
+    holds(checklist.shapes(LM(), ids, ids, V), 2)
+    fails(checklist.shapes(LM(batch_first=False), ids, ids, V), 2, "batch_first")
+    fails(checklist.shapes(LM(), ids, ids[:, 1:], V), 2, "targets are [6, 5]")
+    fails(checklist.shapes(LM(), ids, ids, V + 1), 2, "logits are [6, 6, 11]")
+    refuses(ValueError, "two rows", checklist.shapes, LM(), ids[:1], ids[:1], V)
+
+
+# 3
+
+
+def losses():
+    """Ways to average, by name, each over logits and targets padded with PAD."""
+
+    def masked(logits, targets):
+        mask = targets != PAD
+        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return (each.view_as(targets) * mask).sum() / mask.sum().clamp(min=1)
+
+    def each(logits, targets, **options):
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), **options)
+
+    def per_sequence(logits, targets):
+        rows = [masked(o[None], y[None]) for o, y in zip(logits, targets, strict=True)]
+        return torch.stack(rows).mean()
+
+    return {
+        "masked": masked,
+        "ignore_index": lambda o, y: each(o, y, ignore_index=PAD),
+        "mean": each,
+        "sum": lambda o, y: each(o, y, ignore_index=PAD, reduction="sum"),
+        "all": lambda o, y: each(o, y, ignore_index=PAD, reduction="sum") / y.numel(),
+        "per_sequence": per_sequence,
+    }
+
+
+@pytest.mark.claim("Q4", "P8")
+def test_padding_loss_knows_the_right_denominator_and_names_the_wrong_ones():
+    logits = torch.randn(B, T, V)
+    targets = torch.where(torch.arange(T) < LENGTHS[:, None], tokens(B, T), PAD)
+    check = {n: checklist.padding_loss(f, logits, targets, PAD) for n, f in losses().items()}
+    holds(check["masked"], 3)
+    holds(check["ignore_index"], 3)
+    assert "alone it is 0" in check["masked"].evidence
+    assert "alone it is nan" in check["ignore_index"].evidence
+    fails(check["mean"], 3, "gradient", "over padding too")
+    fails(check["sum"], 3, "undivided")
+    fails(check["all"], 3, "all positions")
+    fails(check["per_sequence"], 3, "mean of means")
+    refuses(
+        ValueError,
+        "some targets",
+        checklist.padding_loss,
+        losses()["mean"],
+        logits,
+        targets * 0,
+        PAD,
+    )
+
+
+# 3, 4, 14: padding
+
+
+class Reader(nn.Module):
+    """Embedding and net; what is read off them, right and wrong."""
+
+    def __init__(self, kind=nn.GRU, **options):
+        super().__init__()
+        self.emb, self.rnn = nn.Embedding(V, 5), kind(5, 7, batch_first=True, **options)
+
+    def packed(self, ids, lengths):
+        pack = pack_padded_sequence(self.emb(ids), lengths, True, enforce_sorted=False)
+        return self.rnn(pack)
+
+    def sorted_by_hand(self, ids, lengths):
+        """As one does before enforce_sorted=False existed; forgets to put rows back."""
+        order = lengths.argsort(descending=True)
+        output, state = self.rnn(pack_padded_sequence(self.emb(ids)[order], lengths[order], True))
+        return pad_packed_sequence(output, batch_first=True)[0], state
+
+
+@pytest.mark.claim("Q4", "P1")
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_padding_state_sees_padding_that_was_read(kind):
+    reader, ids = Reader(kind), tokens(B, T)
+    holds(checklist.padding_state(lambda x, n: reader.packed(x, n)[1], ids, LENGTHS), 3)
+    verdict = checklist.padding_state(lambda x, n: reader.rnn(reader.emb(x))[1], ids, LENGTHS)
+    fails(verdict, 3, "row 0, of length 2", "row 2", "row 3")
+    assert "row 1" not in verdict.evidence  # it has no padding
+
+
+@pytest.mark.claim("Q4", "P7")
+def test_last_valid_step_sees_the_last_column_and_the_step_before():
+    reader, ids = Reader(), tokens(B, T)
+
+    def at(place):
+        def run(x, lengths):
+            output, _ = reader.rnn(reader.emb(x))
+            return output[torch.arange(len(x)), place(lengths, x.shape[1])]
+
+        return run
+
+    holds(checklist.last_valid_step(at(lambda n, T: n - 1), ids, LENGTHS), 4)
+    holds(checklist.last_valid_step(lambda x, n: reader.packed(x, n)[1][-1], ids, LENGTHS), 4)
+    fails(checklist.last_valid_step(at(lambda n, T: n * 0 + T - 1), ids, LENGTHS), 4, "row 0")
+    refuses(
+        ValueError,
+        "shorter",
+        checklist.last_valid_step,
+        at(lambda n, T: n - 1),
+        ids,
+        LENGTHS * 0 + T,
+    )
+
+
+@pytest.mark.claim("Q4", "P3")
+def test_packed_order_sees_rows_that_were_sorted_and_not_put_back():
+    reader, ids = Reader(), tokens(B, T)
+    both = Reader(bidirectional=True)
+    for r in (reader, both):
+        unpacked = lambda x, n, r=r: pad_packed_sequence(r.packed(x, n)[0], True)[0]  # noqa: E731
+        holds(checklist.packed_order(unpacked, ids, LENGTHS), 14)
+        verdict = checklist.packed_order(lambda x, n, r=r: r.sorted_by_hand(x, n)[0], ids, LENGTHS)
+        fails(verdict, 14, "stands in row")
+    last = lambda x, n: reader.sorted_by_hand(x, n)[1][-1]  # noqa: E731
+    fails(checklist.packed_order(last, ids, LENGTHS), 14, "its result stands in row 0")
+    descending = torch.tensor([6, 4, 2, 1])
+    refuses(ValueError, "reorders", checklist.packed_order, last, ids, descending)
+
+
+# 5, 6, 7
+
+
+def training_loop(model, after, chunks=3):
+    """A loop over a stream; `after` is what happens to the state between chunks."""
+
+    def loop():
+        state = None
+        for _ in range(chunks):
+            logits, state = model(tokens(B, T), state)
+            logits.square().mean().backward()
+            model.zero_grad()
+            state = after(state)
+
+    return loop
+
+
+@pytest.mark.claim("Q4", "S1", "S3")
+def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_graph():
+    gru, lstm = LM(), LM(nn.LSTM)
+    holds(checklist.carry_and_detach(gru, training_loop(gru, lambda h: h.detach())), 5)
+    both = lambda s: tuple(p.detach() for p in s)  # noqa: E731
+    holds(checklist.carry_and_detach(lstm, training_loop(lstm, both)), 5)
+    fails(checklist.carry_and_detach(gru, training_loop(gru, lambda h: None)), 5, "forgotten")
+    fails(
+        checklist.carry_and_detach(gru, training_loop(gru, lambda h: h)),
+        5,
+        "attached",
+        "second time",
+    )
+    zeros = lambda h: torch.zeros_like(h)  # noqa: E731
+    fails(checklist.carry_and_detach(gru, training_loop(gru, zeros)), 5, "differs")
+
+    def packed_loop():
+        h = None
+        for _ in range(2):
+            rows = pack_padded_sequence(torch.randn(B, T, 5), torch.full((B,), T), True)
+            output, h = bare(rows, h)
+            output.data.sum().backward()
+            h = h.detach()
+
+    bare = nn.GRU(5, 7)
+    holds(checklist.carry_and_detach(bare, packed_loop), 5)
+    one = training_loop(gru, lambda h: h.detach(), chunks=1)
+    refuses(ValueError, "got 1 calls", checklist.carry_and_detach, gru, one)
+
+
+@pytest.mark.claim("Q4", "S3")
+def test_both_detached_names_the_half_that_was_forgotten():
+    lstm = LM(nn.LSTM)
+
+    def check(after):
+        return checklist.both_detached(lstm, training_loop(lstm, after))
+
+    holds(check(lambda s: (s[0].detach(), s[1].detach())), 6)
+    fails(check(lambda s: (s[0].detach(), s[1])), 6, "c enters chunk 1 attached")
+    fails(check(lambda s: (s[0], s[1].detach())), 6, "h enters chunk 1 attached")
+    fails(check(lambda s: (s[0].detach(), s[0].detach())), 6, "c enters chunk 1 with other values")
+    fails(check(lambda s: None), 6, "0 tensors")
+    gru = LM()
+    loop = training_loop(gru, lambda h: h.detach())
+    refuses(ValueError, "got 1", checklist.both_detached, gru, loop)
+
+
+@pytest.mark.claim("Q4")
+def test_fresh_start_sees_a_state_that_hides_in_the_model():
+    class Hoarder(LM):
+        state = None
+
+        def forward(self, ids, state=None):
+            logits, self.state = super().forward(ids, self.state)
+            return logits, self.state
+
+    one, other = tokens(B, T), tokens(B, T)
+    model, hoarder = LM(), Hoarder()
+    holds(checklist.fresh_start(lambda x: model(x)[0], one, other), 7)
+    fails(checklist.fresh_start(lambda x: hoarder(x)[0], one, other), 7, "another sample")
+
+
+# 8, 9
+
+
+def select(state, reset):
+    """The reset that lets nothing through."""
+    return torch.where(reset[:, None], 0, state)
+
+
+@pytest.mark.claim("Q4", "S5", "S5′")
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_reset_leak_sees_a_missing_a_total_and_a_multiplied_reset(kind):
+    model, ids = LM(kind), tokens(B, T)
+    reset = torch.tensor([True, False, True, False])
+    h = torch.randn(1, B, 7)
+    state = (h, torch.randn(1, B, 7)) if kind is nn.LSTM else h
+
+    def check(how):
+        def step(x, state, reset):
+            each = lambda s: how(s, reset)  # noqa: E731
+            return model(x, tuple(map(each, state)) if isinstance(state, tuple) else each(state))
+
+        return checklist.reset_leak(step, ids, state, reset)
+
+    holds(check(select), 8)
+    holds(check(lambda s, r: torch.where(r[:, None], 0.3, s)), 8)
+    fails(check(lambda s, r: s), 8, "moves the new one")
+    fails(check(lambda s, r: s * ~r[:, None]), 8, "NaN")
+    fails(check(lambda s, r: torch.zeros_like(s)), 8, "reset too")
+    fails(check(lambda s, r: select(s, ~r)), 8, "moves the new one", "reset too")
+    step = lambda x, s, r: model(x, s)  # noqa: E731
+    refuses(ValueError, "go on", checklist.reset_leak, step, ids, state, torch.ones(B) > 0)
+
+
+@pytest.mark.claim("Q4", "S6")
+def test_routing_sees_states_that_follow_rows():
+    model = LM()
+
+    def by_id():
+        bank = {}
+
+        def step(ids, x):
+            start = torch.zeros(1, 1, 7)
+            output, h = model(x, torch.cat([bank.get(i, start) for i in ids], dim=1))
+            bank.update(zip(ids, h.split(1, dim=1), strict=True))
+            return output
+
+        return step
+
+    def by_row():
+        carried = [None]
+
+        def step(ids, x):
+            output, carried[0] = model(x, carried[0])
+            return output
+
+        return step
+
+    one, two = tokens(B, T), tokens(B, T)
+    holds(checklist.routing(by_id, one, two), 9)
+    fails(checklist.routing(by_row, one, two), 9, "change rows", "inherits")
+    fails(checklist.routing(lambda: lambda ids, x: model(x)[0], one, two), 9, "no state is kept")
+    refuses(ValueError, "got 1", checklist.routing, by_id, one[:1], two[:1])
+
+
+# 10, 12
+
+
+@pytest.mark.claim("Q4", "B9")
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_clipping_sees_none_one_too_late_and_one_too_early(kind):
+    model = LM()
+    optimizer = kind(model.parameters(), lr=0.1)
+
+    def check(*order):
+        def step():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(tokens(B, T))[0].flatten(0, 1), tokens(B, T).flatten())
+            does = {
+                "backward": loss.backward,
+                "clip": lambda: nn.utils.clip_grad_norm_(model.parameters(), 0.5),
+                "head": lambda: nn.utils.clip_grad_norm_(model.head.parameters(), 0.5),
+                "step": optimizer.step,
+            }
+            for name in order:
+                does[name]()
+
+        return checklist.clipping(optimizer, step, max_norm=0.5)
+
+    before = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    settings = str(optimizer.state_dict())
+    holds(check("backward", "clip", "step"), 10)
+    fails(check("backward", "step"), 10, "reach the optimiser")
+    fails(check("backward", "step", "clip"), 10)
+    fails(check("clip", "backward", "step"), 10)
+    fails(check("backward", "head", "step"), 10)
+    refuses(ValueError, "got 0 steps", check, "backward", "clip")
+    refuses(ValueError, "got 1 steps", check, "step")
+    assert str(optimizer.state_dict()) == settings
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.claim("Q4", "B7")
+def test_teacher_forcing_sees_the_truth_fed_in_evaluation():
+    class Decoder(LM):
+        def __init__(self, forced):
+            super().__init__()
+            self.forced = forced
+
+        def decode(self, target):
+            y, state, logits = target[:, :1] * 0, None, []
+            for t in range(target.shape[1]):
+                o, state = self(y, state)
+                logits.append(o)
+                truth = torch.rand(()) < self.forced(self.training)
+                y = target[:, t : t + 1] if truth else o.argmax(dim=-1)
+            return torch.cat(logits, dim=1)
+
+    def check(forced):
+        model = Decoder(forced)
+        model.rnn.eval()  # a part frozen by the reader stays so
+        verdict = checklist.teacher_forcing(model, model.decode, tokens(B, T), tokens(B, T))
+        assert model.training and not model.rnn.training
+        return verdict
+
+    holds(check(lambda training: float(training)), 12)
+    holds(check(lambda training: 0.7 * training), 12)
+    fails(check(lambda training: 1.0), 12, "evaluation")
+    fails(check(lambda training: 0.7), 12, "evaluation")
+    assert "not fed" in check(lambda training: 0.0).evidence
+    same, model = tokens(B, T), Decoder(float)
+    refuses(ValueError, "same twice", checklist.teacher_forcing, model, model.decode, same, same)
+
+
+# 11
+
+
+def written(model, feed, keep=True, prefix=False, sample=False, whole=False, wasteful=False):
+    """A generator of tokens: what it feeds, and how it keeps the past."""
+
+    def generate(prompt, steps):
+        fed, state, out = prompt, None, []
+        for _ in range(steps):
+            logits, after = model(fed, state)
+            state = after if keep else None
+            p = logits[:, -1].softmax(dim=-1)
+            y = torch.multinomial(p, 1) if sample else p.argmax(dim=-1, keepdim=True)
+            out.append(y)
+            fed = torch.cat([fed, y], dim=1) if prefix else feed(y, prompt)
+        if wasteful:
+            model(fed, state)
+        return torch.cat([prompt, *out] if whole else out, dim=1)
+
+    return generate
+
+
+@pytest.mark.claim("Q4", "B7")
+def test_generation_sees_what_is_fed_back():
+    model, prompt = LM(), tokens(B, 3)
+    own, stale = (lambda y, prompt: y), (lambda y, prompt: prompt[:, -1:])
+    holds(checklist.generation(model, written(model, own), prompt), 11)
+    holds(checklist.generation(model, written(model, own, sample=True), prompt), 11)
+    holds(checklist.generation(model, written(model, own, whole=True, wasteful=True), prompt), 11)
+    holds(checklist.generation(model, written(model, None, keep=False, prefix=True), prompt), 11)
+    fails(checklist.generation(model, written(model, stale), prompt), 11, "written was")
+    fails(checklist.generation(model, written(model, own, keep=False), prompt), 11, "forgotten")
+    truth = iter(range(1, 9))
+    taught = lambda y, prompt: torch.full_like(y, next(truth))  # noqa: E731
+    fails(checklist.generation(model, written(model, taught), prompt), 11, "written was")
+    refuses(ValueError, "0 calls", checklist.generation, model, lambda p, n: tokens(B, n), prompt)
+    short = lambda p, n: written(model, own)(p, n - 2)  # noqa: E731
+    refuses(ValueError, "got 6", checklist.generation, model, short, prompt)
+    refuses(ValueError, "two", checklist.generation, model, written(model, own), prompt, 1)
+    assert model.training and not model._forward_hooks
+
+
+# 13
+
+
+@pytest.mark.claim("Q4", "A5")
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_causality_sees_a_bidirectional_layer_and_a_peek(kind):
+    ids = tokens(B, T)
+    holds(checklist.causality(LM(kind), ids), 13)
+    holds(checklist.causality(LM(kind, num_layers=2, dropout=0.5), ids), 13)
+    fails(checklist.causality(LM(kind, bidirectional=True), ids), 13, "rnn is bidirectional")
+    holds(checklist.causality(kind(5, 7, batch_first=True), torch.randn(B, T, 5)), 13)
+    bare = kind(5, 7, batch_first=True, bidirectional=True)
+    fails(checklist.causality(bare, torch.randn(B, T, 5)), 13, "the model is bidirectional")
+
+
+@pytest.mark.claim("Q4")
+def test_causality_sees_leaks_of_any_other_kind():
+    class Peek(LM):
+        def forward(self, ids, state=None):
+            x = self.emb(ids)
+            h, state = self.rnn(x + 1e-6 * self.look(x), state)
+            return self.head(h), state
+
+    ahead, mean, blind = Peek(), Peek(), Peek()
+    ahead.look = lambda x: x.roll(-1, dims=1)
+    mean.look = lambda x: x.mean(dim=1, keepdim=True)
+    blind.look = lambda x: -1e6 * x
+    ids = tokens(B, T)
+    fails(checklist.causality(ahead, ids), 13, "output 0 has a gradient", "to input 1")
+    fails(checklist.causality(mean, ids), 13, "output 0 has a gradient")
+    fails(checklist.causality(blind, ids), 13, "nothing is shown")
+    refuses(ValueError, "T ≥ 2", checklist.causality, LM(), ids[:, :1])
+    refuses(ValueError, "nn.Embedding", checklist.causality, nn.Sequential(nn.Flatten(0)), ids)
+    assert LM().training
+
+
+def test_a_verdict_is_true_or_false_and_not_merely_there():
+    """A tuple is true because it is not empty; a verdict must not be."""
+    passed = checklist.Verdict(1, "claim", True, "seen")
+    assert passed
+    assert not passed._replace(holds=False)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_difference_is_told_from_rounding_and_nan_from_numbers(shape):
+    from bptt_oracle.checklist.verdict import gap
+
+    a = torch.full(shape, 2.0)
+    assert gap(a, a) == 0 == gap(a + 1e-5 * np.pi / 10, a)
+    assert gap(a + 0.5, a) == 0.5
+    assert gap(a * torch.nan, a * torch.nan) == 0
+    assert gap(a * torch.nan, a) == gap(a, a * torch.nan) == gap(a[None], a) == np.inf

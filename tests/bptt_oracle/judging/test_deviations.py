@@ -1,0 +1,228 @@
+"""Known deviations: each still happens, none hides a fault, and a stale one fails the check."""
+
+import json
+
+import pytest
+from test_command_line import bptt_oracle
+
+from bptt_oracle.cases.case import Case, draw
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.judging import demonstrations, deviations
+from bptt_oracle.judging.deviations import Deviation, concerns, expected, in_range, load, tally
+from bptt_oracle.judging.invalid_calls import REFUSALS, asked, said
+from bptt_oracle.ledger.claims import ROOT
+from bptt_oracle.runs.examine import Result, examine_all, refused
+from support.drawn_cases import pinned
+
+KNOWN = load()
+HERE = [d for d in KNOWN if in_range(d)]
+PACKED = [
+    Case(cell, T=4, B=3, I=5, H=6, layout=layout, lengths=(4, 3, 1), state=state, layers=2)
+    for cell in ("RNN_TANH", "GRU", "LSTM")
+    for layout in ("sorted", "packed")
+    for state in (True, False)
+]
+MADE_UP = Deviation("made-up", "torch adds one", "none known", ">=2.4", {"path": "cpu-native"})
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """listed(…): the list is these deviations, for everyone."""
+    return lambda *some: monkeypatch.setattr(deviations, "here", lambda: some)
+
+
+@pytest.mark.parametrize("name", [d.id for d in HERE if d.demonstrates])
+def test_what_a_function_shows_still_happens(name):
+    (deviation,) = (d for d in HERE if d.id == name)
+    assert getattr(demonstrations, deviation.demonstrates)() in (True, None)
+
+
+def test_what_cases_show_still_happens_and_in_all_of_them():
+    counted = tally(map(refused, PACKED), [d for d in HERE if d.when])
+    assert [t.deviation.id for t in counted if t.met == 0 or t.met < t.concerned] == []
+
+
+def test_every_deviation_is_of_some_version_of_this_torch_or_of_none():
+    assert len(KNOWN) > 12
+    assert all(d.issue == "none known" or d.issue.startswith("https://github.com/") for d in KNOWN)
+
+
+@pytest.mark.parametrize(
+    "bounds, version, expects",
+    [
+        (">=2.4", "2.13.0+cpu", True),
+        (">=2.4", "2.3.1", False),
+        (">=2.4,<2.14", "2.13.0", True),
+        (">=2.4,<2.14", "2.14.0+cu132", False),
+        ("==2.13.0", "2.13.0+cpu", True),
+        ("!=2.13.0", "2.13.0", False),
+    ],
+)
+def test_a_range_holds_versions_whatever_their_build(bounds, version, expects):
+    assert in_range(MADE_UP._replace(torch=bounds), version) is expects
+
+
+def result_of(case, **changes):
+    blank = Result(
+        case.id,
+        "cpu-native",
+        "float32",
+        case.cell,
+        "fault",
+        99.0,
+        "d_x",
+        "",
+        "",
+        0,
+        "",
+        {"d_x": 99.0, "output": 1.0},
+    )
+    return blank._replace(**changes)
+
+
+def test_a_deviation_is_reported_and_not_hidden():
+    case = pinned()
+    known = [MADE_UP._replace(when={"path": "cpu-native", "tensor": "d_x", "H": {">=": 2}})]
+    told = expected(result_of(case), case, known)
+    assert (told.verdict, told.note, told.R) == ("known deviation", "made-up", 99.0)
+    agreeing = result_of(case, verdict="agree", R=1.0)
+    assert expected(agreeing, case, known) == agreeing
+
+
+def test_a_deviation_excuses_no_other_tensor_case_path_or_type():
+    case = pinned()
+    known = [MADE_UP._replace(when={"path": "cpu-native", "tensor": "d_x", "dtype": "float32"})]
+    for other in ({"path": "cpu-cells"}, {"dtype": "float64"}):
+        assert expected(result_of(case, **other), case, known).verdict == "fault"
+    both = result_of(case)._replace(tensors={"d_x": 99.0, "h_n": 40.0})
+    told = expected(both, case, known)
+    assert (told.verdict, told.tensor, told.R) == ("fault", "h_n", 40.0)
+    raised = result_of(case, R=float("inf"), tensor="", note="RuntimeError: no")
+    assert expected(raised._replace(tensors={}), case, known).verdict == "fault"
+
+
+def test_a_stale_deviation_fails_the_check_and_is_named(capsys, listed, tmp_path, monkeypatch):
+    listed(MADE_UP)
+    file = tmp_path / "run.json"
+    arguments = ["--cases", "2", "--workers", "1", "--path", "cpu-native", "--json", str(file)]
+    code, out, _ = bptt_oracle(capsys, "check", *arguments)
+    assert code == 1
+    assert "stale: made-up is listed for torch >=2.4" in out
+    (told,) = json.loads(file.read_text())["deviations"]
+    assert (told["id"], told["met"]) == ("made-up", 0)
+
+
+def test_a_demonstration_that_no_longer_succeeds_is_stale_and_one_without_its_device_is_not():
+    known = MADE_UP._replace(when={}, demonstrates="ties_in_any_order")
+    for happens, stale in ((True, False), (False, True), (None, False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(demonstrations, "ties_in_any_order", lambda h=happens: h)
+            (counted,) = tally([], [known])
+        assert counted.stale is stale
+
+
+def test_an_answer_that_no_deviation_excuses_is_a_fault(listed):
+    case = PACKED[-2]
+    assert refused(case).verdict == "known deviation"
+    listed()
+    told = refused(case)
+    assert (told.verdict, told.R, told.place) == ("fault", float("inf"), "answered")
+
+
+def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
+    code, out, _ = bptt_oracle(capsys, "replay", PACKED[-2].id, "--path", "cpu-refusals")
+    assert code == 0
+    for words in ("a feature too many: module", "an answer", "RuntimeError", "known deviation"):
+        assert words in out
+
+
+def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_alone():
+    cases = corpus(20)
+    assert [asked(c) for c in cases] == [c.seed % 2 == 1 or c.layout == "sorted" for c in cases]
+    assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
+    with_refusals = examine_all(cases[1], ["float32"], ["cpu-native"])
+    assert [r.path for r in with_refusals] == ["cpu-native", "cpu-refusals"]
+    assert [r.path for r in examine_all(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
+
+
+def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():
+    asked_for = [
+        case._asdict() | {"path": "cpu-refusals", "tensor": name}
+        for case in corpus(200)
+        if asked(case)
+        for name, _ in said(draw(case))
+    ]
+    refusals = [d for d in KNOWN if d.when.get("path") == "cpu-refusals"]
+    assert refusals and all(any(concerns(d, facts) for facts in asked_for) for d in refusals)
+
+
+def test_every_refusal_is_asked_for_within_64_cases():
+    asked_for = [name for case in corpus(64) if asked(case) for name, _ in said(draw(case))]
+    assert {name.rpartition(":")[0] for name in asked_for} == set(REFUSALS)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[[deviation]\n", "is no TOML"),
+        ('deviation = "none"\n', "entries [[deviation]] and nothing else"),
+        ("[[deviations]]\n", "entries [[deviation]] and nothing else"),
+        ("", "entries [[deviation]] and nothing else"),
+        ("[[deviation]]\nid = 'a'\n", "missing ['symptom', 'issue', 'torch']"),
+        ("{}surprise = 1\n", "unexpected ['surprise']"),
+        ("{}when = 'always'\n", "unexpected ['when']"),
+        ("{}", "give either when or demonstrates"),
+        ("{}demonstrates = 'nothing_here'\n", "no demonstration 'nothing_here'"),
+        ("{}when = {{ colour = 'red' }}\n", "no result has a field 'colour'"),
+        ("{}when = {{ H = {{ '=>' = 2 }} }}\n", "compare a number with numbers by"),
+        ("{}when = {{ cell = {{ '>' = 2 }} }}\n", "compare a number with numbers by"),
+        ("{}when = {{ H = {{ '>' = 'two' }} }}\n", "compare a number with numbers by"),
+        ("{}when = {{ H = 2 }}\n{}when = {{ H = 2 }}\n", "deviation a is listed twice"),
+    ],
+)
+def test_a_malformed_list_gives_one_sentence_and_exits_2(
+    capsys, tmp_path, monkeypatch, text, words
+):
+    entry = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = '>=2.4'\n"
+    refuses(capsys, tmp_path, monkeypatch, text.format(*[entry] * text.count("{}")), words)
+
+
+def test_a_range_that_is_none_is_refused(capsys, tmp_path, monkeypatch):
+    text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = 'old'\nwhen = { H = 2 }\n"
+    refuses(capsys, tmp_path, monkeypatch, text, "'old' is no range of versions")
+
+
+def refuses(capsys, tmp_path, monkeypatch, text, words):
+    file = tmp_path / "deviations.toml"
+    file.write_text(text)
+    monkeypatch.setattr(deviations.load, "__defaults__", (file,))
+    deviations.here.cache_clear()
+    try:
+        code, out, err = bptt_oracle(capsys, "check", "--cases", "1", "--workers", "1")
+    finally:
+        deviations.here.cache_clear()
+    assert (code, out) == (2, "")
+    assert words in err and err.count("\n") == 1
+
+
+def test_the_page_is_the_list():
+    assert (ROOT / "docs" / "judging" / "deviations.md").read_text() == deviations.page(KNOWN)
+
+
+def test_what_is_left_of_a_fault_is_its_worst_tensor_and_the_place_of_another_is_not_told():
+    case = pinned()
+    known = [MADE_UP._replace(when={"tensor": "d_x"})]
+    three = result_of(case, place="time 0 row 0 input 1")
+    told = expected(
+        three._replace(tensors={"d_x": 99.0, "h_n": 40.0, "c_n": 60.0, "output": 50.0}), case, known
+    )
+    assert (told.verdict, told.tensor, told.R, told.place) == ("fault", "c_n", 60.0, "")
+
+
+def test_a_deviation_is_met_by_the_tensor_it_names_and_not_sought_where_no_path_was():
+    case = pinned()
+    known = [MADE_UP._replace(when={"tensor": name}) for name in ("d_x", "output", "")]
+    known = [d._replace(id=f"of {d.when['tensor']}") for d in known]
+    excluded = result_of(case, verdict="excluded", R=0, tensor="", tensors={})
+    counted = tally([result_of(case), excluded], known)
+    assert [t[1:] for t in counted] == [(1, 1), (1, 0), (0, 0)]

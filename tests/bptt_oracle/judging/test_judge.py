@@ -1,0 +1,351 @@
+"""The judge judged, before any case: what it must convict, and what it must not."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bptt_oracle.cases.case import draw, parse
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.judging import truth as truths
+from bptt_oracle.judging.judge import LIMIT, judge, score
+from bptt_oracle.judging.sums import step_by_step
+from bptt_oracle.judging.truth import Yardstick, evaluate, yardstick
+from bptt_oracle.runs.examine import examine
+from bptt_oracle.runs.selftest import trial
+from reference import activations
+from support.drawn_cases import cases, pinned, rng_of
+from torch_impl.execution.paths import PATHS, dropout_masks, path_named, run
+
+NATIVE = PATHS["cpu-native"]
+
+
+def measured(case, dtype):
+    problem = draw(case)
+    masks = dropout_masks(problem, dtype)
+    return problem, masks, yardstick(problem, dtype, masks=masks)
+
+
+@given(cases(), st.sampled_from(["float32", "float64"]))
+def test_the_reference_in_the_tested_type_is_never_a_fault(case, dtype):
+    problem, masks, yard = measured(case, dtype)
+    with step_by_step():
+        verdict = judge(evaluate(problem, np.dtype(dtype), masks), yard)
+    assert verdict.word != "fault" and verdict.worst.R <= 1.001
+    assert judge(evaluate(problem, np.dtype(dtype), masks), yard).word != "fault"
+
+
+@given(cases(), st.sampled_from(["float32", "float64"]), st.sampled_from([-1, 1]))
+def test_a_fault_of_32_noises_in_one_element_is_convicted(case, dtype, sign):
+    problem, masks, yard = measured(case, dtype)
+    results = run(NATIVE, problem, dtype, masks).results
+    telling = [s.tensor for s in judge(results, yard).scores if not s.ill]
+    telling = [n for n in telling if 0 < yard.noise[n][0] < np.inf]
+    assume(telling)
+    rng = rng_of(case)
+    name = telling[rng.integers(len(telling))]
+    wrong = results[name].astype(yard.truth[name].dtype)
+    wrong[tuple(rng.integers(wrong.shape))] += sign * 32 * yard.noise[name][0]
+    verdict = judge(results | {name: wrong}, yard)
+    assert (verdict.word, verdict.worst.tensor) == ("fault", name)
+
+
+@given(cases(regimes=("generic", "saturated", "cancelling", "wide")))
+def test_one_element_of_one_gradient_off_by_a_millionth_is_convicted(case):
+    problem, masks, yard = measured(case, "float64")
+    results = run(NATIVE, problem, "float64", masks).results
+    rng = rng_of(case)
+    names = [n for n in results if n.startswith("d_") and np.abs(results[n]).max() > 0]
+    names = [n for n in names if yard.noise[n][0] < 1e-9 * np.abs(yard.truth[n]).max()]
+    assume(names)
+    name = names[rng.integers(len(names))]
+    wrong = results[name].copy()
+    wrong[tuple(rng.integers(wrong.shape))] += 1e-6 * np.abs(wrong).max()
+    assert judge(results | {name: wrong}, yard).word == "fault"
+
+
+@pytest.mark.parametrize("case", corpus(24), ids=lambda case: case.id)
+def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_convicted(case):
+    outcome = trial(case)
+    assert outcome.alarms == []
+    assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
+
+
+@pytest.mark.slow
+@pytest.mark.claim("X6")
+def test_over_many_tensors_the_median_of_R_is_near_one_half():
+    ratios = [r for case in corpus(24) for values in trial(case).ratios.values() for r in values]
+    assert 0.2 <= np.median(ratios) <= 1
+    assert max(ratios) < LIMIT / 2
+
+
+def test_each_tensor_has_its_own_noise():
+    yard = Yardstick(
+        {"large": np.array([1e6]), "small": np.array([1e-6])},
+        {"large": (0.1, 0.1), "small": (1e-13, 1e-13)},
+        False,
+    )
+    assert judge({"large": np.array([1e6]), "small": np.array([1.001e-6])}, yard).word == "fault"
+
+
+def test_a_slight_wrongness_of_all_elements_counts_though_none_is_large():
+    value = np.zeros(400)
+    noise = (1.0, 0.05)  # one noisy element among four hundred
+    wrong = value + 0.9
+    assert score("x", wrong, value, noise).R > LIMIT
+    one = value.copy()
+    one[3] = 0.9
+    assert score("x", one, value, noise).R < 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_where_truth_is_finite_is_a_fault(bad):
+    assert np.inf == score("x", np.array([1.0, bad]), np.array([1.0, 2.0]), (1e9, 1e9)).R
+
+
+def test_nan_is_no_rounding_however_large_the_noise():
+    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, np.nan])}, yard).word == "fault"
+
+
+def test_infinities_and_nan_of_truth_must_be_met_exactly():
+    true = np.array([np.inf, np.nan, 1.0])
+    assert score("x", np.array([np.inf, np.nan, 1.0]), true, (1e-9, 1e-9)).R == 0
+    assert np.inf == score("x", np.array([-np.inf, np.nan, 1.0]), true, (1e-9, 1e-9)).R
+    assert np.inf == score("x", np.array([np.inf, 0.0, 1.0]), true, (1e-9, 1e-9)).R
+
+
+def test_a_wrong_shape_is_a_fault_and_a_missing_tensor_an_error():
+    yard = Yardstick({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
+    assert judge({"x": np.ones((3, 2))}, yard).word == "fault"
+    with pytest.raises(KeyError):
+        judge({}, yard)
+
+
+def test_a_case_whose_noise_exceeds_its_values_is_untrusted_not_faulty():
+    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, 0.0])}, yard).word == "untrusted"
+
+
+def test_agreement_that_zeros_would_find_as_well_is_untrusted():
+    truth, noise = np.array([1.0, 2.0]), (0.2, 0.2)
+    yard = Yardstick({"x": truth}, {"x": noise}, False)
+    for value in truth, truth + 0.1, np.zeros(2), -0.5 * truth:
+        assert judge({"x": value}, yard).word == "untrusted"
+    assert judge({"x": 3 * truth}, yard).word == "fault", "20 noises off are no agreement"
+    for told in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
+        assert judge({"x": truth}, Yardstick({"x": truth}, {"x": told}, False)).word == "agree"
+        zeros = judge({"x": 0 * truth}, Yardstick({"x": truth}, {"x": told}, False))
+        assert zeros.word == "fault"
+
+
+def test_zeros_agree_nowhere_over_the_corpus():
+    for case in corpus(24):
+        problem, masks, yard = measured(case, "bfloat16")
+        zeros = {name: np.zeros_like(value) for name, value in yard.truth.items()}
+        for s in judge(zeros, yard).scores:
+            assert s.ill or s.R > LIMIT or not yard.truth[s.tensor].any(), (case.id, s.tensor)
+
+
+def test_in_the_exact_regime_the_last_bit_decides():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
+    off = np.array([1.0, np.nextafter(2.0, 3)])
+    assert judge({"x": off}, yard).word == "agree"
+    assert judge({"x": off}, yard, exact=True).word == "fault"
+
+
+def test_where_longdouble_is_no_wider_float64_verdicts_are_marked_untrusted(monkeypatch):
+    (before,) = examine(pinned(), "float64", [NATIVE])
+    monkeypatch.setattr("bptt_oracle.runs.examine.longdouble_is_wider", lambda: False)
+    (after,) = examine(pinned(), "float64", [NATIVE])
+    (single,) = examine(pinned(), "float32", [NATIVE])
+    assert (before.verdict, after.verdict, single.verdict) == ("agree", "untrusted", "agree")
+    assert "longdouble" in after.note
+
+
+def test_moved_activations_are_put_back_even_when_a_run_fails():
+    original = activations.tanh
+    factors = truths._factors(np.random.default_rng(0), 1e-8, np.float64)
+    with pytest.raises(ZeroDivisionError), truths._moved_activations(factors, 0, True):
+        assert activations.tanh is not original
+        raise ZeroDivisionError
+    assert activations.tanh is original
+
+
+def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
+    ones = truths._factors(np.random.default_rng(0), 0.0, np.float64)
+    a = np.array([[-1e-7, 1e-7, 1.0], [-1e-7, 1e-7, 1e-3]])
+    for on, rows in (
+        (True, [[1e-7, 1e-7, 1], [0, 1e-7, 1e-3]]),
+        (False, [[0, 0, 1], [0, 1e-7, 1e-3]]),
+    ):
+        with truths._moved_activations(ones, 1e-6, on):
+            assert activations.relu(a).tolist() == rows
+
+
+def test_only_what_overflows_where_truth_does_not_makes_an_infinite_error():
+    inf = np.inf
+    with np.errstate(invalid="ignore"):
+        sizes, means = truths._sizes([np.array([inf, 1.5])], np.array([inf, 1.0]))
+        assert sizes.tolist() == means.tolist() == [0.5]
+        runs = [np.array([inf, 1.0]), np.array([2.0, np.nan]), np.array([2.0, 1.5])]
+        sizes, means = truths._sizes(runs, np.array([2.0, 1.0]))
+        assert sizes.tolist() == [inf, inf, 0.5] and np.isinf(means.max())
+
+
+def test_each_run_has_its_largest_error_and_its_root_mean_square():
+    exact = np.zeros((2, 2))
+    runs = [np.full((2, 2), 3e-200), np.array([[0, 6e-200], [0, 0]]), exact]
+    sizes, means = truths._sizes(runs, exact)
+    assert sizes.tolist() == [3e-200, 6e-200, 0]
+    np.testing.assert_allclose(means, [3e-200, 3e-200, 0], rtol=1e-15)
+    assert [s.tolist() for s in truths._sizes([exact, exact], exact)] == [[0, 0], [0, 0]]
+
+
+def test_an_overflow_in_one_tensor_makes_the_noise_of_all_infinite():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, cotangents=("h_n",))
+    problem = draw(case)
+    large = problem._replace(
+        x=problem.x * 1e38, params={n: p * 9 for n, p in problem.params.items()}
+    )
+    with np.errstate(over="ignore"):
+        assert np.isfinite(evaluate(large, np.float32)["d_x"]).all()
+    assert all(np.isinf(largest) for largest, _ in yardstick(large, "float32").noise.values())
+    assert all(np.isfinite(largest) for largest, _ in yardstick(problem, "float32").noise.values())
+
+
+def test_no_noise_is_below_half_the_smallest_number_of_the_type():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, bias=False, cotangents=("h_n",))
+    problem = draw(case)
+    small = problem._replace(
+        x=problem.x * 1e-24, params={n: p * 1e-24 for n, p in problem.params.items()}
+    )
+    found = yardstick(small, "float32")
+    half = float(np.finfo("float32").smallest_subnormal) / 2
+    assert 0 < np.abs(found.truth["h_n"]).max() < half / 100
+    assert found.noise["h_n"][0] == half
+
+
+def test_no_mean_noise_is_below_that_of_one_element_off_by_a_roundoff_of_the_largest():
+    case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, regime="exact", cotangents=("h_n",))
+    found = yardstick(draw(case), "float32", u=2.0**-60)  # nothing that is moved shows
+    for name, exact in found.truth.items():
+        largest, mean = found.noise[name]
+        assert largest >= 2.0**-60 * np.abs(exact).max()
+        assert mean >= largest / np.sqrt(exact.size) * (1 - 1e-12)
+
+
+@pytest.mark.claim("X6")
+def test_noise_grows_with_the_unit_roundoff():
+    problem = draw(pinned())
+    fine, coarse = yardstick(problem, "float32"), yardstick(problem, "float32", 2.0**-11)
+    ratios = [coarse.noise[n][0] / fine.noise[n][0] for n in fine.noise]
+    assert 2000 < np.median(ratios) < 30000  # 2^-11 is 2^13 = 8192 times 2^-24
+
+
+def test_zeros_in_place_of_numbers_are_a_fault_not_an_ill_conditioned_tensor():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
+    assert judge({"x": np.zeros(2)}, yard).word == "fault"
+
+
+def test_what_is_exactly_zero_has_no_noise_and_anything_else_there_is_a_fault():
+    problem, masks, yard = measured(pinned(dropout=1.0, cotangents=("output",)), "float32")
+    assert not yard.truth["d_x"].any() and yard.noise["d_x"] == (0, 0)
+    results = evaluate(problem, np.float32, masks)
+    wrong = results["d_x"].copy()
+    wrong[1, 2, 3] = 1e-30
+    verdict = judge(results | {"d_x": wrong}, yard)
+    assert (verdict.word, verdict.worst.tensor, verdict.worst.at) == ("fault", "d_x", (1, 2, 3))
+
+
+def test_nan_is_no_fault_where_the_careful_evaluation_overflows_too():
+    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
+    assert judge({"x": np.array([1.0, np.nan])}, yard).word == "untrusted"
+
+
+def test_the_worst_element_is_told_by_its_index():
+    truth = np.array([[1.0, 2.0, 9.0], [4.0, 5.0, 6.0]])
+    value = truth + 1e-9
+    value[1, 0] += 1e-6
+    assert score("x", value, truth, (1e-7, 1e-7)).at == (1, 0)
+    value[0, 1] = np.nan
+    assert score("x", value, truth, (1e-7, 1e-7)).at == (0, 1)
+
+
+def test_a_yardstick_is_exact_where_no_operation_rounds_and_only_there():
+    dyadic = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact")
+    assert yardstick(draw(dyadic), "float32").exact
+    assert not yardstick(draw(pinned()), "float32").exact
+    assert not yardstick(draw(dyadic), "float32", 2.0**-11).exact  # TF32 may round
+
+
+def test_the_noise_of_the_mean_is_below_that_of_the_largest_and_below_one_rounding_of_it():
+    found = yardstick(draw(pinned()), "float32")
+    assert all(mean < largest for largest, mean in found.noise.values())
+    units = {n: 2.0**-24 * np.abs(found.truth[n]).max() for n in found.truth}
+    assert any(mean < units[n] for n, (_, mean) in found.noise.items())
+
+
+def test_truth_is_that_of_the_numbers_as_the_tested_type_stores_them():
+    problem = draw(pinned())
+    stored = problem._replace(
+        x=problem.x.astype("float32").astype(float),
+        params={n: p.astype("float32").astype(float) for n, p in problem.params.items()},
+        state=tuple(s.astype("float32").astype(float) for s in problem.state),
+    )
+    truth = yardstick(problem, "float32").truth["output"]
+    assert np.array_equal(truth, evaluate(stored, np.float64)["output"])
+    assert not np.array_equal(truth, evaluate(problem, np.float64)["output"])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+def test_every_value_of_every_activation_is_moved_up_or_down_by_one_unit_roundoff(name):
+    a = np.random.default_rng(0).uniform(0.5, 1, (40, 25))
+    still, u = getattr(activations, name)(a), 2.0**-24
+    factors = truths._factors(np.random.default_rng(1), u, np.float64)
+    with truths._moved_activations(factors, 0, True):
+        first, second = (getattr(activations, name)(a) / still - 1 for _ in range(2))
+    for moved in first, second:
+        assert np.allclose(np.abs(moved), u, rtol=1e-6, atol=0)
+        assert 0.4 < np.mean(moved > 0) < 0.6
+    assert 0.4 < np.mean((first > 0) == (second > 0)) < 0.6
+
+
+def test_the_runs_that_make_the_noise_move_their_activations_and_take_both_sides_of_the_kink(
+    monkeypatch,
+):
+    sides, moved = [], truths._moved_activations
+    monkeypatch.setattr(
+        truths,
+        "_moved_activations",
+        lambda factors, kink, on: sides.append((kink, on)) or moved(factors, kink, on),
+    )
+    yardstick(draw(pinned()), "float32")
+    kink = truths.KINK * 2.0**-24
+    assert sides == [(kink, False), (kink, True), (kink, True)]
+
+
+def test_every_array_that_goes_in_is_moved_in_every_run_otherwise(monkeypatch):
+    problem, given = draw(pinned()), []
+    evaluate_all = truths._evaluate
+
+    def spy(problem, cast, masks):
+        given.append([cast(v) for v in (problem.x, *problem.params.values(), *problem.state)])
+        return evaluate_all(problem, cast, masks)
+
+    monkeypatch.setattr(truths, "_evaluate", spy)
+    yardstick(problem, "float32")
+    exact, _, *runs = given  # the truth, the tested type, then three
+    signs = [[np.sign(m - e) for m, e in zip(run, exact, strict=True)] for run in runs]
+    assert len(runs) == 3 and all(np.all(s != 0) for run in signs for s in run)
+    flat = [np.concatenate([s.ravel() for s in run]) for run in signs]
+    assert all(0.3 < np.mean(a == b) < 0.7 for a, b in zip(flat, flat[1:], strict=False))
+
+
+@pytest.mark.parametrize("path", ["cpu-native", "cpu-autocast-bfloat16"])
+def test_an_overflow_in_bfloat16_is_nobodys_fault(path):
+    """A relu net that grows to 10⁷⁶ in truth; bfloat16 ends where float32 does."""
+    case = parse("RNN_RELU.T97.B2.I4.H3.L1.bi.time.strided.output+h_n.wide.s68")
+    dtype = "float32" if "autocast" in path else "bfloat16"
+    (result,) = examine(case, dtype, [path_named(path)])
+    assert result.verdict == "untrusted"

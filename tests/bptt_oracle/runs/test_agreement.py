@@ -1,0 +1,121 @@
+"""PyTorch against the reference, along every path that this machine has."""
+
+import pytest
+from hypothesis import given
+
+from bptt_oracle.cases.case import draw
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.runs.examine import examine
+from support.drawn_cases import cases, pinned
+from torch_impl.execution import backend
+from torch_impl.execution.paths import (
+    DTYPES,
+    PACKS_IN_ONEDNN,
+    PATHS,
+    WrongRoad,
+    devices,
+    excluded,
+    run,
+)
+
+
+@pytest.fixture(params=list(PATHS))
+def path(request):
+    """Each path; one whose device is not here is skipped, with the reason."""
+    chosen = PATHS[request.param]
+    wanted = request.config.getoption("--path"), request.config.getoption("--device")
+    if wanted[0] not in ("all", chosen.name) or wanted[1] not in ("auto", chosen.device):
+        pytest.skip("left out by --path or --device")
+    reason = devices()[chosen.device]
+    if reason:
+        pytest.skip(reason)
+    return chosen
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request, path):
+    """Each tested type in which the path exists."""
+    if request.config.getoption("--dtype") not in ("all", request.param):
+        pytest.skip("left out by --dtype")
+    reason = excluded(path, draw(pinned(layers=1)), request.param)
+    if reason:
+        pytest.skip(f"{path.name} in {request.param}: {reason}")
+    return request.param
+
+
+def cases_on(path):
+    """Cases that exist on a path, most of them."""
+    if path.kernel == "MkldnnRnn":
+        return cases(cells=["LSTM"], layouts=["time", "batch", "unbatched"], plain=True)
+    if path.run == "manual":
+        return cases().map(lambda case: case._replace(bidirectional=False))
+    return cases()
+
+
+@pytest.mark.claim("A1", "A2", "A4", "A9", "P6", "D5")
+def test_every_path_agrees_with_the_reference_in_value_and_gradient(path, dtype, record_cases):
+    counted = []
+
+    @given(cases_on(path))
+    def law(case):
+        (result,) = examine(case, dtype, [path])
+        counted.append(result.verdict != "excluded")
+        assert result.verdict in ("agree", "untrusted", "excluded"), result
+
+    law()
+    record_cases(path.name, sum(counted))
+    assert sum(counted) > len(counted) / 4
+
+
+@pytest.mark.claim("A1", "A2", "A4", "A7", "A9", "P6", "X7")
+def test_every_path_agrees_over_the_covering_design(path, dtype, record_cases):
+    results = [result for case in corpus(43) for result in examine(case, dtype, [path])]
+    ran = [r for r in results if r.verdict != "excluded"]
+    record_cases(path.name, len(ran))
+    assert [r for r in ran if r.verdict != "agree"] == []
+    assert len(ran) >= 2
+
+
+@pytest.mark.claim("X7")
+def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_cases):
+    counted = 0
+    for seed in range(12):
+        case = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact", seed=seed)
+        (result,) = examine(case, "float32", [path])
+        if result.verdict != "excluded":
+            counted += 1
+            assert result.R == 0, result
+    if not counted:
+        pytest.skip(f"{path.name}: the relu net does not exist there")
+    record_cases(path.name, counted)
+
+
+@pytest.mark.claim("P6")
+@pytest.mark.skipif(not PACKS_IN_ONEDNN, reason="this torch hands no packed data to oneDNN")
+@given(cases(cells=["LSTM"], layouts=["time"], plain=True))
+def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
+    case = dense._replace(layout="sorted", lengths=(dense.T,) * dense.B)
+    for path in PATHS["cpu-onednn"], PATHS["cpu-onednn-again"]:
+        (result,) = examine(case, "float32", [path])
+        assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.road, result
+
+
+def test_a_path_that_took_another_road_says_so(monkeypatch):
+    problem = draw(pinned())
+    native, fused = PATHS["cpu-native"], PATHS["cpu-onednn"]
+    with pytest.raises(WrongRoad, match="should run MkldnnRnn"):
+        run(native._replace(kernel="MkldnnRnn"), problem, "float64")
+    monkeypatch.setattr(backend, "_FUSED", ("MkldnnRnn", "AddmmBackward"))
+    with pytest.raises(WrongRoad, match="should run no fused kernel"):
+        run(native, problem, "float64")
+    assert run(fused, problem, "float32").road.startswith("MkldnnRnn")
+
+
+def test_every_path_is_taken_by_some_case_of_the_design():
+    for path in PATHS.values():
+        taken = [
+            case
+            for case in corpus(43)
+            if any(not excluded(path, draw(case), dtype) for dtype in DTYPES)
+        ]
+        assert len(taken) >= 2, path.name

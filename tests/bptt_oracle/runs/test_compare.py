@@ -1,0 +1,296 @@
+"""Two runs compared: every word in its place, every report the same numbers, exit 1 when asked."""
+
+import json
+from collections import Counter
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bptt_oracle.__main__ import main
+from bptt_oracle.reports.compare_report import markdown, print_table, summary
+from bptt_oracle.reports.junit import junit
+from bptt_oracle.runs.compare import (
+    WORDS,
+    apart,
+    change,
+    closer,
+    compare,
+    counts,
+    failed,
+    surroundings,
+)
+from bptt_oracle.runs.run_file import name_of, write
+from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
+
+
+@pytest.mark.parametrize(
+    "old, new, word, tensor",
+    [
+        (row(), row(), "equal", "output"),
+        (row(R=0.5), row(R=0.6, bits="other"), "moved", "output"),
+        (row(R=0.5), row(R=2.1, bits="other"), "drift", "output"),
+        (row(R=0.3), row(R=1.9, bits="other"), "moved", "output"),  # below LEAST
+        (row(R=0.6), row(R=2.3, bits="other"), "moved", "output"),  # less than four times
+        (row(R=3.0, R_h_n=0.1), row(R=3.0, R_h_n=2.5), "drift", "h_n"),  # not the largest R
+        (row(R=0.1, R_h_n=0.1), row(R=2.5, R_h_n=9.0), "drift", "h_n"),  # both, and this one more
+        (row(R=0.0), row(R=2.1, bits="other"), "drift", "output"),
+        (row(R_h_n=None), row(R_h_n=9.0), "equal", "output"),  # the old one could not tell
+        (row(), row(R=17, bits="other", verdict="fault"), "fault", "output"),
+        (row(R=17, verdict="fault"), row(R=17, verdict="fault"), "fault", "output"),
+        (row(R=17, verdict="fault"), row(bits="other"), "mended", "output"),
+        (row(verdict="fault", R=np.inf, note="it raised"), row(), "mended", "output"),
+        (row(), row(verdict="fault", R=np.inf, note="it raised"), "fault", "output"),
+        (row(verdict="untrusted"), row(verdict="untrusted"), "equal", "output"),
+        (row(), row(bits="other", verdict="untrusted"), "untrusted", "output"),
+        (row(), row(road="MkldnnRnnLayerBackward0"), "road", "output"),
+        (row(), row(bits="other", road="MkldnnRnnLayerBackward0"), "road", "output"),
+        (row(), row(R=9, bits="other", road="MkldnnRnnLayerBackward0"), "drift", "output"),
+        (row(drawn="a"), row(R=9, bits="other", drawn="b"), "redrawn", "output"),
+        (row(drawn="a"), row(R=17, verdict="fault", drawn="b"), "fault", "output"),
+        (row(drawn="a"), row(drawn="a"), "equal", "output"),
+        (row(), None, "gone", "output"),
+        (None, row(), "new", "output"),
+        (None, row(R=17, verdict="fault"), "fault", "output"),
+        (row(R=0.5), row(R=9, bits="other", verdict="untrusted"), "untrusted", "output"),
+        (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "mended", "h_n"),
+    ],
+)
+def test_each_word_is_said_of_what_it_names(old, new, word, tensor):
+    found = change(old, new)
+    assert (found.word, found.tensor) == (word, tensor)
+    if "road" in word:
+        assert found.road == "native → MkldnnRnnLayerBackward0"
+    if old and new and "fault" in (old.verdict, new.verdict):
+        assert ("too" in found.note) == (old.verdict == new.verdict)
+
+
+def test_the_factor_of_drift_is_the_one_that_is_given():
+    pair = row(R=1.0), row(R=3.0, bits="other")
+    assert [change(*pair, factor).word for factor in (2, 2.9, 3, 4)] == [
+        "drift",
+        "drift",
+        "moved",
+        "moved",
+    ]
+
+
+def test_a_run_equals_itself_and_turning_two_around_turns_the_words():
+    old, new = ONE_OF_EACH
+    assert Counter(c.word for c in compare(old, old)) == {"equal": 8, "fault": 1}
+    assert Counter(c.word for c in compare(old, new)) == EXPECTED
+    turned = Counter(c.word for c in compare(new, old))
+    assert (turned["gone"], turned["new"], turned["fault"], turned["mended"]) == (1, 1, 1, 1)
+
+
+def test_closer_counts_only_tensors_whose_bits_moved():
+    old, new = ONE_OF_EACH
+    near = closer(old, new)  # of case 4 the old one, of 6 and 7 the new one
+    assert near[:3] == (3, 1, 2) and (near.median_old, near.median_new) == (0.5, 0.5)
+    redrawn = made_up(row(4, R=9, bits="c", drawn="b"))
+    assert closer(made_up(row(4, drawn="a")), redrawn).moved == 0
+    assert closer(made_up(row()), made_up(row(bits="other")))[:3] == (1, 0, 0)  # as near
+    assert closer(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
+
+
+def test_values_apart_are_relative_to_the_largest():
+    r = row()
+    name, x = name_of(r, "output"), np.array([4.0, -8.0, 1.0], np.float32)
+    run = made_up(r)
+    assert apart(run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
+    assert apart(run, {name: x}, {}) == {}
+    assert apart(run, {name: x}, {name: x[:2]}) == {}
+
+
+def test_every_report_tells_the_same_numbers(tmp_path, capsys):
+    old, new = write_both(tmp_path)
+    code, out = bptt_oracle(
+        capsys, "compare", old, new, "--json", tmp_path / "c.json", "--junit", tmp_path / "c.xml"
+    )
+    told = json.loads((tmp_path / "c.json").read_text())
+    assert told["counts"] == {word: EXPECTED[word] for word in WORDS}
+    assert len(told["changes"]) == EXPECTED.total() - EXPECTED["equal"]
+    suite = ElementTree.parse(tmp_path / "c.xml").getroot()
+    assert suite.attrib | {"tests": "10", "failures": "1", "skipped": "2"} == suite.attrib
+    assert len(suite.findall("testcase")) == 10 and len(suite.findall(".//failure")) == 1
+    assert HOSTILE in suite.find(".//failure").attrib["message"]
+    (line,) = [line for line in out.splitlines() if line.startswith("10 results")]
+    for word, meaning in WORDS.items():
+        assert (f"{EXPECTED[word]} {meaning}" in line) == bool(EXPECTED[word])
+    assert HOSTILE in out and "2.4.1" in out
+    assert code == 1
+
+
+def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
+    old, new = write_both(tmp_path)
+    code, out = bptt_oracle(capsys, "compare", old, new, "--markdown")
+    assert code == 1 and out.startswith("### torch 2.4.1 → 2.13.0\n")
+    tables = [block for block in out.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for block in tables:
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+    total = counts(compare(*ONE_OF_EACH))
+    assert f"| all |  | {sum(map(Counter.total, total.values()))} |" in out
+    assert markdown(*ONE_OF_EACH, compare(*ONE_OF_EACH), {}) == out
+
+
+@pytest.mark.parametrize(
+    "new, options, code",
+    [
+        (row(), [], 0),
+        (row(R=3, bits="b"), [], 0),
+        (row(R=3, bits="b"), ["--fail-on", "drift"], 1),
+        (row(R=3, bits="b"), ["--fail-on", "drift", "--factor", "8"], 0),
+        (row(R=1, bits="b"), ["--fail-on", "drift"], 0),
+        (row(R=20, bits="b", verdict="fault"), [], 1),
+        (row(R=20, bits="b", verdict="fault"), ["--fail-on", "drift"], 1),
+        (row(bits="b", verdict="untrusted"), [], 0),
+    ],
+)
+def test_the_exit_status_is_1_for_faults_and_for_drift_when_asked(
+    tmp_path, capsys, new, options, code
+):
+    paths = tmp_path / "old.json", tmp_path / "new.json"
+    for path, one in zip(paths, (row(R=0.5), new), strict=True):
+        write(path, made_up(one), {})
+    assert bptt_oracle(capsys, "compare", *paths, *options)[0] == code
+
+
+def test_junit_fails_for_what_the_comparison_fails_for():
+    changes = compare(*ONE_OF_EACH)
+    for fail_on, failures in (("fault", "1"), ("drift", "2")):
+        suite = ElementTree.fromstring(junit(changes, fail_on))
+        assert suite.attrib["failures"] == failures
+        assert failed(changes, fail_on)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["none.json", "new.json"], "is no file"),
+        (["empty.json", "empty.json"], "neither run holds a result"),
+        (["old.json", "new.json", "--json", "old.json"], "would be written over"),
+        (["old.json", "new.json", "--json", "x", "--junit", "./x"], "would be written over"),
+        (["old.json", "new.json", "--json", "."], "cannot be written"),
+        (["old.json", "new.json", "--html", "/no/such/folder/page.html"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write_both(tmp_path)
+    write(tmp_path / "empty.json", made_up(), {})
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *arguments])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"empty.json", "new.json", "old.json"}
+
+
+def planned(run, **changes):
+    """The run as if that had been asked of record."""
+    return run._replace(plan=run.plan | changes)
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (made_up(row(1)), planned(made_up(row(2)), seed=4), "(seed 3 and 4); record both"),
+        (
+            made_up(row()),
+            planned(made_up(row()._replace(dtype="float64")), dtypes=["float64"], cases=9),
+            "(cases 6 and 9; dtypes float32 and float64)",
+        ),
+        (
+            planned(made_up(row()), paths=["cpu-native"]),
+            made_up(row()._replace(path="cpu-cells")),
+            "(paths cpu-native and cpu-native, cpu-cells)",
+        ),
+        (made_up(row(1)), made_up(row(2)), "(though they are of one plan)"),
+        (made_up(row()), made_up(), "(though they are of one plan)"),
+        (made_up(), made_up(row(R=17, verdict="fault")), "(though they are of one plan)"),
+    ],
+)
+def test_runs_without_a_result_in_common_are_refused_whatever_else_they_hold(
+    tmp_path, capsys, old, new, words
+):
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, run in zip(paths, (old, new), strict=True):
+        write(path, run, {})
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", *map(str, paths), "--html", str(page)])
+    out, err = capsys.readouterr()
+    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1 and not page.exists()
+    assert f"the runs have no result in common {words}" in err
+
+
+def test_what_differs_of_two_plans_is_one_line_of_every_report(tmp_path, capsys):
+    old, new = made_up(row(1)), planned(made_up(row(1), row(2)), cases=8, paths=["cpu-native"])
+    assert surroundings(old, new) == [
+        ("plan", "cases 6; paths cpu-native, cpu-cells", "cases 8; paths cpu-native")
+    ]
+    paths = [tmp_path / "old.json", tmp_path / "new.json"]
+    for path, run in zip(paths, (old, new), strict=True):
+        write(path, run, {})
+    for options in ([], ["--markdown"]):
+        code, out = bptt_oracle(capsys, "compare", *paths, *options)
+        (line,) = [line for line in out.splitlines() if "plan" in line]
+        cells = [cell.strip() for cell in line.replace("│", "|").split("|")[1:-1]]
+        assert (code, cells) == (0, list(surroundings(old, new)[0]))
+
+
+def write_both(folder):
+    paths = folder / "old.json", folder / "new.json"
+    for path, run in zip(paths, ONE_OF_EACH, strict=True):
+        write(path, run, {})
+    return paths
+
+
+def bptt_oracle(capsys, *arguments):
+    """Exit status and standard output of one command that writes no error."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert err == ""
+    return stop.value.code, out
+
+
+def test_the_numbers_of_a_change_are_the_old_one_and_the_new_one():
+    found = change(row(R=0.5), row(R=3.0, bits="other"))
+    assert (found.old, found.new) == (0.5, 3.0)
+    raised = row(R=np.inf, verdict="fault", note="it raised")
+    found = change(raised, row(R=0.25))
+    assert (found.old, found.new, found.note) == (np.inf, 0.25, "it raised")
+
+
+def test_the_old_results_come_first_in_their_order():
+    old, new = made_up(row(3), row(1)), made_up(row(1), row(2), row(3))
+    assert [c.case[-1] for c in compare(old, new)] == ["3", "1", "2"]
+
+
+def test_the_medians_are_those_of_the_old_and_of_the_new_run():
+    near = closer(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other")))
+    assert (near.median_old, near.median_new) == (0.5, 0.25)
+
+
+def test_what_surrounds_the_runs_is_told_old_before_new_and_so_is_other_code():
+    old, new = made_up(row(), torch="2.4.1"), made_up(row())._replace(oracle="another")
+    assert surroundings(old, new) == [
+        ("torch", "2.4.1", "2.13.0"),
+        ("bptt-oracle itself", "0123456789abcdef", "another"),
+    ]
+    assert surroundings(old, old) == []
+
+
+def test_every_tensor_that_both_runs_keep_is_told_apart():
+    r, x = row(), np.array([4.0, -8.0, 1.0])
+    kept = {name_of(r, tensor): x for tensor in ("output", "h_n")}
+    moved = {name: value + 2.0 for name, value in kept.items()}
+    assert apart(made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)
+
+
+def test_a_table_too_wide_for_its_console_keeps_paths_and_dtypes_whole(capsys):
+    words = [f"a long head {i}" for i in range(14)]
+    print_table(["path", "dtype", *words], [["cpu-native-again", "bfloat16", *words]])
+    out = capsys.readouterr().out
+    assert "cpu-native-again" in out and "bfloat16" in out

@@ -1,0 +1,125 @@
+"""Versions of torch side by side, on environments that borrow the torch of this one."""
+
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+
+from bptt_oracle.__main__ import main
+from bptt_oracle.runs import versions
+from bptt_oracle.runs.versions import CannotRun, changes_of, environment_of, table, unfit
+from support.runs import made_up, row
+
+HERE = torch.__version__.partition("+")[0]
+
+
+def borrow(cache, version):
+    """An environment that finds the packages of this one."""
+    home = cache / f"torch-{version}"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    (packages / "borrowed.pth").write_text(str(Path(torch.__file__).parents[1]))
+
+
+def bptt_oracle(capfd, *arguments):
+    """Exit status, standard output and standard error, those of child processes too."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code, *capfd.readouterr()
+
+
+@pytest.mark.slow
+def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cache = tmp_path / "cache"
+    two = [HERE, torch.__version__ if torch.__version__ != HERE else f"{HERE}+local"]
+    monkeypatch.setattr(versions, "_same", lambda interpreter, version: interpreter.exists())
+    for version in two:
+        borrow(cache, version)
+    options = ["--cases", 2, "--workers", 1, "--dtype", "float32", "--path", "cpu-native"]
+    code, out, err = bptt_oracle(capfd, "matrix", *two, "--cache", cache, *options)
+    assert code == 0, err
+    (line,) = [line for line in out.splitlines() if "→" in line]
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == [
+        f"{two[0]} → {two[1]}",
+        "2",
+        "2",
+        "none moved",
+    ]
+    assert sorted(f.name for f in (tmp_path / "matrix").iterdir()) == sorted(
+        f"{version}.json" for version in two
+    )
+
+
+@pytest.mark.slow
+def test_an_environment_that_has_the_version_is_not_made_again(tmp_path, monkeypatch):
+    borrow(tmp_path, HERE)
+    monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed again"))
+    assert environment_of(HERE, tmp_path, sys.executable, print).exists()
+
+
+@pytest.mark.parametrize("version, room", [("2.4.1", 6), ("2.13.0+cpu", 2)])
+def test_nothing_is_installed_where_there_is_no_room(tmp_path, monkeypatch, version, room):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage((room - 0.1) * 1e9))
+    monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed all the same"))
+    with pytest.raises(CannotRun, match=f"may take {room} GB and .* has {room - 0.1} left"):
+        environment_of(version, tmp_path, sys.executable, print)
+
+
+def test_what_pip_said_last_is_told(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage(9e9))
+    python = tmp_path / "torch-2.99.0" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho nothing\necho 'ERROR: no such version' >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(CannotRun, match=r"torch 2\.99\.0: ERROR: no such version$"):
+        environment_of("2.99.0", tmp_path, sys.executable, print)
+
+
+@pytest.mark.parametrize(
+    "versions, words",
+    [
+        (["2.13.0"], "at least two"),
+        (["2.13.0", "2.13.0"], "each once"),
+        (["2.13.0", "newest"], "is no version"),
+        (["2.13.0", "2.13.0; rm"], "is no version"),
+        (["2.3.1", "2.13.0"], "too old"),
+    ],
+)
+def test_versions_that_cannot_be_compared_are_refused(tmp_path, capfd, versions, words):
+    assert words in unfit(versions)
+    code, out, err = bptt_oracle(capfd, "matrix", *versions, "--cache", tmp_path)
+    assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--output", "--cache"])
+def test_a_file_where_a_folder_should_be_is_told_in_a_sentence(tmp_path, capfd, option):
+    (tmp_path / "file").write_text("")
+    folders = ["--output", tmp_path / "runs", "--cache", tmp_path / "cache"]
+    code, out, err = bptt_oracle(
+        capfd, "matrix", "2.12.0", "2.13.0", *folders, option, tmp_path / "file"
+    )
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"{tmp_path / 'file'} cannot be a folder: File exists; name another" in err
+
+
+def test_a_python_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(CannotRun, match=r": /no/python cannot be run: No such file or directory$"):
+        environment_of("2.12.0+cpu", tmp_path, "/no/python", print)
+
+
+def test_each_version_is_compared_with_the_one_before():
+    runs = [
+        made_up(row(0), row(1)),
+        made_up(row(0, R=0.25, bits="b"), row(1)),
+        made_up(row(0, R=20, bits="c", verdict="fault"), row(1)),
+    ]
+    head, rows = table(changes_of(["a", "b", "c"], runs), runs)
+    assert head[:2] + head[-1:] == ["torch", "results", "tensors closer to the truth"]
+    assert rows[0] == ["a → b", "2", "0", "1", "1", "new 1, old 0 of 1"]
+    assert rows[1] == ["b → c", "2", "1", "0", "1", "new 0, old 1 of 1"]

@@ -1,0 +1,67 @@
+"""The README: every command in it is run, here or by .ci/run, and every link leads somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from bptt_oracle.__main__ import main
+from bptt_oracle.ledger.claims import ROOT
+
+TEXT = (ROOT / "README.md").read_text()
+CI = (ROOT / ".ci" / "run").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+INSTALLING = [line for line in COMMANDS if line.startswith("python -m pip")]
+OWN = [line for line in COMMANDS if line.startswith("bptt-oracle")]
+OTHER = [line for line in COMMANDS if line not in INSTALLING + OWN]
+
+
+def test_the_two_commands_that_set_up_are_what_ci_runs():
+    assert len(INSTALLING) == 2
+    assert all(line in CI for line in INSTALLING)
+
+
+@pytest.mark.slow
+def test_every_command_of_bptt_oracle_runs_in_the_order_of_the_page(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(OWN) > 5
+    for line in OWN:
+        with pytest.raises(SystemExit) as stop:
+            main(shlex.split(line)[1:])
+        out, err = capsys.readouterr()
+        if line != "bptt-oracle claims":  # open rows are its answer in the middle of a run
+            assert stop.value.code == 0, (line, out[-2000:], err)
+        assert out + err and "Traceback" not in err  # claims says so on err before the first run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", OTHER)
+def test_every_other_command_is_one_that_its_program_understands(line):
+    words = shlex.split(line)
+    if words[0] == "pytest":
+        words += ["--collect-only", "-q", "-p", "no:cacheprovider"]
+        words[:1] = [sys.executable, "-m", "pytest"]
+    else:
+        words = [sys.executable, *words[1:], "--help"]
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+
+
+def test_the_python_of_the_page_runs(capsys):
+    (program,) = [block for kind, block in BLOCKS if kind == "python"]
+    exec(program, {})
+    assert capsys.readouterr().out == "(5, 3, 4) (24, 6)\n"
+
+
+# nor pages of packages: a virtual environment may lie in the checkout
+PAGES = sorted(page for page in ROOT.glob("**/*.md") if "site-packages" not in page.parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target

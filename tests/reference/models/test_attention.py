@@ -1,0 +1,195 @@
+"""Additive attention: its adjoint, torch's values, and what a masked key may not do."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.models import attention
+from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
+from support.strategies import seeds, sizes
+from torch_impl.models.attention import AdditiveAttention
+
+WEIGHTS = attention.Params._fields
+
+
+def draw(B, T, S, H, A, seed, masked=True, dtype=np.float64):
+    """Queries s [2, B, S] that read the same keys, keys, weights, and a mask with a key a row."""
+    rng = np.random.default_rng(seed)
+    shapes = {"s": (2, B, S), "h": (B, T, H), "weight_s": (A, S), "weight_h": (A, H), "v": (A,)}
+    mask = rng.random((B, T)) < 0.6 if masked else np.ones((B, T), dtype=bool)
+    mask[np.arange(B), rng.integers(0, T, B)] = True
+    return {n: rng.standard_normal(shape).astype(dtype) for n, shape in shapes.items()}, mask
+
+
+precisions = st.sampled_from([(np.float32, np.float64), (np.float64, np.longdouble)])
+problems = st.builds(draw, sizes, sizes, sizes, sizes, sizes, seeds, st.booleans())
+
+
+def run_with(mask):
+    """Both queries over one memory, and the gradient of everything."""
+
+    def run(inputs):
+        params = attention.Params(*(inputs[n] for n in WEIGHTS))
+        memory = attention.remember(params, inputs["h"], mask)
+        c_0, tape_0 = attention.attend(params, inputs["s"][0], memory)
+        c_1, tape_1 = attention.attend(params, inputs["s"][1], memory)
+
+        def pull(d):
+            one, two = (
+                attention.attend_back(tape_0, d["c_0"]),
+                attention.attend_back(tape_1, d["c_1"]),
+            )
+            d_h, d_weight_h = attention.remember_back(params, memory, one.h + two.h, one.k + two.k)
+            return {
+                "s": np.stack([one.s, two.s]),
+                "h": d_h,
+                "weight_s": one.weight_s + two.weight_s,
+                "weight_h": d_weight_h,
+                "v": one.v + two.v,
+            }
+
+        return {"c_0": c_0, "c_1": c_1}, pull
+
+    return run
+
+
+def graph_with(mask):
+    """The same by the module."""
+
+    def graph(inputs):
+        (A, S), (_, H) = inputs["weight_s"].shape, inputs["weight_h"].shape
+        weights = {n: inputs[n] for n in WEIGHTS}
+
+        def context(s):
+            call = torch.func.functional_call
+            args = (s, inputs["h"], torch.tensor(mask))
+            return call(AdditiveAttention(S, H, A), weights, args)[0]
+
+        return {"c_0": context(inputs["s"][0]), "c_1": context(inputs["s"][1])}
+
+    return graph
+
+
+def read(inputs, mask):
+    """The context and the weights of the first query."""
+    params = attention.Params(*(inputs[n] for n in WEIGHTS))
+    context, tape = attention.attend(
+        params, inputs["s"][0], attention.remember(params, inputs["h"], mask)
+    )
+    return context, tape.alpha
+
+
+@pytest.mark.claim("Q2")
+@given(problems, seeds)
+def test_attention_is_the_adjoint_of_its_tangent(problem, seed):
+    inputs, mask = problem
+    assert adjoint_gap(run_with(mask), inputs, seed) < 1e-12
+
+
+@pytest.mark.claim("Q2")
+@given(problems, seeds, precisions)
+def test_contexts_and_gradients_are_torchs(problem, seed, precision):
+    inputs, mask = problem
+    agrees_with_torch_to_rounding(run_with(mask), graph_with(mask), inputs, seed, *precision)
+
+
+@pytest.mark.claim("Q2")
+@given(problems)
+def test_the_context_is_the_textbooks_weighted_sum(problem):
+    inputs, mask = problem
+    found, alpha = read(inputs, mask)
+    for b, s in enumerate(inputs["s"][0]):
+        keys = inputs["h"][b][mask[b]]
+        scores = [
+            inputs["v"] @ np.tanh(inputs["weight_s"] @ s + inputs["weight_h"] @ h) for h in keys
+        ]
+        weights = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(alpha[b][mask[b]], weights, rtol=1e-12)
+        np.testing.assert_allclose(found[b], weights @ keys, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.claim("Q2")
+@given(problems)
+def test_weights_are_positive_on_the_keys_that_count_and_sum_to_one(problem):
+    inputs, mask = problem
+    _, alpha = read(inputs, mask)
+    np.testing.assert_allclose(alpha.sum(axis=1), 1, rtol=1e-14)
+    np.testing.assert_array_equal(alpha > 0, mask)
+
+
+@pytest.mark.claim("Q2")
+@given(problems, seeds)
+def test_permuting_the_keys_permutes_the_weights_and_leaves_the_context(problem, seed):
+    inputs, mask = problem
+    order = np.random.default_rng(seed).permutation(mask.shape[1])
+    before, alpha = read(inputs, mask)
+    after, permuted = read(inputs | {"h": inputs["h"][:, order]}, mask[:, order])
+    agree({"c": after, "alpha": permuted}, {"c": before, "alpha": alpha[:, order]})
+
+
+@pytest.mark.claim("Q2")
+@given(problems, seeds)
+def test_a_masked_key_is_as_good_as_absent(problem, seed):
+    inputs, mask = problem
+    run = run_with(mask)
+    outputs, pull = run(inputs)
+    cotangents = {
+        n: np.random.default_rng(seed).standard_normal(c.shape) for n, c in outputs.items()
+    }
+    grads = pull(cotangents)
+    for b in range(len(mask)):
+        row = {"s": inputs["s"][:, b : b + 1], "h": inputs["h"][b : b + 1, mask[b]]}
+        alone, pull_alone = run_with(None)(inputs | row)
+        agree(alone, {n: c[b : b + 1] for n, c in outputs.items()}, 1e-11)
+        own = pull_alone({n: d[b : b + 1] for n, d in cotangents.items()})
+        agree(
+            {n: own[n] for n in row},
+            {"s": grads["s"][:, b : b + 1], "h": grads["h"][b : b + 1, mask[b]]},
+            1e-11,
+        )
+
+
+@pytest.mark.claim("Q2")
+@given(problems, seeds, st.sampled_from([np.nan, np.inf, 1e300]))
+def test_nothing_in_a_masked_key_reaches_a_context_or_receives_a_gradient(problem, seed, junk):
+    inputs, mask = problem
+    outputs, pull = run_with(mask)(inputs)
+    cotangents = {
+        n: np.random.default_rng(seed).standard_normal(c.shape) for n, c in outputs.items()
+    }
+    spoilt = inputs | {"h": np.where(mask[..., None], inputs["h"], junk)}
+    again, pull_again = run_with(mask)(spoilt)
+    for name in outputs:
+        np.testing.assert_array_equal(again[name], outputs[name])
+    grads, grads_again = pull(cotangents), pull_again(cotangents)
+    for name in grads:
+        np.testing.assert_array_equal(grads_again[name], grads[name])
+    assert not grads["h"][~mask].any()
+
+
+@pytest.mark.claim("Q2")
+@given(problems)
+def test_of_one_key_the_context_is_that_key(problem):
+    inputs, mask = problem
+    only = np.zeros_like(mask)
+    only[:, -1] = True
+    context, _ = read(inputs, only)
+    np.testing.assert_array_equal(context, inputs["h"][:, -1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
+def test_attention_keeps_the_dtype(dtype):
+    inputs, mask = draw(2, 4, 3, 5, 6, seed=0, dtype=dtype)
+    outputs, pull = run_with(mask)(inputs)
+    assert {a.dtype for a in (*outputs.values(), *pull(outputs).values())} == {np.dtype(dtype)}
+
+
+def test_bad_masks_are_refused_with_one_sentence():
+    inputs, mask = draw(2, 4, 3, 5, 6, seed=0)
+    refuses(ValueError, "[2, 4]", read, inputs, mask.T)
+    refuses(TypeError, "int64", read, inputs, mask.astype(int))
+    mask[1] = False
+    refuses(ValueError, "Row 1 has no key", read, inputs, mask)
+    refuses(ValueError, "Row 0 has no key", read, inputs | {"h": inputs["h"][:, :0]}, None)

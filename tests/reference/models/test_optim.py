@@ -1,0 +1,207 @@
+"""Clipping, SGD, Adam and the schedule: step by step what torch does, and hand-computed values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.models import optim
+from support.calculus import agree
+from support.strategies import seeds
+from torch_impl.models import optim as torch_optim
+
+SHAPES = {"weight": (3, 4), "bias": (5,), "scale": ()}
+NAMES = list(SHAPES)
+
+
+def gradients(rng, scale=1.0):
+    """Gradients of SHAPES, their sizes spread over six powers of ten."""
+    return {
+        n: scale * rng.standard_normal(s) * 10.0 ** rng.uniform(-3, 3, s) for n, s in SHAPES.items()
+    }
+
+
+def leaves_of(params, grads=None):
+    """The same as torch parameters."""
+    leaves = [torch.nn.Parameter(torch.tensor(params[n])) for n in NAMES]
+    for name, leaf in zip(NAMES, leaves, strict=True):
+        if grads is not None:
+            leaf.grad = torch.tensor(grads[name])
+    return leaves
+
+
+def trajectory(step, optimizer_of, seed, steps=40):
+    """Assert the same parameters after each step on the same gradients, here and in torch.
+
+    The unit of an array is the largest element it ever had: one that passes through zero keeps
+    the rounding of where it came from.
+    """
+    rng = np.random.default_rng(seed)
+    params, state = {n: rng.standard_normal(s) for n, s in SHAPES.items()}, None
+    leaves, unit = leaves_of(params), {n: 0.0 for n in NAMES}
+    optimizer = optimizer_of(leaves)
+    for _ in range(steps):
+        grads = gradients(rng)
+        params, state = step(params, grads, state)
+        for name, leaf in zip(NAMES, leaves, strict=True):
+            leaf.grad = torch.tensor(grads[name])
+        optimizer.step()
+        for name, leaf in zip(NAMES, leaves, strict=True):
+            unit[name] = max(unit[name], np.abs(params[name]).max())
+            assert np.abs(params[name] - leaf.detach().numpy()).max() <= 1e-13 * unit[name], name
+
+
+@pytest.mark.claim("B10")
+@given(seeds, st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([1e-3, 0.3]))
+def test_sgd_with_momentum_takes_torchs_steps(seed, momentum, lr):
+    trajectory(
+        lambda p, g, s: optim.sgd(p, g, s, lr, momentum),
+        lambda leaves: torch_optim.sgd(leaves, lr, momentum),
+        seed,
+    )
+
+
+@pytest.mark.claim("B10")
+@given(seeds, st.sampled_from([1e-3, 0.1]), st.sampled_from([(0.9, 0.999), (0.0, 0.5), (0.5, 0.0)]))
+def test_adam_takes_torchs_steps(seed, lr, betas):
+    trajectory(
+        lambda p, g, s: optim.adam(p, g, s or optim.adam_start(p), lr, betas),
+        lambda leaves: torch_optim.adam(leaves, lr, betas),
+        seed,
+    )
+
+
+@pytest.mark.claim("B10")
+def test_adams_first_step_is_the_learning_rate_against_the_sign_of_the_gradient():
+    params, grads = {"w": np.array([1.0, 2.0, 3.0])}, {"w": np.array([1e-3, -50.0, 0.0])}
+    moved, state = optim.adam(params, grads, optim.adam_start(params), lr=0.1)
+    np.testing.assert_allclose(moved["w"], [0.9, 2.1, 3.0], rtol=1e-5)
+    assert state.t == 1
+    np.testing.assert_allclose(state.v["w"], 1e-3 * grads["w"] ** 2, rtol=1e-12)
+
+
+@pytest.mark.claim("B10")
+def test_momentum_sums_past_gradients_with_geometric_weights():
+    grads = [{"w": np.array([g])} for g in (1.0, 10.0, 100.0)]
+    params, v = {"w": np.array([0.0])}, None
+    for g in grads:
+        params, v = optim.sgd(params, g, v, lr=1.0, momentum=0.5)
+    assert v["w"] == 100 + 0.5 * 10 + 0.25 * 1
+    assert params["w"] == -(1 + (10 + 0.5) + (100 + 5 + 0.25))
+
+
+def test_no_step_changes_what_it_was_given():
+    rng = np.random.default_rng(0)
+    params, grads = gradients(rng), gradients(rng)
+    kept = [{n: v.copy() for n, v in given.items()} for given in (params, grads)]
+    _, state = optim.adam(params, grads, optim.adam_start(params), 0.1)
+    before = {n: v.copy() for n, v in state.m.items()}
+    optim.adam(params, grads, state, 0.1)
+    _, v = optim.sgd(params, grads, None, 0.1, 0.9)
+    optim.sgd(params, grads, v, 0.1, 0.9)
+    optim.clip_by_global_norm(grads, 0.01)
+    for now, then in zip((params, grads, state.m), (*kept, before), strict=True):
+        for name in then:
+            np.testing.assert_array_equal(now[name], then[name])
+
+
+def test_no_state_is_memory_of_the_caller_or_of_another_state():
+    params, grads = gradients(np.random.default_rng(0)), gradients(np.random.default_rng(1))
+    _, velocity = optim.sgd(params, grads, None, 0.1, 0.9)
+    state = optim.adam_start(params)
+    for name in params:
+        assert not np.shares_memory(velocity[name], grads[name])
+        assert not np.shares_memory(state.m[name], state.v[name])
+
+
+@pytest.mark.claim("B9")
+@given(seeds, st.sampled_from([1e-6, 1.0, 1e6]))
+def test_clipping_by_the_global_norm_is_torchs(seed, max_norm):
+    grads = gradients(np.random.default_rng(seed))
+    leaves = leaves_of(grads, grads)
+    expected = torch_optim.clip_by_global_norm(leaves, max_norm)
+    clipped, norm = optim.clip_by_global_norm(grads, max_norm)
+    assert abs(norm - expected.item()) <= 1e-14 * expected.item()
+    agree(clipped, {n: v.grad.numpy() for n, v in zip(NAMES, leaves, strict=True)}, 1e-14)
+    assert optim.global_norm(clipped) <= max(max_norm, 1e-300) * (1 + 1e-12)
+
+
+@pytest.mark.claim("B9")
+@pytest.mark.parametrize("special", [0.0, np.inf, -np.inf, np.nan])
+def test_clipping_a_norm_of_zero_infinity_or_nan_gives_torchs_very_bits(special):
+    grads = gradients(np.random.default_rng(0))
+    if special == 0.0:
+        grads = {name: 0 * g for name, g in grads.items()}
+    grads["weight"][1, 2] = special
+    leaves = leaves_of(grads, grads)
+    expected = torch_optim.clip_by_global_norm(leaves, 0.7)
+    with np.errstate(invalid="ignore"):
+        clipped, norm = optim.clip_by_global_norm(grads, 0.7)
+    np.testing.assert_equal(norm, expected.item())
+    for name, leaf in zip(NAMES, leaves, strict=True):
+        np.testing.assert_array_equal(clipped[name], leaf.grad.numpy())
+
+
+@pytest.mark.claim("B9")
+@given(seeds)
+def test_clipping_keeps_the_direction_and_leaves_small_gradients_alone(seed):
+    grads = gradients(np.random.default_rng(seed))
+    clipped, norm = optim.clip_by_global_norm(grads, 1e-3)
+    for name, g in grads.items():
+        np.testing.assert_allclose(clipped[name] * (norm + 1e-6), g * 1e-3, rtol=1e-12)
+    untouched, _ = optim.clip_by_global_norm(grads, 2 * float(norm))
+    for name, g in grads.items():
+        np.testing.assert_array_equal(untouched[name], g)
+
+
+@pytest.mark.claim("B10")
+@given(
+    st.integers(0, 30),
+    st.integers(1, 40),
+    st.sampled_from([1e-3, 0.5]),
+    st.sampled_from([0.0, 1e-4]),
+    st.sampled_from([0.01, 0.25]),
+)
+def test_warm_up_and_cosine_are_torchs_rates_at_every_step(warmup, decay, peak, floor, start):
+    optimizer = torch_optim.adam(leaves_of({n: np.ones(s) for n, s in SHAPES.items()}), peak)
+    scheduler = torch_optim.warmup_cosine(optimizer, floor, decay, warmup, start)
+    for t in range(warmup + decay + 1):
+        rate = optim.warmup_cosine(t, peak, floor, decay, warmup, start)
+        assert math.isclose(rate, scheduler.get_last_lr()[0], rel_tol=1e-9, abs_tol=1e-15 * peak)
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.claim("B10")
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_the_rate_climbs_to_its_peak_and_falls_to_its_floor(warmup, decay):
+    rates = [optim.warmup_cosine(t, 0.5, 0.01, decay, warmup) for t in range(warmup + decay + 1)]
+    assert math.isclose(rates[0], 0.005) and rates[warmup] == 0.5
+    assert math.isclose(rates[-1], 0.01, abs_tol=1e-15)
+    assert all(np.diff(rates[: warmup + 1]) > 0) and all(np.diff(rates[warmup:]) < 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
+def test_every_step_keeps_the_dtype(dtype):
+    rng = np.random.default_rng(0)
+    params = {n: v.astype(dtype) for n, v in gradients(rng).items()}
+    grads, _ = optim.clip_by_global_norm(params, 1.0)
+    moved, state = optim.adam(params, grads, optim.adam_start(params), 0.1)
+    again, v = optim.sgd(moved, grads, None, 0.1, 0.9)
+    found = {a.dtype for d in (grads, moved, state.m, state.v, again, v) for a in d.values()}
+    assert found == {np.dtype(dtype)}
+
+
+@pytest.mark.claim("B10")
+def test_rates_of_numpys_leave_float32_as_it_is():
+    one, two = ({"w": np.full((2, 3), v, np.float32)} for v in (1, 2))
+    rate = np.float64(0.1)
+    found = [
+        optim.clip_by_global_norm(two, rate)[0],
+        *optim.sgd(one, two, one, rate, rate),
+        optim.adam(one, two, optim.adam_start(one), rate, (rate, rate), rate)[0],
+    ]
+    assert [params["w"].dtype for params in found] == [np.float32] * 4

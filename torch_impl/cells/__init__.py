@@ -1,0 +1,1 @@
+"""Cells that torch.nn does not have, written in torch."""

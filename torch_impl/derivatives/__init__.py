@@ -1,0 +1,1 @@
+"""Jacobians and second derivatives by torch's autograd."""

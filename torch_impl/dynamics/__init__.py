@@ -1,0 +1,1 @@
+"""Linear recurrences in torch."""

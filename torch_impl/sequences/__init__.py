@@ -1,0 +1,1 @@
+"""Packing and checkpointing by torch's own functions."""

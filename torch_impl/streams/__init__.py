@@ -1,0 +1,1 @@
+"""Streams in torch: truncation, resets, and states kept by stream id."""
