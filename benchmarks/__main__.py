@@ -34,7 +34,7 @@ def benchmarks(
     """Time and memory of the reference, against torch and against bare matrix products."""
     import torch
 
-    from bptt_oracle.cli.options import new_console
+    from bptt_oracle.reports.console import new_console
     from bptt_oracle.reports.tables import print_environment
     from bptt_oracle.runs.environment import environment
     from bptt_oracle.runs.files import write_json, write_text

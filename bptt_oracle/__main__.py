@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line. A run that is of no use is told in a sentence by every command."""
     with ctrl_c_ends_all():
         from .cli.commands import app
-        from .cli.options import COULD_NOT_RUN, say
+        from .reports.console import COULD_NOT_RUN, say
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is shown as ?
     try:

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_bar, show
 from ..runs.interrupt import ctrl_c_ends_all
 from ..runs.workers import one_thread, processes
 from . import upgrade
 from .options import (
-    AGREE,
-    COULD_NOT_RUN,
-    FAULT,
     MOST,
     Cases,
     Device,
@@ -24,13 +22,10 @@ from .options import (
     Where,
     Workers,
     dtypes_of,
-    new_console,
     page,
     paths_of,
-    progress_bar,
     refuse,
     save,
-    show,
     workers_of,
 )
 
@@ -59,7 +54,7 @@ def check(
     if workers != 1:
         processes()  # it imports torch while this one does
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongRoad
+        from torch_impl.execution.paths import WrongKernel
 
         from ..cases.corpus import cases_for
         from ..judging.deviations import here, tally
@@ -87,7 +82,7 @@ def check(
             todo = cases_for(cases, seed, chosen)
             for some in progress.track(run_all(todo, dtypes, chosen, workers), total=len(todo)):
                 results.extend(some)
-    except WrongRoad as error:
+    except WrongKernel as error:
         refuse(str(error))
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     words = {r.verdict for r in results if r.path != "cpu-refusals"}  # a refusal is no number
@@ -117,7 +112,7 @@ def replay(
 ) -> None:
     """Run one case again, the framework beside the truth; exit as check does."""
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongRoad, path_named
+        from torch_impl.execution.paths import WrongKernel, path_named
 
         from ..cases.case import parse
         from ..reports import replay as replaying
@@ -139,7 +134,7 @@ def replay(
     if path == "all":
         refuse("a case is replayed along one --path at a time")
     (name,), _ = paths_of(Device.auto, [path])
-    if script and path_named(name).way == "subsets":
+    if script and path_named(name).variant == "subsets":
         refuse(
             f"{name} asks for gradients in turns and has no --script; leave it out, "
             "or name another --path"
@@ -147,7 +142,7 @@ def replay(
     try:
         described = parse(case)
         outcome, measured = replaying.replay(described, path_named(name), dtype.value)
-    except (ValueError, WrongRoad) as error:
+    except (ValueError, WrongKernel) as error:
         refuse(str(error))
     if script:
         show(program(described, path_named(name), dtype.value, measured))

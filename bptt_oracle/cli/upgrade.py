@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ..reports.console import AGREE, FAULT, plural, progress_bar, say, show
 from ..runs.interrupt import ctrl_c_ends_all
 from ..runs.workers import one_thread, processes
 from .options import (
-    AGREE,
-    FAULT,
     Cases,
     Device,
     Dtypes,
@@ -24,12 +23,8 @@ from .options import (
     dtypes_of,
     page,
     paths_of,
-    progress_bar,
     refuse,
     save,
-    say,
-    several,
-    show,
     workers_of,
     writable,
 )
@@ -61,7 +56,7 @@ def record(
     if workers != 1:
         processes()  # it imports torch while this one does
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongRoad
+        from torch_impl.execution.paths import WrongKernel
 
         from ..cases.case import parse
         from ..runs.environment import environment
@@ -93,10 +88,10 @@ def record(
             run = run_all(output, plan, environment(), workers_of(workers, chosen), tell)
     except KeyboardInterrupt:
         refuse("stopped; the same command goes on from here")
-    except (WrongRoad, ValueError, OSError) as error:
+    except (WrongKernel, ValueError, OSError) as error:
         refuse(str(error))
     faults = sum(row.verdict == "fault" for row in run.rows)
-    say(f"{several(len(run.rows), 'result')} written to {output}, {faults} of them faults")
+    say(f"{plural(len(run.rows), 'result')} written to {output}, {faults} of them faults")
 
 
 def compare(

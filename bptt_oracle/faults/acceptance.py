@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from torch_impl.execution.calls import Call, Result, Way
+from torch_impl.execution.calls import Call, Forward, Result
 
 from .fault import fault as any_fault
 from .inject import Tensor
@@ -26,7 +26,7 @@ def _sized(value: Tensor, axis: int, size: int) -> Tensor:
     return torch.cat([value, value.new_zeros(shape)], axis)
 
 
-def _mend(call: Call, way: Way, mend: dict[int, int]) -> Result:
+def _mend(call: Call, way: Forward, mend: dict[int, int]) -> Result:
     """The answer to the call with every state given these sizes along these axes."""
     state = call.state
     for axis, size in mend.items():
@@ -41,12 +41,12 @@ def _rows(call: Call) -> int:
 
 
 @fault("a state of another number of layers is accepted", "pytorch/pytorch#3259")
-def any_number_of_layers(call: Call, way: Way) -> Result:
+def any_number_of_layers(call: Call, way: Forward) -> Result:
     return _mend(call, way, {0: _depth(call)})
 
 
 @fault("a state of batch 1 is spread over the batch", "pytorch/pytorch#3789")
-def batch_1_is_spread(call: Call, way: Way) -> Result:
+def batch_1_is_spread(call: Call, way: Forward) -> Result:
     def spread(s: Tensor) -> Tensor:
         return s.expand(-1, _rows(call), -1) if s.dim() == 3 and s.shape[1] == 1 else s
 
@@ -54,7 +54,7 @@ def batch_1_is_spread(call: Call, way: Way) -> Result:
 
 
 @fault("a state with batch and layers swapped is accepted", "pytorch/pytorch#6178")
-def batch_and_layers_swapped(call: Call, way: Way) -> Result:
+def batch_and_layers_swapped(call: Call, way: Forward) -> Result:
     swapped = (_rows(call), _depth(call)) if call.x.dim() == 3 else ()
 
     def turn(s: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def batch_and_layers_swapped(call: Call, way: Way) -> Result:
 
 
 @fault("an input of another width is accepted when no state is given", "pytorch/pytorch#114874")
-def any_number_of_features(call: Call, way: Way) -> Result:
+def any_number_of_features(call: Call, way: Forward) -> Result:
     x = _sized(call.x, -1, call.net.input_size) if call.state is None else call.x
     return way(call._replace(x=x))
 
@@ -74,7 +74,7 @@ def any_number_of_features(call: Call, way: Way) -> Result:
     "pytorch/pytorch#173946, pytorch/pytorch#193911",
     cells=("LSTM",),
 )
-def layers_of_c_0_unchecked(call: Call, way: Way) -> Result:
+def layers_of_c_0_unchecked(call: Call, way: Forward) -> Result:
     state = call.state
     if state is not None and len(state) == 2 and len(state[0]) == _depth(call):
         state = [state[0], _sized(state[1], 0, _depth(call))]
@@ -82,7 +82,7 @@ def layers_of_c_0_unchecked(call: Call, way: Way) -> Result:
 
 
 @fault("a state of another width is cut or filled up")
-def any_hidden_size(call: Call, way: Way) -> Result:
+def any_hidden_size(call: Call, way: Forward) -> Result:
     net = call.net
     widths = [getattr(net, "proj_size", 0) or net.hidden_size, net.hidden_size]
     state = call.state and [_sized(s, -1, w) for s, w in zip(call.state, widths, strict=False)]
@@ -90,14 +90,14 @@ def any_hidden_size(call: Call, way: Way) -> Result:
 
 
 @fault("rows of the state beyond the batch are ignored")
-def rows_beyond_the_batch(call: Call, way: Way) -> Result:
+def rows_beyond_the_batch(call: Call, way: Forward) -> Result:
     if call.x.dim() == 2:
         return way(call)
     return way(call._replace(state=call.state and [s[:, : _rows(call)] for s in call.state]))
 
 
 @fault("a missing c_0 is filled with zeros", cells=("LSTM",))
-def missing_c_0_is_zero(call: Call, way: Way) -> Result:
+def missing_c_0_is_zero(call: Call, way: Forward) -> Result:
     state = call.state
     if state is not None and len(state) == 1:
         h = state[0]
@@ -106,7 +106,7 @@ def missing_c_0_is_zero(call: Call, way: Way) -> Result:
 
 
 @fault("an unbatched state is accepted for a batch")
-def unbatched_state_for_a_batch(call: Call, way: Way) -> Result:
+def unbatched_state_for_a_batch(call: Call, way: Forward) -> Result:
     def spread(s: Tensor) -> Tensor:
         return s[:, None].expand(-1, _rows(call), -1) if call.x.dim() == 3 and s.dim() == 2 else s
 
@@ -114,7 +114,7 @@ def unbatched_state_for_a_batch(call: Call, way: Way) -> Result:
 
 
 @fault("an input of no steps gives the initial state")
-def no_steps_at_all(call: Call, way: Way) -> Result:
+def no_steps_at_all(call: Call, way: Forward) -> Result:
     if call.x.numel():
         return way(call)
     output, final = way(call._replace(x=call.x.new_zeros([n or 1 for n in call.x.shape])))
@@ -122,31 +122,31 @@ def no_steps_at_all(call: Call, way: Way) -> Result:
 
 
 @fault("a length of zero counts as one", "pytorch/pytorch#4582")
-def length_zero_is_one(call: Call, way: Way) -> Result:
+def length_zero_is_one(call: Call, way: Forward) -> Result:
     lengths = call.lengths
     return way(call._replace(lengths=lengths and tuple(max(n, 1) for n in lengths)))
 
 
 @fault("lengths that grow are accepted as sorted", "pytorch/pytorch#13324")
-def growing_lengths_are_sorted(call: Call, way: Way) -> Result:
+def growing_lengths_are_sorted(call: Call, way: Forward) -> Result:
     lengths = call.lengths
     return way(call._replace(lengths=lengths and tuple(sorted(lengths, reverse=True))))
 
 
 @fault("lengths beyond the last step are cut", "pytorch/pytorch#144207")
-def lengths_are_cut(call: Call, way: Way) -> Result:
+def lengths_are_cut(call: Call, way: Forward) -> Result:
     lengths, T = call.lengths, len(call.x)
     return way(call._replace(lengths=lengths and tuple(min(n, T) for n in lengths)))
 
 
 @fault("lengths beyond the batch are ignored")
-def lengths_beyond_the_batch(call: Call, way: Way) -> Result:
+def lengths_beyond_the_batch(call: Call, way: Forward) -> Result:
     lengths = call.lengths
     return way(call._replace(lengths=lengths and lengths[: call.x.shape[1]]))
 
 
 @fault("an input of any number of dimensions is made to fit")
-def any_number_of_dimensions(call: Call, way: Way) -> Result:
+def any_number_of_dimensions(call: Call, way: Forward) -> Result:
     x = call.x
     while x.dim() > 3:
         x = x.squeeze(-2) if x.shape[-2] == 1 else x.flatten(0, 1)

@@ -11,9 +11,9 @@ from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, draw
 from ..judging.deviations import knowing
-from ..judging.invalid_calls import asked, said
+from ..judging.invalid_calls import has_invalid_calls, responses
 from ..judging.judge import judge
-from ..judging.truth import Yardstick, yardstick
+from ..judging.truth import Expected, expect
 from .fault import FAULTS, Fault, results, wrapped
 
 
@@ -37,7 +37,7 @@ class Court:
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = cases
         self.problems: dict[int, Problem] = {}
-        self.truths: dict[tuple[int, str], tuple[list[np.ndarray], Yardstick]] = {}
+        self.truths: dict[tuple[int, str], tuple[list[np.ndarray], Expected]] = {}
 
     def problem(self, index: int) -> Problem:
         """What the case computes."""
@@ -45,12 +45,12 @@ class Court:
             self.problems[index] = draw(self.cases[index])
         return self.problems[index]
 
-    def truth(self, index: int, dtype: str) -> tuple[list[np.ndarray], Yardstick]:
-        """Its dropout masks and its yardstick."""
+    def truth(self, index: int, dtype: str) -> tuple[list[np.ndarray], Expected]:
+        """Its dropout masks and its expected."""
         if (index, dtype) not in self.truths:
             problem = self.problem(index)
             masks = dropout_masks(problem, dtype)
-            self.truths[index, dtype] = masks, yardstick(problem, dtype, masks=masks)
+            self.truths[index, dtype] = masks, expect(problem, dtype, masks=masks)
         return self.truths[index, dtype]
 
     def try_(self, planted: Fault, cell: str, dtype: str) -> Conviction:
@@ -59,7 +59,7 @@ class Court:
         for index, case in enumerate(self.cases):
             if case.cell != cell or not planted.where(case):
                 continue
-            if planted.kind == "N" and not asked(case):
+            if planted.kind == "N" and not has_invalid_calls(case):
                 continue
             if excluded(path_named(planted.path), self.problem(index), dtype):
                 continue
@@ -80,7 +80,7 @@ class Court:
         if planted.kind != "N":
             return None
         case = self.cases[index]
-        for name, exception in said(self.problem(index), wrapped(planted, case)):
+        for name, exception in responses(self.problem(index), wrapped(planted, case)):
             if not exception and not knowing(case, "cpu-refusals", "float32", name):
                 return name, "refusal", np.inf
         return None

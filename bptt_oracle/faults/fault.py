@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torch_impl.execution.calls import Call, Result, Way
+from torch_impl.execution.calls import Call, Forward, Result
 from torch_impl.execution.paths import path_named, run
 from torch_impl.execution.problem import Problem
 
@@ -61,21 +61,21 @@ def fault(
         name = mistake.__name__
         if name in FAULTS:
             raise ValueError(f"there are two faults {name!r}")
-        road = path or ("cpu-native-again" if kind == "S" else "cpu-native")
+        default_path = path or ("cpu-native-again" if kind == "S" else "cpu-native")
         FAULTS[name] = Fault(
-            name, kind, source, symptom, mistake, tuple(cells), where, tuple(dtypes), road
+            name, kind, source, symptom, mistake, tuple(cells), where, tuple(dtypes), default_path
         )
         return mistake
 
     return enter
 
 
-def wrapped(planted: Fault, case: Case) -> Callable[[Way], Way]:
+def wrapped(planted: Fault, case: Case) -> Callable[[Forward], Forward]:
     """What puts the mistake around a way, with a memory of its own where it remembers; nothing
     in a case where it is not made."""
     memory: dict[str, Any] = {}
 
-    def wrap(way: Way) -> Way:
+    def wrap(way: Forward) -> Forward:
         def mistaken(call: Call) -> Result:
             remembered = (memory,) if planted.kind == "S" else ()
             return planted.mistake(call, way, *remembered)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from torch_impl.execution.calls import Call, Result, way
+from torch_impl.execution.calls import Call, Result, forward_of
 from torch_impl.nets.modules import loop_of_cells, manual_step
 
 Tensor = torch.Tensor
@@ -111,7 +111,9 @@ def layer_by_layer(call: Call, between: Callable[[Tensor, Tensor], Tensor] = tor
             if layer_of(name) == layer
         }
         state = call.state and [s[layer * D : (layer + 1) * D] for s in call.state]
-        y, final = way("module")(call._replace(net=one, params=own, x=y, state=state, masks=[]))
+        y, final = forward_of("module")(
+            call._replace(net=one, params=own, x=y, state=state, masks=[])
+        )
         finals.append(final)
         if layer < net.num_layers - 1:
             y = between(y, as_output(call, call.masks[layer]) if call.masks else torch.ones(()))

@@ -2,7 +2,7 @@
 
 import torch
 
-from torch_impl.execution.calls import Call, Result, Way, axes
+from torch_impl.execution.calls import Call, Forward, Result, axes
 
 from ..cases.case import Case
 from .fault import fault
@@ -27,7 +27,7 @@ def _uneven(case: Case) -> bool:
     "pytorch/pytorch#95137",
     where=_several_states,
 )
-def layers_start_from_the_first_state(call: Call, way: Way) -> Result:
+def layers_start_from_the_first_state(call: Call, way: Forward) -> Result:
     return way(states(call, lambda s: s[:1].expand_as(s)))
 
 
@@ -36,7 +36,7 @@ def layers_start_from_the_first_state(call: Call, way: Way) -> Result:
     "the reverse direction starts from the forward direction's state",
     where=lambda c: c.state and c.bidirectional,
 )
-def reverse_starts_from_the_forward_state(call: Call, way: Way) -> Result:
+def reverse_starts_from_the_forward_state(call: Call, way: Forward) -> Result:
     return way(states(call, lambda s: s[::2].repeat_interleave(2, 0)))
 
 
@@ -45,24 +45,24 @@ def reverse_starts_from_the_forward_state(call: Call, way: Way) -> Result:
     "the state is read direction by direction, not layer by layer",
     where=lambda c: c.state and c.bidirectional and c.layers > 1,
 )
-def state_direction_major(call: Call, way: Way) -> Result:
+def state_direction_major(call: Call, way: Forward) -> Result:
     L = call.net.num_layers
     return way(states(call, lambda s: s.unflatten(0, (2, L)).transpose(0, 1).flatten(0, 1)))
 
 
 @fault("I", "the given state is ignored", where=_given)
-def state_ignored(call: Call, way: Way) -> Result:
+def state_ignored(call: Call, way: Forward) -> Result:
     return way(call._replace(state=None))
 
 
 @fault("I", "c_0 is ignored", cells=("LSTM",), where=_given)
-def c_0_ignored(call: Call, way: Way) -> Result:
+def c_0_ignored(call: Call, way: Forward) -> Result:
     h, c = call.state or []
     return way(call._replace(state=[h, 0 * c]))
 
 
 @fault("I", "h_0 is ignored, c_0 is not", cells=("LSTM",), where=_given)
-def h_0_ignored(call: Call, way: Way) -> Result:
+def h_0_ignored(call: Call, way: Forward) -> Result:
     h, c = call.state or []
     return way(call._replace(state=[0 * h, c]))
 
@@ -73,7 +73,7 @@ def h_0_ignored(call: Call, way: Way) -> Result:
     "pytorch/pytorch#95118",
     where=lambda c: bool(c.lengths) and c.B > 1 and c.T > 1,
 )
-def packed_data_batch_major(call: Call, way: Way) -> Result:
+def packed_data_batch_major(call: Call, way: Forward) -> Result:
     lengths = call.lengths or ()
     order = sorted(range(len(lengths)), key=lambda b: -lengths[b])
     lies = [(t, b) for t in range(max(lengths)) for b in order if t < lengths[b]]
@@ -89,7 +89,7 @@ def packed_data_batch_major(call: Call, way: Way) -> Result:
     "a batch is read as though its first two axes lay the other way round in memory",
     where=lambda c: c.B > 1 and c.T > 1,
 )
-def input_axes_swapped_in_memory(call: Call, way: Way) -> Result:
+def input_axes_swapped_in_memory(call: Call, way: Forward) -> Result:
     return way(call._replace(x=call.x.transpose(0, 1).reshape(call.x.shape)))
 
 
@@ -100,7 +100,7 @@ def input_axes_swapped_in_memory(call: Call, way: Way) -> Result:
     cells=("LSTM",),
     where=lambda c: c.layout == "packed" and c.state,
 )
-def c_0_not_permuted(call: Call, way: Way) -> Result:
+def c_0_not_permuted(call: Call, way: Forward) -> Result:
     h, c = call.state or []
     return way(call._replace(state=[h, c.index_select(1, _unsorted(call))]))
 
@@ -110,7 +110,7 @@ def c_0_not_permuted(call: Call, way: Way) -> Result:
     "an unsorted pack does not permute the state",
     where=lambda c: c.layout == "packed" and c.state,
 )
-def state_not_permuted(call: Call, way: Way) -> Result:
+def state_not_permuted(call: Call, way: Forward) -> Result:
     return way(states(call, lambda s: s.index_select(1, _unsorted(call))))
 
 
@@ -125,14 +125,14 @@ def _unsorted(call: Call) -> Tensor:
     "the last step of shorter rows is never run",
     where=lambda c: any(1 < n < c.T for n in c.lengths),
 )
-def lengths_one_short(call: Call, way: Way) -> Result:
+def lengths_one_short(call: Call, way: Forward) -> Result:
     lengths = call.lengths or ()
     shorter = tuple(n - 1 if 1 < n < max(lengths) else n for n in lengths)
     return way(call._replace(lengths=shorter))
 
 
 @fault("I", "padding is run as though it were data, then cut from the output", where=_uneven)
-def padding_is_run(call: Call, way: Way) -> Result:
+def padding_is_run(call: Call, way: Forward) -> Result:
     output, final = way(call._replace(lengths=None))
     return torch.where(alive(call), output, torch.zeros_like(output)), final
 
@@ -142,7 +142,7 @@ def padding_is_run(call: Call, way: Way) -> Result:
     "the reverse direction starts in the padding",
     where=lambda c: c.bidirectional and _uneven(c),
 )
-def reverse_starts_in_the_padding(call: Call, way: Way) -> Result:
+def reverse_starts_in_the_padding(call: Call, way: Forward) -> Result:
     right, final = way(call)
     wrong, last = way(call._replace(lengths=None))
     forward, reverse = right.chunk(2, -1)[0], wrong.chunk(2, -1)[1]
@@ -158,7 +158,7 @@ def _contiguously(value: Tensor) -> Tensor:
 
 
 @fault("I", "an input that is not contiguous is read as if it were", where=lambda c: c.strided)
-def input_read_contiguously(call: Call, way: Way) -> Result:
+def input_read_contiguously(call: Call, way: Forward) -> Result:
     return way(call._replace(x=_contiguously(call.x)))
 
 
@@ -167,12 +167,12 @@ def input_read_contiguously(call: Call, way: Way) -> Result:
     "a state that is not contiguous is read as if it were",
     where=lambda c: c.strided and c.state,
 )
-def state_read_contiguously(call: Call, way: Way) -> Result:
+def state_read_contiguously(call: Call, way: Forward) -> Result:
     return way(states(call, _contiguously))
 
 
 @fault("I", "rows beyond the fourth are computed from the first", where=lambda c: c.B > 4)
-def tail_of_the_batch(call: Call, way: Way) -> Result:
+def tail_of_the_batch(call: Call, way: Forward) -> Result:
     batch = axes(call)[1] or 0
     rows = torch.arange(call.x.shape[batch])
     return way(call._replace(x=call.x.index_select(batch, torch.where(rows < 4, rows, 0))))
@@ -183,7 +183,7 @@ def tail_of_the_batch(call: Call, way: Way) -> Result:
     "the steps of an unbatched sequence are taken for the rows of a batch",
     where=lambda c: c.layout == "unbatched" and c.T > 1,
 )
-def unbatched_steps_are_rows(call: Call, way: Way) -> Result:
+def unbatched_steps_are_rows(call: Call, way: Forward) -> Result:
     T = len(call.x)
     state = call.state and [s[:, None].expand(-1, T, -1) for s in call.state]
     first = call.net.batch_first
@@ -197,7 +197,7 @@ def unbatched_steps_are_rows(call: Call, way: Way) -> Result:
     "a batch of as many rows as steps is taken to lie the other way round",
     where=lambda c: c.T == c.B > 1,
 )
-def square_batch_turned(call: Call, way: Way) -> Result:
+def square_batch_turned(call: Call, way: Forward) -> Result:
     return way(call._replace(x=call.x.transpose(0, 1)))
 
 
@@ -206,7 +206,7 @@ def square_batch_turned(call: Call, way: Way) -> Result:
     "rows of equal length change places in the state, not in the data",
     where=lambda c: c.layout == "packed" and c.state and len(set(c.lengths)) < c.B,
 )
-def ties_permuted_in_the_state(call: Call, way: Way) -> Result:
+def ties_permuted_in_the_state(call: Call, way: Forward) -> Result:
     lengths = torch.tensor(call.lengths)
     one_way = torch.argsort(lengths, stable=True)
     other_way = len(lengths) - 1 - torch.argsort(lengths.flip(0), stable=True)
@@ -215,12 +215,12 @@ def ties_permuted_in_the_state(call: Call, way: Way) -> Result:
 
 
 @fault("I", "each step reads the input of the step before", where=lambda c: c.T > 1)
-def input_one_step_late(call: Call, way: Way) -> Result:
+def input_one_step_late(call: Call, way: Forward) -> Result:
     return way(call._replace(x=call.x.roll(1, axes(call)[0])))
 
 
 @fault("I", "the last feature of the input is dropped")
-def last_feature_dropped(call: Call, way: Way) -> Result:
+def last_feature_dropped(call: Call, way: Forward) -> Result:
     kept = torch.ones(call.x.shape[-1], dtype=call.x.dtype)
     kept[-1] = 0
     return way(call._replace(x=call.x * kept))

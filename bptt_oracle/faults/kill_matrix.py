@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..cases.case import CELLS
-from ..cli.options import several
+from ..reports.console import plural
 from .detect import Conviction
 from .fault import FAULTS, KINDS
 
@@ -62,7 +62,7 @@ def print_matrix(console: Console, convictions: Sequence[Conviction]) -> None:
 def summary(convictions: Sequence[Conviction]) -> str:
     """How many of how many, and how late the last."""
     convicted = [c for c in convictions if c.cases]
-    faults = several(len({c.fault for c in convictions}), "fault")
+    faults = plural(len({c.fault for c in convictions}), "fault")
     sentence = f"{faults}, {len(convictions)} in cells and types; convicted: {len(convicted)}"
     if convicted:
         last = max(convicted, key=lambda c: c.cases)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from torch_impl.execution.calls import Call, Result, Way, axes
+from torch_impl.execution.calls import Call, Forward, Result, axes
 
 from .fault import fault
 from .inject import Tensor, backward, layer_by_layer, weights
@@ -19,7 +19,7 @@ Memory = dict[str, Any]
     "pytorch/pytorch#3751",
     where=lambda c: c.tied,
 )
-def tied_parameters_copied(call: Call, way: Way, memory: Memory) -> Result:
+def tied_parameters_copied(call: Call, way: Forward, memory: Memory) -> Result:
     names = {id(p): name for name, p in call.params.items()}
     twice = [name for name, p in call.params.items() if names[id(p)] != name]
     if twice and not memory:
@@ -32,7 +32,7 @@ def tied_parameters_copied(call: Call, way: Way, memory: Memory) -> Result:
     "weights are kept from the first call, those assigned since are not seen",
     "pytorch/pytorch#65688",
 )
-def weights_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+def weights_of_the_first_call(call: Call, way: Forward, memory: Memory) -> Result:
     kept = memory.setdefault("params", call.params)
     return way(call._replace(params={n: kept[n].detach() + 0 * p for n, p in call.params.items()}))
 
@@ -42,7 +42,7 @@ def weights_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
     "weights are copied when first seen, updates in place are not seen",
     "apache/mxnet#16037",
 )
-def weights_copied_when_first_seen(call: Call, way: Way, memory: Memory) -> Result:
+def weights_copied_when_first_seen(call: Call, way: Forward, memory: Memory) -> Result:
     def change(name: str, p: Tensor) -> Tensor:
         copy = memory.setdefault(f"{name} {id(p)}", (p, p.detach().clone()))[1]
         return copy + (p - p.detach())
@@ -51,7 +51,7 @@ def weights_copied_when_first_seen(call: Call, way: Way, memory: Memory) -> Resu
 
 
 @fault("S", "a state that is not given is the last call's final one", where=lambda c: not c.state)
-def state_carried_on(call: Call, way: Way, memory: Memory) -> Result:
+def state_carried_on(call: Call, way: Forward, memory: Memory) -> Result:
     state, (_, batch) = memory.get("state"), axes(call)
     if state is not None and batch is not None:
         rows = call.x.shape[batch]
@@ -62,7 +62,7 @@ def state_carried_on(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "the output is added to what the buffer held")
-def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
+def output_added_to_the_buffer(call: Call, way: Forward, memory: Memory) -> Result:
     output, final = way(call)
     before = memory.get("output")
     memory["output"] = output.detach()
@@ -76,7 +76,7 @@ def output_added_to_the_buffer(call: Call, way: Way, memory: Memory) -> Result:
     "a workspace has room for the first call's steps and does not grow: later steps are lost",
     where=lambda c: c.T > 1,
 )
-def workspace_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
+def workspace_of_the_first_call(call: Call, way: Forward, memory: Memory) -> Result:
     output, final = way(call)
     time, _ = axes(call)
     room = memory.setdefault("steps", output.shape[time])
@@ -85,14 +85,14 @@ def workspace_of_the_first_call(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "the call writes into its input")
-def input_overwritten(call: Call, way: Way, memory: Memory) -> Result:
+def input_overwritten(call: Call, way: Forward, memory: Memory) -> Result:
     output, final = way(call)
     call.x.data.mul_(0.5)  # behind the back of autograd, as a kernel would
     return output, final
 
 
 @fault("S", "the final state is written into the initial one", where=lambda c: c.state)
-def state_overwritten(call: Call, way: Way, memory: Memory) -> Result:
+def state_overwritten(call: Call, way: Forward, memory: Memory) -> Result:
     output, final = way(call)
     for s, f in zip(call.state or [], final, strict=True):
         s.data.copy_(f.detach())
@@ -100,7 +100,7 @@ def state_overwritten(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "gradients of the parameters add up over backward passes")
-def gradients_add_up(call: Call, way: Way, memory: Memory) -> Result:
+def gradients_add_up(call: Call, way: Forward, memory: Memory) -> Result:
     def change(name: str, p: Tensor) -> Tensor:
         def bend(grad: Tensor) -> Tensor:
             memory[name] = memory.get(name, 0) + grad
@@ -113,7 +113,7 @@ def gradients_add_up(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "the backward pass overwrites what it needs for a second one")
-def backward_overwrites_its_tape(call: Call, way: Way, memory: Memory) -> Result:
+def backward_overwrites_its_tape(call: Call, way: Forward, memory: Memory) -> Result:
     done: list[int] = []
 
     def bend(grad: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def backward_overwrites_its_tape(call: Call, way: Way, memory: Memory) -> Result
     "the dropout mask is drawn once and kept",
     where=lambda c: 0 < c.dropout < 1,
 )
-def dropout_mask_kept(call: Call, way: Way, memory: Memory) -> Result:
+def dropout_mask_kept(call: Call, way: Forward, memory: Memory) -> Result:
     if not call.masks:  # a call before, the last of them longer and with more rows
         p = call.net.dropout
         layers = layer_by_layer(call)
@@ -143,7 +143,7 @@ def dropout_mask_kept(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "the lengths of the call before are kept", where=lambda c: len(set(c.lengths)) > 1)
-def lengths_of_the_call_before(call: Call, way: Way, memory: Memory) -> Result:
+def lengths_of_the_call_before(call: Call, way: Forward, memory: Memory) -> Result:
     lengths = call.lengths or ()
     T = call.x.shape[0]
     before, memory["lengths"] = memory.get("lengths", lengths), lengths
@@ -158,7 +158,7 @@ def lengths_of_the_call_before(call: Call, way: Way, memory: Memory) -> Result:
     "a batch is cut to the lengths of the pack before it",
     where=lambda c: c.layout in ("time", "batch") and c.T > 1 and c.B > 1,
 )
-def lengths_of_the_pack_before(call: Call, way: Way, memory: Memory) -> Result:
+def lengths_of_the_pack_before(call: Call, way: Forward, memory: Memory) -> Result:
     lengths, (time, batch) = memory.get("lengths"), axes(call)
     memory["lengths"] = call.lengths
     if call.lengths is not None or lengths is None or batch is None:
@@ -169,6 +169,6 @@ def lengths_of_the_pack_before(call: Call, way: Way, memory: Memory) -> Result:
 
 
 @fault("S", "once evaluated, dropout stays off", where=lambda c: c.dropout > 0, path="cpu-eval")
-def evaluation_sticks(call: Call, way: Way, memory: Memory) -> Result:
+def evaluation_sticks(call: Call, way: Forward, memory: Memory) -> Result:
     memory["evaluated"] = memory.get("evaluated", False) or not call.training
     return way(call._replace(training=not memory["evaluated"]))

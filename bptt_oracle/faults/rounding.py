@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from torch_impl.execution.calls import Call, Result, Way
+from torch_impl.execution.calls import Call, Forward, Result
 from torch_impl.nets.modules import manual_step
 
 from .fault import fault
@@ -47,31 +47,31 @@ def _round(value: Tensor, bits: int) -> Tensor:
     "pytorch/pytorch#40737, pytorch/pytorch#193949",
     dtypes=SINGLE_ONLY,
 )
-def tf32_in_float32(call: Call, way: Way) -> Result:
+def tf32_in_float32(call: Call, way: Forward) -> Result:
     with replaced({linear: _linear(TF32, TF32)}):
         return by_step(call)
 
 
 @fault("R", "TF32 in the forward products alone", dtypes=SINGLE_ONLY)
-def tf32_forward(call: Call, way: Way) -> Result:
+def tf32_forward(call: Call, way: Forward) -> Result:
     with replaced({linear: _linear(TF32, 0)}):
         return by_step(call)
 
 
 @fault("R", "TF32 in the backward products alone", dtypes=SINGLE_ONLY)
-def tf32_backward(call: Call, way: Way) -> Result:
+def tf32_backward(call: Call, way: Forward) -> Result:
     with replaced({linear: _linear(0, TF32)}):
         return by_step(call)
 
 
 @fault("R", "products in bfloat16, autocast left on")
-def bfloat16_products(call: Call, way: Way) -> Result:
+def bfloat16_products(call: Call, way: Forward) -> Result:
     with replaced({linear: _linear(BFLOAT16, BFLOAT16)}):
         return by_step(call)
 
 
 @fault("R", "float64 is computed in float32", dtypes=("float64",))
-def float32_in_float64(call: Call, way: Way) -> Result:
+def float32_in_float64(call: Call, way: Forward) -> Result:
     low = weights(call, lambda n, p: p.float())
     low = low._replace(x=call.x.float(), state=call.state and [s.float() for s in call.state])
     output, final = way(low)
@@ -79,50 +79,50 @@ def float32_in_float64(call: Call, way: Way) -> Result:
 
 
 @fault("R", "float64 products in float32", dtypes=("float64",))
-def float32_products_in_float64(call: Call, way: Way) -> Result:
+def float32_products_in_float64(call: Call, way: Forward) -> Result:
     with replaced({linear: _linear(SINGLE, SINGLE)}):
         return by_step(call)
 
 
 @fault("R", "the input passes through float32", dtypes=("float64",))
-def input_through_float32(call: Call, way: Way) -> Result:
+def input_through_float32(call: Call, way: Forward) -> Result:
     return way(call._replace(x=call.x.float().double()))
 
 
 @fault("R", "the output passes through float32", dtypes=("float64",))
-def output_through_float32(call: Call, way: Way) -> Result:
+def output_through_float32(call: Call, way: Forward) -> Result:
     output, final = way(call)
     return output.float().double(), final
 
 
 @fault("R", "weights are kept in bfloat16")
-def weights_in_bfloat16(call: Call, way: Way) -> Result:
+def weights_in_bfloat16(call: Call, way: Forward) -> Result:
     return way(weights(call, lambda n, p: rounded(p, BFLOAT16)))
 
 
 @fault("R", "the last layer's weights are kept in half precision")
-def last_layer_in_half_precision(call: Call, way: Way) -> Result:
+def last_layer_in_half_precision(call: Call, way: Forward) -> Result:
     last = call.net.num_layers - 1
     return way(weights(call, lambda n, p: rounded(p, HALF) if layer_of(n) == last else p))
 
 
 @fault("R", "the reverse direction runs in half precision", where=lambda c: c.bidirectional)
-def reverse_in_half_precision(call: Call, way: Way) -> Result:
+def reverse_in_half_precision(call: Call, way: Forward) -> Result:
     return way(weights(call, lambda n, p: rounded(p, HALF) if n.endswith("_reverse") else p))
 
 
 @fault("R", "biases are kept in half precision", where=lambda c: c.bias)
-def biases_in_half_precision(call: Call, way: Way) -> Result:
+def biases_in_half_precision(call: Call, way: Forward) -> Result:
     return way(weights(call, lambda n, p: rounded(p, HALF) if n.startswith("bias") else p))
 
 
 @fault("R", "the projection runs in TF32", cells=("LSTM",), where=lambda c: c.P > 0)
-def projection_in_tf32(call: Call, way: Way) -> Result:
+def projection_in_tf32(call: Call, way: Forward) -> Result:
     return way(weights(call, lambda n, p: rounded(p, TF32) if "weight_hr" in n else p))
 
 
 @fault("R", "the state is stored in half precision between steps", where=lambda c: c.T > 1)
-def state_stored_in_half_precision(call: Call, way: Way) -> Result:
+def state_stored_in_half_precision(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> Any:
         return manual_step(net, params, suffix, x, [rounded(s, HALF) for s in state])
 
@@ -130,7 +130,7 @@ def state_stored_in_half_precision(call: Call, way: Way) -> Result:
 
 
 @fault("R", "the cell state is stored in half precision", cells=("LSTM",))
-def c_stored_in_half_precision(call: Call, way: Way) -> Result:
+def c_stored_in_half_precision(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> Any:
         return manual_step(net, params, suffix, x, [state[0], rounded(state[1], HALF)])
 
@@ -138,17 +138,17 @@ def c_stored_in_half_precision(call: Call, way: Way) -> Result:
 
 
 @fault("R", "the initial state is rounded to bfloat16", where=lambda c: c.state)
-def initial_state_in_bfloat16(call: Call, way: Way) -> Result:
+def initial_state_in_bfloat16(call: Call, way: Forward) -> Result:
     return way(states(call, lambda s: rounded(s, BFLOAT16)))
 
 
 @fault("R", "weight gradients are returned in half precision")
-def gradients_in_half_precision(call: Call, way: Way) -> Result:
+def gradients_in_half_precision(call: Call, way: Forward) -> Result:
     return way(weights(call, lambda n, p: backward(p, lambda g: rounded(g, HALF))))
 
 
 @fault("R", "the nonlinearities are looked up in a table of 12 bits")
-def nonlinearities_of_twelve_bits(call: Call, way: Way) -> Result:
+def nonlinearities_of_twelve_bits(call: Call, way: Forward) -> Result:
     tables = {f: _table(f) for f in (torch.sigmoid, torch.tanh, torch.relu)}
     with replaced(tables):
         return by_step(call)

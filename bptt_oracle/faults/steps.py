@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from torch_impl.execution.calls import Call, Result, Way
+from torch_impl.execution.calls import Call, Forward, Result
 from torch_impl.nets.modules import manual_step
 
 from .fault import fault
@@ -50,38 +50,38 @@ def _lstm(rule: Callable[[Gates, Tensor], tuple[Tensor, Tensor]]) -> Callable[..
     "pytorch/pytorch#120234",
     cells=("RNN_RELU",),
 )
-def tanh_for_relu(call: Call, way: Way) -> Result:
+def tanh_for_relu(call: Call, way: Forward) -> Result:
     with replaced({torch.relu: torch.tanh}):
         return by_step(call)
 
 
 @fault("P", "relu lets a hundredth of what is negative through", cells=("RNN_RELU",))
-def leaky_relu(call: Call, way: Way) -> Result:
+def leaky_relu(call: Call, way: Forward) -> Result:
     with replaced({torch.relu: torch.nn.functional.leaky_relu}):
         return by_step(call)
 
 
 @fault("P", "relu ends at 6", cells=("RNN_RELU",))
-def relu_ends_at_6(call: Call, way: Way) -> Result:
+def relu_ends_at_6(call: Call, way: Forward) -> Result:
     with replaced({torch.relu: torch.nn.functional.relu6}):
         return by_step(call)
 
 
 @fault("P", "sigmoid is a broken line", cells=("GRU", "LSTM"))
-def hard_sigmoid(call: Call, way: Way) -> Result:
+def hard_sigmoid(call: Call, way: Forward) -> Result:
     with replaced({torch.sigmoid: torch.nn.functional.hardsigmoid}):
         return by_step(call)
 
 
 @fault("P", "sigmoid is cut off beyond ±8", cells=("GRU", "LSTM"))
-def sigmoid_cut_off(call: Call, way: Way) -> Result:
+def sigmoid_cut_off(call: Call, way: Forward) -> Result:
     sigmoid = torch.sigmoid
     with replaced({torch.sigmoid: lambda a: sigmoid(a.clamp(-8, 8))}):
         return by_step(call)
 
 
 @fault("P", "tanh is a ratio of polynomials", cells=("RNN_TANH", "GRU", "LSTM"))
-def rational_tanh(call: Call, way: Way) -> Result:
+def rational_tanh(call: Call, way: Forward) -> Result:
     def approximate(a: Tensor) -> Tensor:
         a = a.clamp(-3, 3)
         return a * (27 + a * a) / (27 + 9 * a * a)
@@ -91,7 +91,7 @@ def rational_tanh(call: Call, way: Way) -> Result:
 
 
 @fault("P", "tanh by exponentials loses small arguments", cells=("RNN_TANH", "GRU", "LSTM"))
-def tanh_loses_small_arguments(call: Call, way: Way) -> Result:
+def tanh_loses_small_arguments(call: Call, way: Forward) -> Result:
     def exponentials(a: Tensor) -> Tensor:
         e = torch.exp(2 * a.clamp(-40, 40))
         return (e - 1) / (e + 1)
@@ -106,7 +106,7 @@ def tanh_loses_small_arguments(call: Call, way: Way) -> Result:
     cells=("RNN_TANH", "RNN_RELU"),
     where=lambda c: c.H > 1,
 )
-def units_updated_in_place(call: Call, way: Way) -> Result:
+def units_updated_in_place(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> list[Tensor]:
         phi = torch.tanh if net.mode == "RNN_TANH" else torch.relu
         h = list(state[0].unbind(-1))
@@ -124,7 +124,7 @@ def units_updated_in_place(call: Call, way: Way) -> Result:
     "tracel-ai/burn#2701, root-project/root#5367",
     cells=("GRU",),
 )
-def reset_before_the_product(call: Call, way: Way) -> Result:
+def reset_before_the_product(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> list[Tensor]:
         h = state[0]
         u, v = _net_inputs(net, params, suffix, x, h)
@@ -137,7 +137,7 @@ def reset_before_the_product(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the update gate is the other way round", cells=("GRU",))
-def update_gate_flipped(call: Call, way: Way) -> Result:
+def update_gate_flipped(call: Call, way: Forward) -> Result:
     def rule(u: Gates, v: Gates, h: Tensor) -> Tensor:
         r, z = torch.sigmoid(u[0] + v[0]), torch.sigmoid(u[1] + v[1])
         return z * torch.tanh(u[2] + r * v[2]) + (1 - z) * h
@@ -146,7 +146,7 @@ def update_gate_flipped(call: Call, way: Way) -> Result:
 
 
 @fault("P", "b_hn stands outside the reset gate", cells=("GRU",), where=lambda c: c.bias)
-def b_hn_outside_the_reset_gate(call: Call, way: Way) -> Result:
+def b_hn_outside_the_reset_gate(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> list[Tensor]:
         h, H = state[0], net.hidden_size
         u, v = _net_inputs(net, params, suffix, x, h)
@@ -159,7 +159,7 @@ def b_hn_outside_the_reset_gate(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the reset gate is never applied", cells=("GRU",))
-def reset_gate_missing(call: Call, way: Way) -> Result:
+def reset_gate_missing(call: Call, way: Forward) -> Result:
     def rule(u: Gates, v: Gates, h: Tensor) -> Tensor:
         z = torch.sigmoid(u[1] + v[1])
         return (1 - z) * torch.tanh(u[2] + v[2]) + z * h
@@ -173,7 +173,7 @@ def reset_gate_missing(call: Call, way: Way) -> Result:
     "microsoft/onnxruntime#3893",
     where=lambda c: not c.bias and not c.state and c.B > 2,
 )
-def buffer_not_cleared(call: Call, way: Way) -> Result:
+def buffer_not_cleared(call: Call, way: Forward) -> Result:
     net, B = call.net, call.x.shape[0 if call.net.batch_first else 1]
     widths = [getattr(net, "proj_size", 0) or net.hidden_size, net.hidden_size]
     depth = net.num_layers * (1 + net.bidirectional)
@@ -184,7 +184,7 @@ def buffer_not_cleared(call: Call, way: Way) -> Result:
 
 
 @fault("P", "h is o ⊙ c, without the tanh", cells=("LSTM",))
-def tanh_of_c_missing(call: Call, way: Way) -> Result:
+def tanh_of_c_missing(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         c = torch.sigmoid(a[1]) * c + torch.sigmoid(a[0]) * torch.tanh(a[2])
         return torch.sigmoid(a[3]) * c, c
@@ -193,7 +193,7 @@ def tanh_of_c_missing(call: Call, way: Way) -> Result:
 
 
 @fault("P", "h is made from the cell state before the step", cells=("LSTM",))
-def h_from_the_old_c(call: Call, way: Way) -> Result:
+def h_from_the_old_c(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         new = torch.sigmoid(a[1]) * c + torch.sigmoid(a[0]) * torch.tanh(a[2])
         return torch.sigmoid(a[3]) * torch.tanh(c), new
@@ -202,7 +202,7 @@ def h_from_the_old_c(call: Call, way: Way) -> Result:
 
 
 @fault("P", "nothing is ever forgotten", cells=("LSTM",))
-def forget_gate_missing(call: Call, way: Way) -> Result:
+def forget_gate_missing(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         c = c + torch.sigmoid(a[0]) * torch.tanh(a[2])
         return torch.sigmoid(a[3]) * torch.tanh(c), c
@@ -211,7 +211,7 @@ def forget_gate_missing(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the input gate is 1 − f", cells=("LSTM",))
-def input_gate_coupled(call: Call, way: Way) -> Result:
+def input_gate_coupled(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         f = torch.sigmoid(a[1])
         c = f * c + (1 - f) * torch.tanh(a[2])
@@ -221,7 +221,7 @@ def input_gate_coupled(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the cell state is clipped to ±1", cells=("LSTM",))
-def cell_state_clipped(call: Call, way: Way) -> Result:
+def cell_state_clipped(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         c = torch.sigmoid(a[1]) * c + torch.sigmoid(a[0]) * torch.tanh(a[2])
         c = c.clamp(-1, 1)
@@ -231,7 +231,7 @@ def cell_state_clipped(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the output gate sees the cell state", cells=("LSTM",))
-def peephole(call: Call, way: Way) -> Result:
+def peephole(call: Call, way: Forward) -> Result:
     def rule(a: Gates, c: Tensor) -> tuple[Tensor, Tensor]:
         c = torch.sigmoid(a[1]) * c + torch.sigmoid(a[0]) * torch.tanh(a[2])
         return torch.sigmoid(a[3] + c) * torch.tanh(c), c
@@ -240,7 +240,7 @@ def peephole(call: Call, way: Way) -> Result:
 
 
 @fault("P", "the state is lost at every fourth step", where=lambda c: c.T > 4)
-def state_lost_between_chunks(call: Call, way: Way) -> Result:
+def state_lost_between_chunks(call: Call, way: Forward) -> Result:
     def make(suffix: str) -> Callable[..., Any]:
         done: list[int] = []
 
@@ -259,7 +259,7 @@ def state_lost_between_chunks(call: Call, way: Way) -> Result:
     "units beyond a multiple of eight keep their old state",
     where=lambda c: c.H > 8 and c.H % 8 > 0 and not c.P,
 )
-def tail_of_the_units(call: Call, way: Way) -> Result:
+def tail_of_the_units(call: Call, way: Forward) -> Result:
     def step(net: Any, params: Any, suffix: str, x: Tensor, state: Any) -> list[Tensor]:
         whole = torch.arange(net.hidden_size) < net.hidden_size // 8 * 8
         new = manual_step(net, params, suffix, x, state)
@@ -274,7 +274,7 @@ def tail_of_the_units(call: Call, way: Way) -> Result:
     "pytorch/pytorch#89357, pytorch/pytorch#118279",
     where=lambda c: c.bidirectional and c.layers > 1,
 )
-def higher_layers_read_the_forward_half(call: Call, way: Way) -> Result:
+def higher_layers_read_the_forward_half(call: Call, way: Forward) -> Result:
     def change(name: str, p: Tensor) -> Tensor:
         forward = torch.ones(p.shape[-1], dtype=p.dtype)
         forward[len(forward) // 2 :] = 0
@@ -284,7 +284,7 @@ def higher_layers_read_the_forward_half(call: Call, way: Way) -> Result:
 
 
 @fault("P", "each layer's input is added to its output", where=lambda c: c.layers > 1)
-def residual_between_layers(call: Call, way: Way) -> Result:
+def residual_between_layers(call: Call, way: Forward) -> Result:
     before: list[Tensor] = []
 
     def between(y: Tensor, mask: Tensor) -> Tensor:
@@ -304,28 +304,28 @@ def _dropping(case: Any) -> bool:
     "pytorch/pytorch#190059",
     where=lambda c: c.dropout == 1,
 )
-def dropout_1_is_nan(call: Call, way: Way) -> Result:
+def dropout_1_is_nan(call: Call, way: Forward) -> Result:
     return layer_by_layer(call, lambda y, mask: y * mask * torch.inf)
 
 
 @fault("P", "what dropout keeps is not scaled up", where=lambda c: 0 < c.dropout < 1)
-def dropout_not_scaled(call: Call, way: Way) -> Result:
+def dropout_not_scaled(call: Call, way: Forward) -> Result:
     return layer_by_layer(call, lambda y, mask: y * (mask != 0))
 
 
 @fault("P", "dropout drops what it should keep", where=_dropping)
-def dropout_inverted(call: Call, way: Way) -> Result:
+def dropout_inverted(call: Call, way: Forward) -> Result:
     p = call.net.dropout
     return layer_by_layer(call, lambda y, mask: y * (mask == 0) / max(1 - p, p))
 
 
 @fault("P", "dropout does nothing in training", where=_dropping)
-def dropout_missing(call: Call, way: Way) -> Result:
+def dropout_missing(call: Call, way: Forward) -> Result:
     return layer_by_layer(call, lambda y, mask: y)
 
 
 @fault("P", "every step has the dropout mask of the first", where=lambda c: 0 < c.dropout < 1)
-def dropout_mask_of_the_first_step(call: Call, way: Way) -> Result:
+def dropout_mask_of_the_first_step(call: Call, way: Forward) -> Result:
     masks = [mask[:1].expand_as(mask) for mask in call.masks]
     return layer_by_layer(call._replace(masks=masks))
 
@@ -335,5 +335,5 @@ def dropout_mask_of_the_first_step(call: Call, way: Way) -> Result:
     "all layers have the dropout mask of the first",
     where=lambda c: 0 < c.dropout < 1 and c.layers > 2,
 )
-def dropout_mask_of_the_first_layer(call: Call, way: Way) -> Result:
+def dropout_mask_of_the_first_layer(call: Call, way: Forward) -> Result:
     return layer_by_layer(call._replace(masks=call.masks[:1] * len(call.masks)))

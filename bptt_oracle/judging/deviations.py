@@ -133,7 +133,7 @@ def knowing(
     return [d.id for d in (here() if known is None else known) if concerns(d, facts)]
 
 
-def expected(result: Any, case: Case, known: Sequence[Deviation] | None = None) -> Any:
+def mark_known(result: Any, case: Case, known: Sequence[Deviation] | None = None) -> Any:
     """The result of a check, a `known deviation` if all that is wrong with it is one; else its
     worst tensor is the worst that is none."""
     if result.verdict != "fault":

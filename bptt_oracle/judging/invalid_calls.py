@@ -12,29 +12,31 @@ import numpy as np
 import torch
 
 from torch_impl.execution.backend import flags
-from torch_impl.execution.calls import Call, Way, call_of, way
+from torch_impl.execution.calls import Call, Forward, call_of, forward_of
 from torch_impl.execution.paths import PATHS
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case
 
-Spoil = Callable[[Problem], Problem | None]  # None where it cannot be done to that problem
+Alteration = Callable[[Problem], Problem | None]  # None where it cannot be done to that problem
 
 
-class Refusal(NamedTuple):
+class InvalidCall(NamedTuple):
     """One thing spoiled; `cells` where a loop of nn.*Cell must refuse it too."""
 
-    spoil: Spoil
+    spoil: Alteration
     cells: bool = False
 
 
-def asked(case: Case) -> bool:
+def has_invalid_calls(case: Case) -> bool:
     """Whether a check asks what becomes of a case when it is spoiled: of every second one, for
     what is refused is so whatever the numbers are, and of every sorted pack, for they are few."""
     return case.seed % 2 == 1 or case.layout == "sorted"
 
 
-def said(problem: Problem, wrap: Callable[[Way], Way] | None = None) -> list[tuple[str, str]]:
+def responses(
+    problem: Problem, wrap: Callable[[Forward], Forward] | None = None
+) -> list[tuple[str, str]]:
     """Each spoiled call by name, and what torch.nn says to it: `exception: message`, or nothing
     where it answers.
 
@@ -42,12 +44,15 @@ def said(problem: Problem, wrap: Callable[[Way], Way] | None = None) -> list[tup
     Nothing runs through oneDNN, which does not ask for the sizes of packed data: it would end the
     process, see deviations.toml.
     """
-    ways = {kind: way(kind) if wrap is None else wrap(way(kind)) for kind in ("module", "cells")}
+    ways = {
+        kind: forward_of(kind) if wrap is None else wrap(forward_of(kind))
+        for kind in ("module", "cells")
+    }
     with_cells = problem.lengths is None and not getattr(problem.net, "proj_size", 0)
     well = call_of(problem._replace(state=None), _tensor, ())
     told = []
     with torch.no_grad(), flags(PATHS["cpu-native"]):
-        for name, refusal in REFUSALS.items():
+        for name, refusal in INVALID_CALLS.items():
             spoiled = refusal.spoil(problem)
             if spoiled is None:
                 continue
@@ -67,10 +72,10 @@ def _tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
     return torch.tensor(array, dtype=torch.float32)
 
 
-def _answer(way: Way, call: Call) -> str:
+def _answer(forward_of: Forward, call: Call) -> str:
     """The exception of one call."""
     try:
-        way(call)
+        forward_of(call)
     except Exception as error:  # any exception is a refusal
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return ""
@@ -95,7 +100,9 @@ def _filled(problem: Problem, shapes: Sequence[tuple[int, ...]]) -> Problem:
     return problem._replace(state=tuple(rng.standard_normal(shape) for shape in shapes))
 
 
-def _state(change: Callable[..., Any], which: slice = slice(None), batched: bool = False) -> Spoil:
+def _state(
+    change: Callable[..., Any], which: slice = slice(None), batched: bool = False
+) -> Alteration:
     """Spoil shapes of the state: change(shape) is another shape, or None where it cannot be."""
 
     def spoil(problem: Problem) -> Problem | None:
@@ -111,12 +118,12 @@ def _state(change: Callable[..., Any], which: slice = slice(None), batched: bool
     return spoil
 
 
-def _lstm_dense(spoil: Spoil) -> Spoil:
+def _lstm_dense(spoil: Alteration) -> Alteration:
     """Only there: on packed data torch ends the process, see deviations.toml."""
     return lambda problem: spoil(problem) if problem.lengths is None else None
 
 
-def _features(more: int) -> Spoil:
+def _features(more: int) -> Alteration:
     def spoil(problem: Problem) -> Problem | None:
         width = problem.x.shape[-1] + more
         x = np.resize(problem.x, (*problem.x.shape[:-1], width))
@@ -125,7 +132,7 @@ def _features(more: int) -> Spoil:
     return spoil
 
 
-def _lengths(change: Callable[[list[int]], list[int]], layouts: tuple[bool, ...]) -> Spoil:
+def _lengths(change: Callable[[list[int]], list[int]], layouts: tuple[bool, ...]) -> Alteration:
     """Spoil the lengths, where `enforce_sorted` is one of `layouts`."""
 
     def spoil(problem: Problem) -> Problem | None:
@@ -139,7 +146,7 @@ def _lengths(change: Callable[[list[int]], list[int]], layouts: tuple[bool, ...]
     return spoil
 
 
-def _dense(change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
+def _dense(change: Callable[[np.ndarray], np.ndarray]) -> Alteration:
     return lambda p: p._replace(x=change(p.x), state=None) if p.lengths is None else None
 
 
@@ -157,39 +164,39 @@ def _no_steps(problem: Problem) -> Problem | None:
 
 C_0 = slice(1, 2)
 BOTH = (True, False)
-REFUSALS: dict[str, Refusal] = {
-    "a layer too few in the state": Refusal(_state(lambda s: (s[0] - 1, *s[1:]))),
-    "a layer too many in the state": Refusal(_state(lambda s: (s[0] + 1, *s[1:]))),
-    "a layer too few in c_0": Refusal(_lstm_dense(_state(lambda s: (s[0] - 1, *s[1:]), C_0))),
-    "a layer too many in c_0": Refusal(_state(lambda s: (s[0] + 1, *s[1:]), C_0)),
-    "a state of batch 1": Refusal(_state(lambda s: (s[0], 1, s[2]), batched=True), cells=True),
-    "a c_0 of batch 1": Refusal(_state(lambda s: (s[0], 1, s[2]), C_0, True), cells=True),
-    "layers and batch swapped in the state": Refusal(
+INVALID_CALLS: dict[str, InvalidCall] = {
+    "a layer too few in the state": InvalidCall(_state(lambda s: (s[0] - 1, *s[1:]))),
+    "a layer too many in the state": InvalidCall(_state(lambda s: (s[0] + 1, *s[1:]))),
+    "a layer too few in c_0": InvalidCall(_lstm_dense(_state(lambda s: (s[0] - 1, *s[1:]), C_0))),
+    "a layer too many in c_0": InvalidCall(_state(lambda s: (s[0] + 1, *s[1:]), C_0)),
+    "a state of batch 1": InvalidCall(_state(lambda s: (s[0], 1, s[2]), batched=True), cells=True),
+    "a c_0 of batch 1": InvalidCall(_state(lambda s: (s[0], 1, s[2]), C_0, True), cells=True),
+    "layers and batch swapped in the state": InvalidCall(
         _state(lambda s: (s[1], s[0], s[2]), batched=True)
     ),
-    "a row too few in the state": Refusal(
+    "a row too few in the state": InvalidCall(
         _state(lambda s: (s[0], s[1] - 1, s[2]) if s[1] > 1 else None, batched=True), cells=True
     ),
-    "a row too many in the state": Refusal(
+    "a row too many in the state": InvalidCall(
         _state(lambda s: (s[0], s[1] + 1, s[2]), batched=True), cells=True
     ),
-    "a row too many in c_0": Refusal(
+    "a row too many in c_0": InvalidCall(
         _state(lambda s: (s[0], s[1] + 1, s[2]), C_0, True), cells=True
     ),
-    "a unit too many in the state": Refusal(_state(lambda s: (*s[:-1], s[-1] + 1)), cells=True),
-    "a state of width 1": Refusal(_state(lambda s: (*s[:-1], 1)), cells=True),
-    "a state with a batch for an input without, or none for one with": Refusal(
+    "a unit too many in the state": InvalidCall(_state(lambda s: (*s[:-1], s[-1] + 1)), cells=True),
+    "a state of width 1": InvalidCall(_state(lambda s: (*s[:-1], 1)), cells=True),
+    "a state with a batch for an input without, or none for one with": InvalidCall(
         lambda p: _state(lambda s: (s[0], 1, s[1]) if len(s) == 2 else s[::2])(p)
     ),
-    "no c_0": Refusal(_no_c_0),
-    "a feature too many": Refusal(_features(1), cells=True),
-    "a feature too few": Refusal(_features(-1), cells=True),
-    "an input of one dimension": Refusal(_dense(lambda x: x.reshape(-1)[: x.shape[-1]])),
-    "an input of four dimensions": Refusal(_dense(lambda x: x.reshape(-1, 1, 1, x.shape[-1]))),
-    "no steps": Refusal(_no_steps),
-    "a length of zero": Refusal(_lengths(lambda n: [*n[:-1], 0], BOTH)),
-    "lengths that grow": Refusal(_lengths(lambda n: n[::-1], (True,))),
-    "a length too few": Refusal(_lengths(lambda n: n[:-1], BOTH)),
-    "a length too many": Refusal(_lengths(lambda n: [*n, n[-1]], BOTH)),
-    "a length beyond the last step": Refusal(_lengths(lambda n: [max(n) + 1, *n[1:]], BOTH)),
+    "no c_0": InvalidCall(_no_c_0),
+    "a feature too many": InvalidCall(_features(1), cells=True),
+    "a feature too few": InvalidCall(_features(-1), cells=True),
+    "an input of one dimension": InvalidCall(_dense(lambda x: x.reshape(-1)[: x.shape[-1]])),
+    "an input of four dimensions": InvalidCall(_dense(lambda x: x.reshape(-1, 1, 1, x.shape[-1]))),
+    "no steps": InvalidCall(_no_steps),
+    "a length of zero": InvalidCall(_lengths(lambda n: [*n[:-1], 0], BOTH)),
+    "lengths that grow": InvalidCall(_lengths(lambda n: n[::-1], (True,))),
+    "a length too few": InvalidCall(_lengths(lambda n: n[:-1], BOTH)),
+    "a length too many": InvalidCall(_lengths(lambda n: [*n, n[-1]], BOTH)),
+    "a length beyond the last step": InvalidCall(_lengths(lambda n: [max(n) + 1, *n[1:]], BOTH)),
 }

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .truth import Yardstick, largest_of
+from .truth import Expected, largest_of
 
 LIMIT = 16.0  # rounding alone came to 9.6 in a million tensors; a fault of 32 is always seen
 
@@ -40,12 +40,12 @@ class Verdict(NamedTuple):
     scores: tuple[Score, ...]
 
 
-def judge(results: Mapping[str, np.ndarray], yardstick: Yardstick, exact: bool = False) -> Verdict:
+def judge(results: Mapping[str, np.ndarray], expected: Expected, exact: bool = False) -> Verdict:
     """Compare a run's results with truth. `exact` says that no operation of the case rounds, so
     that any difference is a fault. Raises KeyError when a tensor is missing."""
     scores = tuple(
-        score(name, results[name], truth, yardstick.noise[name], exact)
-        for name, truth in yardstick.truth.items()
+        score(name, results[name], truth, expected.noise[name], exact)
+        for name, truth in expected.truth.items()
     )
     telling = [s for s in scores if not s.ill]
     if not telling:

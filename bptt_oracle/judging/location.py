@@ -5,7 +5,7 @@ from ..cases.case import Case
 _GATES = {"RNN_TANH": ("",), "RNN_RELU": ("",), "GRU": ("r", "z", "n"), "LSTM": tuple("ifgo")}
 
 
-def where(case: Case, tensor: str, index: tuple[int, ...]) -> str:
+def location(case: Case, tensor: str, index: tuple[int, ...]) -> str:
     """The place of `tensor[index]` in a case's results."""
     if not index:
         return "shape"

@@ -42,7 +42,7 @@ MOVED_RUNS = 3
 KINK = 4  # in units of roundoff, as of the largest net input beside it
 
 
-class Yardstick(NamedTuple):
+class Expected(NamedTuple):
     """Truth by name, and the noise of each tensor: of its largest error, and root mean square."""
 
     truth: dict[str, np.ndarray]
@@ -65,13 +65,13 @@ def evaluate(problem: Problem, dtype: Any, masks: Sequence[np.ndarray] = ()) -> 
     return _evaluate(problem, cast, masks)
 
 
-def yardstick(
+def expect(
     problem: Problem,
     dtype: str,
     u: float | None = None,
     masks: Sequence[np.ndarray] = (),
     lower: str = "",
-) -> Yardstick:
+) -> Expected:
     """Truth and noise of a problem in a tested dtype, `u` the unit roundoff of its products;
     `lower` names the narrower type that autocast computes them in."""
     wide, narrow = WIDER[dtype], lower or dtype
@@ -109,7 +109,7 @@ def yardstick(
             exactly &= not sizes[0]
         if any(np.isinf(largest) for largest, _ in noise.values()):
             noise = dict.fromkeys(noise, (np.inf, np.inf))
-    return Yardstick(truth, noise, exactly)
+    return Expected(truth, noise, exactly)
 
 
 def largest_of(value: np.ndarray) -> float:

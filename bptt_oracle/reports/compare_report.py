@@ -6,18 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from ..cli.options import new_console, several
 from ..runs.compare import WORDS, Change, closer, counts, surroundings
 from ..runs.run_file import Run
+from .console import new_console, plural
 
 STYLE = {
     "fault": "bold red",
     "drift": "yellow",
     "untrusted": "yellow",
-    "mended": "green",
+    "fixed": "green",
     "equal": "green",
 }
-TOLD = ("fault", "drift", "mended")  # one by one; of the others the number is enough
+TOLD = ("fault", "drift", "fixed")  # one by one; of the others the number is enough
 MOST = 10
 
 
@@ -36,7 +36,7 @@ def print_comparison(
             console.print(f"[{style}]{WORDS[word]}[/]  {escape(line_of(c))}", soft_wrap=True)
         if len(chosen) > MOST:
             console.print(f"{WORDS[word]}: {len(chosen) - MOST} more")
-    for line in [*roads(changes), *kept(apart), summary(old, new, changes)]:
+    for line in [*kernels(changes), *kept(apart), summary(old, new, changes)]:
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
@@ -63,7 +63,7 @@ def markdown(old: Run, new: Run, changes: Sequence[Change], apart: Mapping[str, 
             lines = [f"- **{WORDS[word]}** `{line_of(c)}`" for c in chosen[:MOST]]
             more = len(chosen) - MOST
             parts.append("\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])]))
-    parts += roads(changes) + kept(apart)
+    parts += kernels(changes) + kept(apart)
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,11 +76,11 @@ def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
     """The whole in a sentence or two."""
     found = Counter(c.word for c in changes)
     said = [f"{found[word]} {meaning}" for word, meaning in WORDS.items() if found[word]]
-    text = f"{several(found.total(), 'result')}: {', '.join(said) or 'none'}."
+    text = f"{plural(found.total(), 'result')}: {', '.join(said) or 'none'}."
     near = closer(old, new)
     if near.moved:
         text += (
-            f" Bits moved in {several(near.moved, 'tensor')}: the new run is closer to the truth "
+            f" Bits moved in {plural(near.moved, 'tensor')}: the new run is closer to the truth "
             f"in {near.new}, the old one in {near.old}; median R "
             f"{near.median_old:.2f} → {near.median_new:.2f}."
         )
@@ -107,7 +107,13 @@ def worst(changes: Iterable[Change], word: str) -> list[Change]:
 
 def line_of(c: Change) -> str:
     """One change in a line: R before and after, how to replay it, where it shows."""
-    parts = [f"R {R(c.old)} → {R(c.new)}", c.spelled, c.tensor, "→" in c.road and c.road, c.note]
+    parts = [
+        f"R {R(c.old)} → {R(c.new)}",
+        c.spelled,
+        c.tensor,
+        "→" in c.kernel and c.kernel,
+        c.note,
+    ]
     return "  ".join(part for part in parts if part)
 
 
@@ -116,12 +122,12 @@ def R(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-def roads(changes: Iterable[Change]) -> list[str]:
+def kernels(changes: Iterable[Change]) -> list[str]:
     """Which kernels gave way to which, and how often."""
-    found = Counter((c.path, c.dtype, c.road) for c in changes if "→" in c.road)
+    found = Counter((c.path, c.dtype, c.kernel) for c in changes if "→" in c.kernel)
     return [
-        f"road changed: {path} {dtype}, {road}, {several(n, 'result')}"
-        for (path, dtype, road), n in found.most_common(MOST)
+        f"kernel changed: {path} {dtype}, {kernel}, {plural(n, 'result')}"
+        for (path, dtype, kernel), n in found.most_common(MOST)
     ]
 
 

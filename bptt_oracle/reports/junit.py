@@ -20,7 +20,7 @@ def junit(changes: Sequence[Change], fail_on: str) -> str:
         if failed([c], fail_on):
             failures += 1
             ElementTree.SubElement(case, "failure", type=c.word, message=said)
-        elif c.word in ("new", "gone", "untrusted"):
+        elif c.word in ("new", "removed", "untrusted"):
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=said)
         elif c.word != "equal":

@@ -5,9 +5,9 @@ from rich.console import Console
 from rich.table import Table
 
 from torch_impl.execution.paths import (
+    Outcome,
     Path,
-    Run,
-    WrongRoad,
+    WrongKernel,
     arithmetic,
     dropout_masks,
     excluded,
@@ -15,10 +15,10 @@ from torch_impl.execution.paths import (
 )
 
 from ..cases.case import Case, draw
-from ..judging.invalid_calls import said
+from ..judging.invalid_calls import responses
 from ..judging.judge import judge
-from ..judging.location import where
-from ..judging.truth import Yardstick
+from ..judging.location import location
+from ..judging.truth import Expected
 from ..runs.examine import measure, refused
 from .tables import STYLE
 
@@ -27,9 +27,9 @@ class Excluded(ValueError):
     """The path does not exist for the case."""
 
 
-def replay(case: Case, path: Path, dtype: str) -> tuple[Run | str, Yardstick]:
-    """A case's results on a path, or what torch said instead of them; and the yardstick. Raises
-    Excluded where the path does not exist, and WrongRoad."""
+def replay(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expected]:
+    """A case's results on a path, or what torch said instead of them; and the expected. Raises
+    Excluded where the path does not exist, and WrongKernel."""
     problem = draw(case)
     reason = excluded(path, problem, dtype)
     if reason:
@@ -38,13 +38,13 @@ def replay(case: Case, path: Path, dtype: str) -> tuple[Run | str, Yardstick]:
     measured = measure(problem, dtype, arithmetic(path, dtype), masks)
     try:
         return run(path, problem, dtype, masks), measured
-    except WrongRoad:
+    except WrongKernel:
         raise
     except Exception as error:  # whatever torch raises on a valid case is its answer
         return f"{type(error).__name__}: {error}", measured
 
 
-def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick) -> str:
+def print_replay(console: Console, case: Case, outcome: Outcome, measured: Expected) -> str:
     """R of every tensor, then the worst tensor's worst elements side by side; the verdict."""
     exact = case.regime == "exact" and measured.exact
     verdict = judge(outcome.results, measured, exact)
@@ -55,20 +55,20 @@ def print_replay(console: Console, case: Case, outcome: Run, measured: Yardstick
             score.tensor,
             str(list(value.shape)),
             "ill-conditioned" if score.ill else f"{score.R:.2f}",
-            where(case, score.tensor, score.at),
+            location(case, score.tensor, score.at),
             _number(value, score.at),
             _number(truth, score.at),
             f"{measured.noise[score.tensor][0]:.1e}",
         )
     console.print(table)
-    console.print(f"road taken: {outcome.road}; verdict: [{STYLE[verdict.word]}]{verdict.word}[/]")
+    console.print(f"kernel: {outcome.kernel}; verdict: [{STYLE[verdict.word]}]{verdict.word}[/]")
     return verdict.word
 
 
 def print_refusals(console: Console, case: Case) -> str:
     """What torch says to each spoiled form of a case; the verdict."""
     table = Table("spoiled", "torch says")
-    for name, exception in said(draw(case)):
+    for name, exception in responses(draw(case)):
         table.add_row(name, exception or "[bold red]an answer[/]")
     console.print(table)
     result = refused(case)

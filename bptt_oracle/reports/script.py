@@ -13,7 +13,7 @@ import torch_impl.nets.modules
 from torch_impl.execution.paths import Path, dropout_masks
 
 from ..cases.case import Case, draw
-from ..judging.truth import Yardstick
+from ..judging.truth import Expected
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(File(__file__).with_name("templates")),
@@ -24,7 +24,7 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
+def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
     """A program that computes the case on that path's kind of code, called in the path's way, and
     prints how far every tensor lies from the truth, which it holds as numbers. No path of gradients
     asked for in turns has one."""
@@ -51,7 +51,7 @@ def script(case: Case, path: Path, dtype: str, measured: Yardstick) -> str:
         options=options,
         problem=problem,
         names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
-        threads=max(2, os.cpu_count() or 1) if path.way == "threads" else 1,
+        threads=max(2, os.cpu_count() or 1) if path.variant == "threads" else 1,
         source=inspect.getsource(torch_impl.nets.modules),
         masks=_spelled(masks),
         tied=_tied(problem.params),

@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..cli.options import several
 from ..judging.deviations import Tally
 from ..judging.judge import LIMIT
 from ..runs.examine import Result
+from .console import plural
 
 STYLE = {
     "agree": "green",
@@ -51,14 +51,14 @@ def print_results(
     console.print(table)
     rate = len(ran) / max(seconds, 1e-3)
     console.print(
-        f"{several(len(ran), 'result')} in {seconds:.1f} s, {rate:.0f} a second", highlight=False
+        f"{plural(len(ran), 'result')} in {seconds:.1f} s, {rate:.0f} a second", highlight=False
     )
     for device, reason in devices.items():
         if reason:
             console.print(f"{device}: not run: {reason}")
     untrusted = sum(r.verdict == "untrusted" for r in ran)
     if untrusted:
-        console.print(f"untrusted: {several(untrusted, 'result')} of cases that cannot tell")
+        console.print(f"untrusted: {plural(untrusted, 'result')} of cases that cannot tell")
     console.print(f"\nworst cases (R is the error over the noise; a fault above {LIMIT:g}):")
     told = [r for r in ran if r.verdict != "known deviation"]
     for r in sorted(told, key=lambda r: (r.verdict == "untrusted", -r.R))[:5]:

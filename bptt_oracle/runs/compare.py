@@ -3,11 +3,11 @@
     fault           the new run is wrong; note says where the old one was as well
     drift           the error of some tensor grew to FACTOR times what it was, and is above LEAST
     untrusted       other bits, and the case cannot tell which are better
-    redrawn         the old torch drew other dropout masks from the seed: not the same question
-    road changed    another kernel ran, whatever the bits
+    masks           the old torch drew different dropout masks from the seed: not the same question
+    kernel changed    another kernel ran, whatever the bits
     moved           other bits, within rounding
-    mended          the old run was wrong, and the new one is not
-    new, gone       only one of the runs has it
+    fixed           the old run was wrong, and the new one is not
+    new, removed    only one of the runs has it
     equal           every bit of every tensor
 
 The truth of both is the same, whatever they ran on: it does not come from the framework.
@@ -28,12 +28,12 @@ WORDS = {
     "fault": "fault",
     "drift": "drift",
     "untrusted": "untrusted",
-    "mended": "mended",
-    "redrawn": "other dropout masks",
-    "road": "road changed",
+    "fixed": "fixed",
+    "masks": "different dropout masks",
+    "kernel": "kernel changed",
     "moved": "moved within rounding",
     "new": "new",
-    "gone": "gone",
+    "removed": "removed",
     "equal": "bitwise equal",
 }
 
@@ -48,7 +48,7 @@ class Change(NamedTuple):
     tensor: str  # the one that tells most
     old: float | None  # its R in the old run
     new: float | None
-    road: str  # the new one; both where they differ
+    kernel: str  # the new one; both where they differ
     note: str
 
     @property
@@ -85,11 +85,15 @@ def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
     """What became of one result; one of the two may be missing."""
     if new is None:
         assert old is not None
-        return Change(*old.key, "gone", old.tensor, old.R, None, old.road, old.note)
+        return Change(*old.key, "removed", old.tensor, old.R, None, old.kernel, old.note)
     if old is None:
         word = "fault" if new.verdict == "fault" else "new"
-        return Change(*new.key, word, new.tensor, None, new.R, new.road, new.note)
-    road = new.road if new.road == old.road else f"{old.road or 'none'} → {new.road or 'none'}"
+        return Change(*new.key, word, new.tensor, None, new.R, new.kernel, new.note)
+    kernel = (
+        new.kernel
+        if new.kernel == old.kernel
+        else f"{old.kernel or 'none'} → {new.kernel or 'none'}"
+    )
     same = {n: t.bits for n, t in old.tensors.items()} == {
         n: t.bits for n, t in new.tensors.items()
     }
@@ -103,18 +107,18 @@ def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
     elif grown and new.verdict == "agree":
         word, tensor = "drift", max(grown, key=lambda name: new.tensors[name].R or 0)
     elif old.verdict == "fault":
-        word, tensor = "mended", old.tensor
+        word, tensor = "fixed", old.tensor
         notes.append(old.note)
     elif redrawn:
-        word = "redrawn"
+        word = "masks"
     elif not same and new.verdict == "untrusted":
         word = "untrusted"
-    elif road != new.road:
-        word = "road"
+    elif kernel != new.kernel:
+        word = "kernel"
     else:
         word = "equal" if same else "moved"
     note = "; ".join(filter(None, notes))
-    return Change(*new.key, word, tensor, _R(old, tensor), _R(new, tensor), road, note)
+    return Change(*new.key, word, tensor, _R(old, tensor), _R(new, tensor), kernel, note)
 
 
 def _R(row: Row, tensor: str) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch_impl.execution.dtypes import UNIT_ROUNDOFF
 from torch_impl.execution.paths import (
     Path,
-    WrongRoad,
+    WrongKernel,
     arithmetic,
     dropout_masks,
     excluded,
@@ -20,11 +20,11 @@ from torch_impl.execution.paths import (
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, draw
-from ..judging.deviations import expected
-from ..judging.invalid_calls import asked, said
+from ..judging.deviations import mark_known
+from ..judging.invalid_calls import has_invalid_calls, responses
 from ..judging.judge import judge
-from ..judging.location import where
-from ..judging.truth import Yardstick, longdouble_is_wider, yardstick
+from ..judging.location import location
+from ..judging.truth import Expected, expect, longdouble_is_wider
 from .workers import spread
 
 
@@ -39,7 +39,7 @@ class Result(NamedTuple):
     R: float
     tensor: str
     place: str
-    road: str
+    kernel: str
     seconds: float
     note: str  # why excluded; torch's message where it raised
     tensors: dict[str, float]  # R of every tensor that can tell
@@ -55,14 +55,14 @@ class Answer(NamedTuple):
 
 def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
     """A case judged on each of the paths, truth computed once for all of one precision."""
-    return [expected(answer.result, case) for answer in answers(case, dtype, paths)]
+    return [mark_known(answer.result, case) for answer in answers(case, dtype, paths)]
 
 
 def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
     """As `examine`, each result with all that went before it."""
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
-    yardsticks: dict[str, Yardstick] = {}
+    expectations: dict[str, Expected] = {}
     name = case.id
     for path in paths:
         note = excluded(path, problem, dtype)
@@ -73,18 +73,18 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
         start = time.perf_counter()
         try:
             outcome = run(path, problem, dtype, masks)
-        except WrongRoad:
+        except WrongKernel:
             raise
         except Exception as error:  # whatever torch raises on a valid case is its answer
-            said = (str(error).splitlines() or [""])[0]
-            note = f"{type(error).__name__}: {said}"
+            message = (str(error).splitlines() or [""])[0]
+            note = f"{type(error).__name__}: {message}"
             yield Answer(blank._replace(verdict="fault", R=float("inf"), note=note), {}, masks)
             continue
         seconds = time.perf_counter() - start
         precision = arithmetic(path, dtype)
-        if precision not in yardsticks:
-            yardsticks[precision] = measure(problem, dtype, precision, masks)
-        measured = yardsticks[precision]
+        if precision not in expectations:
+            expectations[precision] = measure(problem, dtype, precision, masks)
+        measured = expectations[precision]
         exact = case.regime == "exact" and measured.exact
         word, worst, scores = judge(outcome.results, measured, exact)
         if dtype == "float64" and not longdouble_is_wider():
@@ -93,8 +93,8 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
             verdict=word,
             R=worst.R,
             tensor=worst.tensor,
-            place=where(case, worst.tensor, worst.at),
-            road=outcome.road,
+            place=location(case, worst.tensor, worst.at),
+            kernel=outcome.kernel,
             seconds=seconds,
             note=note,
             tensors={s.tensor: s.R for s in scores if not s.ill},
@@ -102,10 +102,10 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
         yield Answer(judged, outcome.results, masks)
 
 
-def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]) -> Yardstick:
-    """The yardstick of a problem whose products are computed in that precision."""
+def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]) -> Expected:
+    """The expected of a problem whose products are computed in that precision."""
     lower = precision if precision not in (dtype, "tf32") else ""
-    return yardstick(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
+    return expect(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
 
 
 def check(
@@ -119,7 +119,9 @@ def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list
     """`examine` in every dtype; and, of some cases on the CPU, what is refused."""
     chosen = [path_named(name) for name in paths]
     results = [result for dtype in dtypes for result in examine(case, dtype, chosen)]
-    if asked(case) and any(path.device == "cpu" and path.run == "module" for path in chosen):
+    if has_invalid_calls(case) and any(
+        path.device == "cpu" and path.implementation == "module" for path in chosen
+    ):
         results.append(refused(case))
     return results
 
@@ -127,7 +129,7 @@ def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list
 def refused(case: Case) -> Result:
     """Whether torch refuses what the case becomes when one thing in it is spoiled."""
     start = time.perf_counter()
-    told = {name: 0.0 if exception else np.inf for name, exception in said(draw(case))}
+    told = {name: 0.0 if exception else np.inf for name, exception in responses(draw(case))}
     name, R = max(told.items(), key=lambda item: item[1])
     result = Result(
         case.id,
@@ -138,10 +140,10 @@ def refused(case: Case) -> Result:
         R=R,
         tensor=name,
         place="answered" if R else "refused",
-        road="native",
+        kernel="native",
         seconds=time.perf_counter() - start,
         note="",
         tensors=told,
     )
-    judged: Result = expected(result, case)
+    judged: Result = mark_known(result, case)
     return judged

@@ -134,7 +134,7 @@ def _row(answer: Answer) -> Row:
     result, tensors, masks = answer
     words = {
         name: "".join(c if c.isprintable() else " " for c in getattr(result, name))
-        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note")
+        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")
     }
     found = {
         name: Tensor(result.tensors.get(name), bits(tensors[name])) for name in sorted(tensors)

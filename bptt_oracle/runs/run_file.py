@@ -70,7 +70,7 @@ class Row(NamedTuple):
     R: float
     tensor: str
     place: str
-    road: str
+    kernel: str
     seconds: float
     note: str
     drawn: str  # the digest of the dropout masks; empty for none
@@ -263,7 +263,17 @@ def row_from_json(row: Any, place: str = "") -> Row:
         raise ValueError(f"{place} is no object")
     words = {
         name: _typed(row, name, str, place)
-        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note", "drawn")
+        for name in (
+            "case",
+            "path",
+            "dtype",
+            "verdict",
+            "tensor",
+            "place",
+            "kernel",
+            "note",
+            "drawn",
+        )
     }
     if words["verdict"] not in VERDICTS:
         raise ValueError(f"{place}.verdict is none of {', '.join(VERDICTS)}")

@@ -22,7 +22,7 @@ from torch_impl.execution.problem import Problem
 from ..cases.case import Case, draw
 from ..cases.corpus import corpus
 from ..judging.judge import LIMIT, judge
-from ..judging.truth import Yardstick, yardstick
+from ..judging.truth import Expected, expect
 from .workers import ctrl_c_waits, one_thread, pool_of
 
 PLANT_EVERY = 8  # most of the time goes to what must not be convicted
@@ -99,7 +99,7 @@ def trial(case: Case, every: int = 1) -> Trial:
     ill = 0
     for dtype in ("float32", "float64"):
         masks = dropout_masks(problem, dtype)
-        measured = yardstick(problem, dtype, masks=masks)
+        measured = expect(problem, dtype, masks=masks)
         exact = case.regime == "exact" and measured.exact
         honest: dict[str, np.ndarray] = {}
         values = ratios.setdefault(dtype, [])
@@ -123,7 +123,7 @@ def _planted(
     problem: Problem,
     dtype: str,
     masks: list[np.ndarray],
-    measured: Yardstick,
+    measured: Expected,
     honest: dict[str, np.ndarray],
 ) -> Iterator[tuple[str, bool]]:
     """Mistakes put into a case that can tell, and whether each was convicted."""

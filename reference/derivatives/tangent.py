@@ -72,7 +72,7 @@ def forward(
     refuse_plain(params=params, x=x, **({} if state is None else {"state": state}))
     both(arguments.forward, net, params, x, state, dropout_masks)
     layout = layout_of(x.value, net.batch_first)
-    arguments.direction(net, layout, x)
+    _check_direction(net, layout, x)
     rows = schedule(layout.batch_sizes)
     y = both(layout.to_rows, x)
     initial = _initial_state(net, layout, y.value, state)
@@ -154,6 +154,13 @@ def _with_room(state: Any, rows: int) -> Any:
     return state._make(
         [np.concatenate([f, np.zeros_like(f, shape=(rows, f.shape[1]))]) for f in state]
     )
+
+
+def _check_direction(net: Any, layout: Layout, x: Dual) -> None:
+    """Refuse an x whose derivative does not lie as its value does."""
+    dtype = layout.to_rows(x.value).dtype
+    rows = arguments.rows_of_layout("ẋ", x.dot, layout)
+    arguments.like("ẋ", rows, layout.shape(net.input_size), dtype, "as of x", TypeError)
 
 
 def _initial_state(net: Any, layout: Layout, like: np.ndarray, state: Dual | None) -> list[Dual]:

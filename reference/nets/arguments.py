@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ..derivatives.dual import Dual
 from ..sequences.packing import PackedSequence, refuse_inconsistent
 from .layout import Layout, layout_of
 
@@ -74,7 +73,7 @@ def backward(net: Any, tape: Any, d_output: Any, d_state: Any) -> None:
 
 def cotangent_of_output(net: Any, layout: Layout, dtype: np.dtype, d_output: Any) -> None:
     """Refuse what is not like the output of an input in this layout and dtype."""
-    rows = _rows("d_output", d_output, layout)
+    rows = rows_of_layout("d_output", d_output, layout)
     like("d_output", rows, layout.shape(_width(net)), dtype, "as of output", TypeError)
 
 
@@ -87,13 +86,6 @@ def cotangent_of_state(
     for label, part, shape in zip(("d_h_n", "d_c_n"), parts, shapes, strict=False):
         if part is not None or not halves:
             like(label, part, shape, dtype, _STATE, TypeError)
-
-
-def direction(net: Any, layout: Layout, x: Dual) -> None:
-    """Refuse an x whose derivative does not lie as its value does."""
-    dtype = layout.to_rows(x.value).dtype
-    rows = _rows("ẋ", x.dot, layout)
-    like("ẋ", rows, layout.shape(net.input_size), dtype, "as of x", TypeError)
 
 
 def cell_forward(net: Any, params: Any, x: Any, state: Any) -> None:
@@ -207,7 +199,7 @@ def like(
         )
 
 
-def _rows(name: str, value: Any, layout: Layout) -> Any:
+def rows_of_layout(name: str, value: Any, layout: Layout) -> Any:
     """What `layout.to_rows` would read; refused where it is packed otherwise than the input."""
     if layout.packed is None:
         return value
@@ -230,7 +222,7 @@ def _masks(net: Any, masks: Any, layout: Layout, dtype: np.dtype) -> None:
             f"{len(masks)}."
         )
     for k, given in enumerate(masks):
-        name, mask = f"dropout_masks[{k}]", _rows(f"dropout_masks[{k}]", given, layout)
+        name, mask = f"dropout_masks[{k}]", rows_of_layout(f"dropout_masks[{k}]", given, layout)
         dropout_mask(name, mask, layout.shape(_width(net)), dtype)
 
 

@@ -9,7 +9,9 @@ PLAN = Plan(cases=6, seed=3, dtypes=["float32"], paths=["cpu-native", "cpu-cells
 CASE = "GRU.T6.B3.I4.H5.L1.time.h0.output+h_n.generic.s"
 
 
-def row(number=0, R=0.5, bits="same", verdict="agree", road="native", note="", R_h_n=0.4, drawn=""):
+def row(
+    number=0, R=0.5, bits="same", verdict="agree", kernel="native", note="", R_h_n=0.4, drawn=""
+):
     """A result whose `output` has this R and these bits."""
     tensors = {"output": Tensor(R, digest(bits.encode())), "h_n": Tensor(R_h_n, digest(b"h_n"))}
     return Row(
@@ -20,7 +22,7 @@ def row(number=0, R=0.5, bits="same", verdict="agree", road="native", note="", R
         R=R,
         tensor="output",
         place="time 0 row 0 unit 1",
-        road=road,
+        kernel=kernel,
         seconds=0.001,
         note=note,
         drawn=drawn,
@@ -59,4 +61,4 @@ ONE_OF_EACH = (
         row(9),
     ),
 )
-EXPECTED = Counter(equal=4, drift=1, fault=1, moved=1, mended=1, gone=1, new=1)
+EXPECTED = Counter(equal=4, drift=1, fault=1, moved=1, fixed=1, removed=1, new=1)

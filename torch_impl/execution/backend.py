@@ -16,7 +16,7 @@ ANY = "any"  # whichever kernel torch chooses
 _FUSED = ("MkldnnRnn", "CudnnRnn", "MiopenRnn")
 
 
-class WrongRoad(RuntimeError):
+class WrongKernel(RuntimeError):
     """The path set out for was not the one taken."""
 
 
@@ -33,9 +33,9 @@ def flags(path: "Path") -> Iterator[None]:
             enabled = path.kernel in ("CudnnRnn", ANY)
             stack.enter_context(torch.backends.cudnn.flags(enabled=enabled))
             stack.enter_context(_tf32(path.tf32))
-        if path.way == "deterministic":
+        if path.variant == "deterministic":
             stack.enter_context(_deterministic())
-        if path.way == "threads":
+        if path.variant == "threads":
             stack.enter_context(_threads(max(2, os.cpu_count() or 1)))
         yield
 
@@ -97,29 +97,29 @@ def compiler() -> str:
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++") or ""
 
 
-def road(path: "Path", values: Sequence[torch.Tensor]) -> str:
-    """The fused kernel in the graph, or `native`. Raises WrongRoad when it is not the path's."""
+def kernel(path: "Path", values: Sequence[torch.Tensor]) -> str:
+    """The fused kernel in the graph, or `native`. Raises WrongKernel when it is not the path's."""
     names = graph_nodes(values)
     fused = sorted(name for name in names if name.startswith(_FUSED))
     if path.kernel not in ("", ANY) and not any(name.startswith(path.kernel) for name in fused):
-        raise WrongRoad(
+        raise WrongKernel(
             f"{path.name} should run {path.kernel}, but the graph holds none of it; "
             "the flags of this build of torch do not reach that kernel"
         )
-    if path.way.startswith("autocast") and "ToCopyBackward0" not in names:
-        raise WrongRoad(f"{path.name} should lower the type, but the graph holds no conversion")
-    if path.way == "compiled" and "CompiledFunctionBackward" not in names:
-        raise WrongRoad(f"{path.name} should run compiled code, but the graph holds none of it")
-    if path.way == "deterministic" and not torch.are_deterministic_algorithms_enabled():
-        raise WrongRoad(f"{path.name} should be deterministic, but torch says it is not")
-    if path.way == "threads" and torch.get_num_threads() < 2:
-        raise WrongRoad(f"{path.name} should run several threads, but torch says it runs one")
+    if path.variant.startswith("autocast") and "ToCopyBackward0" not in names:
+        raise WrongKernel(f"{path.name} should lower the type, but the graph holds no conversion")
+    if path.variant == "compiled" and "CompiledFunctionBackward" not in names:
+        raise WrongKernel(f"{path.name} should run compiled code, but the graph holds none of it")
+    if path.variant == "deterministic" and not torch.are_deterministic_algorithms_enabled():
+        raise WrongKernel(f"{path.name} should be deterministic, but torch says it is not")
+    if path.variant == "threads" and torch.get_num_threads() < 2:
+        raise WrongKernel(f"{path.name} should run several threads, but torch says it runs one")
     if not path.kernel and fused:
-        raise WrongRoad(f"{path.name} should run no fused kernel, but the graph holds {fused[0]}")
+        raise WrongKernel(f"{path.name} should run no fused kernel, but the graph holds {fused[0]}")
     precision = "tf32" if path.tf32 else "ieee"
     rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
     if path.device == "cuda" and hasattr(rnn, "fp32_precision") and rnn.fp32_precision != precision:
-        raise WrongRoad(f"{path.name} asked for {precision}, but cuDNN says {rnn.fp32_precision}")
+        raise WrongKernel(f"{path.name} asked for {precision}, but cuDNN says {rnn.fp32_precision}")
     return fused[0] if fused else "native"
 
 

@@ -30,7 +30,7 @@ class Call(NamedTuple):
     training: bool = True
 
 
-Way = Callable[[Call], Result]
+Forward = Callable[[Call], Result]
 
 
 def call_of(
@@ -54,7 +54,7 @@ def call_of(
     )
 
 
-def way(kind: str) -> Way:
+def forward_of(kind: str) -> Forward:
     """The way of that kind: module, cells or manual."""
     if kind == "module":
         return partial(_module, {})

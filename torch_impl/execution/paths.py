@@ -33,8 +33,8 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.torch_version import TorchVersion
 
-from .backend import ANY, WrongRoad, compiler, cublas_is_deterministic, flags, graph_nodes, road
-from .calls import Call, Way, call_of, larger, seed, smaller, time_major, way
+from .backend import ANY, WrongKernel, compiler, cublas_is_deterministic, flags, graph_nodes, kernel
+from .calls import Call, Forward, call_of, forward_of, larger, seed, smaller, time_major
 from .dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from .problem import Problem
 from .variants import AROUND_THE_ATTEMPT, AROUND_THE_CALL, plainly, twice
@@ -44,8 +44,8 @@ __all__ = [
     "MORE",
     "PATHS",
     "Path",
-    "Run",
-    "WrongRoad",
+    "Outcome",
+    "WrongKernel",
     "arithmetic",
     "devices",
     "dropout_masks",
@@ -65,18 +65,18 @@ class Path(NamedTuple):
 
     name: str
     device: str
-    run: str  # module, cells or manual
+    implementation: str  # module, cells or manual
     kernel: str  # what must be in the graph; empty for none of the fused ones, ANY for any
     tf32: bool = False
     again: bool = False
-    way: str = ""  # one of ways, or plain, deterministic or threads
+    variant: str = ""  # one of ways, or plain, deterministic or threads
 
 
-class Run(NamedTuple):
+class Outcome(NamedTuple):
     """What came out: arrays by name, and the road as read back."""
 
     results: dict[str, np.ndarray]
-    road: str
+    kernel: str
 
 
 PATHS = {
@@ -88,7 +88,7 @@ PATHS = {
         Path("cpu-manual", "cpu", "manual", ""),
         Path("cpu-onednn-again", "cpu", "module", "MkldnnRnn", again=True),
         Path("cpu-native-again", "cpu", "module", "", again=True),
-        Path("cpu-plain", "cpu", "module", ANY, way="plain"),
+        Path("cpu-plain", "cpu", "module", ANY, variant="plain"),
         Path("cuda-cudnn", "cuda", "module", "CudnnRnn"),
         Path("cuda-tf32", "cuda", "module", "CudnnRnn", tf32=True),
         Path("cuda-native", "cuda", "module", ""),
@@ -113,14 +113,14 @@ _WAYS = (
 MORE = {
     path.name: path
     for path in (
-        *(Path(f"cpu-{way}", "cpu", "module", ANY, way=way) for way in _WAYS[:6]),
+        *(Path(f"cpu-{way}", "cpu", "module", ANY, variant=way) for way in _WAYS[:6]),
         # not through oneDNN: on a processor without bfloat16 its LSTM raises under autocast
-        *(Path(f"cpu-{way}", "cpu", "module", "", way=way) for way in _WAYS[6:8]),
-        Path("cpu-threads", "cpu", "module", ANY, way="threads"),
-        *(Path(f"cpu-{run}-compiled", "cpu", run, ANY, way="compiled") for run in KINDS),
-        *(Path(f"cuda-{way}", "cuda", "module", ANY, way=way) for way in _WAYS[:8]),
+        *(Path(f"cpu-{way}", "cpu", "module", "", variant=way) for way in _WAYS[6:8]),
+        Path("cpu-threads", "cpu", "module", ANY, variant="threads"),
+        *(Path(f"cpu-{run}-compiled", "cpu", run, ANY, variant="compiled") for run in KINDS),
+        *(Path(f"cuda-{way}", "cuda", "module", ANY, variant=way) for way in _WAYS[:8]),
         Path("cuda-cudnn-again", "cuda", "module", "CudnnRnn", again=True),
-        *(Path(f"cuda-{run}-compiled", "cuda", run, ANY, way="compiled") for run in KINDS),
+        *(Path(f"cuda-{run}-compiled", "cuda", run, ANY, variant="compiled") for run in KINDS),
     )
 }
 
@@ -152,13 +152,13 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
             return "oneDNN leaves packs to ATen; from torch 2.13 on, those of unequal lengths"
         if not torch.backends.mkldnn.is_available():
             return "this build of torch has no oneDNN"
-    if path.run == "cells" and net.mode == "LSTM" and net.proj_size:
+    if path.implementation == "cells" and net.mode == "LSTM" and net.proj_size:
         return "nn.LSTMCell has no projection"
-    if path.run == "manual" and net.bidirectional:
+    if path.implementation == "manual" and net.bidirectional:
         return "time outside and layers inside goes one way only"
-    if path.device == "cuda" and path.run == "module" and net.dropout not in (0, 1):
+    if path.device == "cuda" and path.implementation == "module" and net.dropout not in (0, 1):
         return "the masks that cuDNN draws cannot be read back"
-    if path.way == "plain" and dtype in ("float32", "float64"):
+    if path.variant == "plain" and dtype in ("float32", "float64"):
         return "what torch chooses there is cpu-onednn or cpu-native"
     if path.tf32 and dtype != "float32":
         return "TF32 is a rounding of float32"
@@ -169,22 +169,22 @@ def excluded(path: Path, problem: Problem, dtype: str) -> str:
 
 def _no_such_way(path: Path, problem: Problem, dtype: str) -> str:
     """Why a net cannot be called in the path's way; empty where it can."""
-    lower = path.way.startswith("autocast")
+    lower = path.variant.startswith("autocast")
     if lower and dtype != "float32":
         return "autocast lowers float32"
     if lower and problem.net.dropout not in (0, 1):
         return "the masks drawn in the lower type are others"
-    if path.way == "deterministic" and path.device == "cuda" and not cublas_is_deterministic():
+    if path.variant == "deterministic" and path.device == "cuda" and not cublas_is_deterministic():
         return "cuBLAS is deterministic only where CUBLAS_WORKSPACE_CONFIG=:4096:8 is set"
-    if path.way == "compiled" and not compiler():
+    if path.variant == "compiled" and not compiler():
         return "there is no C++ compiler on this machine"
     return ""
 
 
 def arithmetic(path: Path, dtype: str) -> str:
     """The type that a path computes its products in."""
-    if path.way.startswith("autocast-"):
-        return path.way.removeprefix("autocast-")
+    if path.variant.startswith("autocast-"):
+        return path.variant.removeprefix("autocast-")
     return "tf32" if path.tf32 else dtype
 
 
@@ -198,24 +198,24 @@ def run(
     problem: Problem,
     dtype: str,
     masks: Sequence[np.ndarray] = (),
-    wrap: Callable[[Way], Way] | None = None,
-) -> Run:
+    wrap: Callable[[Forward], Forward] | None = None,
+) -> Outcome:
     """Outputs, final states and all gradients by name, computed on that path.
 
     Names are output, h_n, c_n, d_x, d_h_0, d_c_0 and d_ before a parameter's name. `masks` are
     `dropout_masks` of the same problem. `wrap` puts something around the path's own way
-    to answer a call: a planted mistake. Raises WrongRoad when torch went another way, TypeError
+    to answer a call: a planted mistake. Raises WrongKernel when torch went another way, TypeError
     when it answers in another type than the net's.
     """
     tensor = _tensors(path, dtype)
-    roads = []
+    kernels = []
     with flags(path):
         call = call_of(problem, tensor, masks)
-        forward = way(path.run)
+        forward = forward_of(path.implementation)
         if wrap is not None:
             forward = wrap(forward)
-        if path.way in AROUND_THE_CALL:
-            forward = AROUND_THE_CALL[path.way](forward)
+        if path.variant in AROUND_THE_CALL:
+            forward = AROUND_THE_CALL[path.variant](forward)
         if path.again:
             _live(forward, call)
         state, params = call.state or [], call.params
@@ -232,10 +232,10 @@ def run(
             values = [output, *final]
             if torch.is_grad_enabled():
                 told = [v for v, d in zip(values, cotangents, strict=True) if d is not None]
-                roads.append(road(path, told))
+                kernels.append(kernel(path, told))
             return values
 
-        answer = twice if path.again else AROUND_THE_ATTEMPT.get(path.way, plainly)
+        answer = twice if path.again else AROUND_THE_ATTEMPT.get(path.variant, plainly)
         values, grads = answer(attempt, leaves, cotangents)
     names = ["output", "h_n", "c_n"][: len(values)]
     names += ["d_x", *["d_h_0", "d_c_0"][: len(state)], *(f"d_{n}" for n in params)]
@@ -244,9 +244,9 @@ def run(
         *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, leaves, strict=True)),
     ]
     for name, value in zip(names, outcome, strict=True):
-        if value.dtype != DTYPES[dtype] and not path.way.startswith("autocast"):
+        if value.dtype != DTYPES[dtype] and not path.variant.startswith("autocast"):
             raise TypeError(f"{name} of a {dtype} net came as {value.dtype}")
-    return Run(dict(zip(names, map(array_of, outcome), strict=True)), roads[-1])
+    return Outcome(dict(zip(names, map(array_of, outcome), strict=True)), kernels[-1])
 
 
 def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
@@ -295,7 +295,7 @@ def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
     return tensor
 
 
-def _live(forward: Way, call: Call) -> None:
+def _live(forward: Forward, call: Call) -> None:
     """The calls before the one that counts: of a smaller batch, a gradient taken; of a larger and
     packed one, other weights in place; then the weights updated as an optimiser does."""
     meant = {name: p.detach().clone() for name, p in call.params.items()}

@@ -18,7 +18,7 @@ from functools import partial
 
 import torch
 
-from .calls import Call, Result, Way
+from .calls import Call, Forward, Result
 from .dtypes import DTYPES
 
 Attempt = Callable[[], list[torch.Tensor]]
@@ -79,7 +79,7 @@ def subsets(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
     return values, [found.get(id(leaf)) for leaf in leaves]
 
 
-def functional(forward: Way) -> Way:
+def functional(forward: Forward) -> Forward:
     """The parameters as tensors that are not the module's own."""
 
     def way(call: Call) -> Result:
@@ -88,7 +88,7 @@ def functional(forward: Way) -> Way:
     return way
 
 
-def after_eval(forward: Way) -> Way:
+def after_eval(forward: Forward) -> Forward:
     """Evaluated first: eval mode drops nothing out, and is left again."""
 
     def way(call: Call) -> Result:
@@ -98,7 +98,7 @@ def after_eval(forward: Way) -> Way:
     return way
 
 
-def autocast(forward: Way, dtype: str) -> Way:
+def autocast(forward: Forward, dtype: str) -> Forward:
     """The forward pass under autocast, as its documentation asks; the backward pass outside."""
 
     def way(call: Call) -> Result:
@@ -108,7 +108,7 @@ def autocast(forward: Way, dtype: str) -> Way:
     return way
 
 
-def compiled(forward: Way) -> Way:
+def compiled(forward: Forward) -> Forward:
     """The call compiled whole, for the call's own shapes; recurrent modules are let in."""
 
     def way(call: Call) -> Result:
@@ -120,7 +120,7 @@ def compiled(forward: Way) -> Way:
     return way
 
 
-AROUND_THE_CALL: dict[str, Callable[[Way], Way]] = {
+AROUND_THE_CALL: dict[str, Callable[[Forward], Forward]] = {
     "functional": functional,
     "eval": after_eval,
     "autocast-bfloat16": partial(autocast, dtype="bfloat16"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from bptt_oracle.cases.case import COTANGENTS, Case, draw, net_of, parse
-from bptt_oracle.judging.location import where
+from bptt_oracle.judging.location import location
 from support.drawn_cases import cases, pinned
 
 
@@ -117,7 +117,7 @@ def test_strided_cases_hand_torch_tensors_that_are_not_contiguous():
 )
 def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)
-    assert where(case, tensor, index) == place
+    assert location(case, tensor, index) == place
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
 )
 def test_a_place_is_told_of_every_layout_and_cell(changes, tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)._replace(**changes)
-    assert where(case, tensor, index) == place
+    assert location(case, tensor, index) == place
 
 
 @given(cases())

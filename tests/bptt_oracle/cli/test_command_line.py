@@ -15,16 +15,16 @@ from rich.console import Console
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
-from bptt_oracle.cli.options import new_console
-from bptt_oracle.judging.truth import Yardstick
+from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import tables
+from bptt_oracle.reports.console import new_console
 from bptt_oracle.reports.replay import print_replay
 from bptt_oracle.runs.examine import check, examine
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.run_file import write
 from support.drawn_cases import pinned
 from support.runs import made_up, row
-from torch_impl.execution.paths import PATHS, Run
+from torch_impl.execution.paths import PATHS, Outcome
 
 ROOT = Path(__file__).parents[3]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
@@ -133,7 +133,7 @@ def test_a_malformed_option_exits_2(capsys, arguments):
 def test_replay_shows_framework_and_truth_side_by_side(capsys):
     code, out, _ = bptt_oracle(capsys, "replay", CASE.id, "--dtype", "float64")
     assert code == 0
-    for words in ("framework", "truth", "noise", "d_weight_hh_l1_reverse", "road taken: native"):
+    for words in ("framework", "truth", "noise", "d_weight_hh_l1_reverse", "kernel: native"):
         assert words in out
 
 
@@ -338,8 +338,8 @@ def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
     found["h_n"][1, 2, 3] += 0.5
     noise = {"output": (0.25, 0.2), "h_n": (0.1, 0.05)}
     console = Console(file=io.StringIO(), width=200)
-    measured = Yardstick(truth, noise, False)
-    assert print_replay(console, pinned(), Run(found, "native"), measured) == "agree"
+    measured = Expected(truth, noise, False)
+    assert print_replay(console, pinned(), Outcome(found, "native"), measured) == "agree"
     lines = console.file.getvalue().splitlines()
     told = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
     assert told == [
@@ -357,15 +357,15 @@ def test_in_a_replay_of_the_exact_regime_the_last_bit_decides():
     found = truth | {"h_n": np.nextafter(truth["h_n"], 99)}
     noise = dict.fromkeys(SHAPES, (1.0, 1.0))
     for exact, word in ((True, "fault"), (False, "agree")):
-        console, measured = Console(file=io.StringIO()), Yardstick(truth, noise, exact)
-        assert print_replay(console, case, Run(found, "native"), measured) == word
+        console, measured = Console(file=io.StringIO()), Expected(truth, noise, exact)
+        assert print_replay(console, case, Outcome(found, "native"), measured) == word
 
 
 @pytest.mark.parametrize(
     "case, path",
     [
         (pinned(dropout=0.3), "cpu-cells"),  # with the masks that torch drew
-        (pinned(), "cpu-autocast-bfloat16"),  # by the yardstick of the products' type
+        (pinned(), "cpu-autocast-bfloat16"),  # by the expected of the products' type
     ],
     ids=["masks", "lower type"],
 )
@@ -374,7 +374,7 @@ def test_a_replay_says_what_the_check_says(capsys, case, path):
     assert (code, "verdict: agree" in out) == (0, True)
 
 
-def test_a_script_ties_what_is_tied_and_takes_the_road_of_its_path(capsys):
+def test_a_script_ties_what_is_tied_and_runs_the_kernel_of_its_path(capsys):
     case = pinned(tied=True, bidirectional=True)
     for path in ("cpu-native", "cpu-onednn", "cpu-native-again"):
         _, program, _ = bptt_oracle(capsys, "replay", case.id, "--path", path, "--script")

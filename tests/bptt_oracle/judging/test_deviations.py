@@ -8,8 +8,8 @@ from test_command_line import bptt_oracle
 from bptt_oracle.cases.case import Case, draw
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging import demonstrations, deviations
-from bptt_oracle.judging.deviations import Deviation, concerns, expected, in_range, load, tally
-from bptt_oracle.judging.invalid_calls import REFUSALS, asked, said
+from bptt_oracle.judging.deviations import Deviation, concerns, in_range, load, mark_known, tally
+from bptt_oracle.judging.invalid_calls import INVALID_CALLS, has_invalid_calls, responses
 from bptt_oracle.ledger.claims import ROOT
 from bptt_oracle.runs.examine import Result, examine_all, refused
 from support.drawn_cases import pinned
@@ -83,22 +83,22 @@ def result_of(case, **changes):
 def test_a_deviation_is_reported_and_not_hidden():
     case = pinned()
     known = [MADE_UP._replace(when={"path": "cpu-native", "tensor": "d_x", "H": {">=": 2}})]
-    told = expected(result_of(case), case, known)
+    told = mark_known(result_of(case), case, known)
     assert (told.verdict, told.note, told.R) == ("known deviation", "made-up", 99.0)
     agreeing = result_of(case, verdict="agree", R=1.0)
-    assert expected(agreeing, case, known) == agreeing
+    assert mark_known(agreeing, case, known) == agreeing
 
 
 def test_a_deviation_excuses_no_other_tensor_case_path_or_type():
     case = pinned()
     known = [MADE_UP._replace(when={"path": "cpu-native", "tensor": "d_x", "dtype": "float32"})]
     for other in ({"path": "cpu-cells"}, {"dtype": "float64"}):
-        assert expected(result_of(case, **other), case, known).verdict == "fault"
+        assert mark_known(result_of(case, **other), case, known).verdict == "fault"
     both = result_of(case)._replace(tensors={"d_x": 99.0, "h_n": 40.0})
-    told = expected(both, case, known)
+    told = mark_known(both, case, known)
     assert (told.verdict, told.tensor, told.R) == ("fault", "h_n", 40.0)
     raised = result_of(case, R=float("inf"), tensor="", note="RuntimeError: no")
-    assert expected(raised._replace(tensors={}), case, known).verdict == "fault"
+    assert mark_known(raised._replace(tensors={}), case, known).verdict == "fault"
 
 
 def test_a_stale_deviation_fails_the_check_and_is_named(capsys, listed, tmp_path, monkeypatch):
@@ -138,7 +138,9 @@ def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
 
 def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_alone():
     cases = corpus(20)
-    assert [asked(c) for c in cases] == [c.seed % 2 == 1 or c.layout == "sorted" for c in cases]
+    assert [has_invalid_calls(c) for c in cases] == [
+        c.seed % 2 == 1 or c.layout == "sorted" for c in cases
+    ]
     assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
     with_refusals = examine_all(cases[1], ["float32"], ["cpu-native"])
     assert [r.path for r in with_refusals] == ["cpu-native", "cpu-refusals"]
@@ -149,16 +151,18 @@ def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():
     asked_for = [
         case._asdict() | {"path": "cpu-refusals", "tensor": name}
         for case in corpus(200)
-        if asked(case)
-        for name, _ in said(draw(case))
+        if has_invalid_calls(case)
+        for name, _ in responses(draw(case))
     ]
     refusals = [d for d in KNOWN if d.when.get("path") == "cpu-refusals"]
     assert refusals and all(any(concerns(d, facts) for facts in asked_for) for d in refusals)
 
 
 def test_every_refusal_is_asked_for_within_64_cases():
-    asked_for = [name for case in corpus(64) if asked(case) for name, _ in said(draw(case))]
-    assert {name.rpartition(":")[0] for name in asked_for} == set(REFUSALS)
+    asked_for = [
+        name for case in corpus(64) if has_invalid_calls(case) for name, _ in responses(draw(case))
+    ]
+    assert {name.rpartition(":")[0] for name in asked_for} == set(INVALID_CALLS)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def test_what_is_left_of_a_fault_is_its_worst_tensor_and_the_place_of_another_is
     case = pinned()
     known = [MADE_UP._replace(when={"tensor": "d_x"})]
     three = result_of(case, place="time 0 row 0 input 1")
-    told = expected(
+    told = mark_known(
         three._replace(tensors={"d_x": 99.0, "h_n": 40.0, "c_n": 60.0, "output": 50.0}), case, known
     )
     assert (told.verdict, told.tensor, told.R, told.place) == ("fault", "c_n", 60.0, "")

@@ -10,7 +10,7 @@ from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging import truth as truths
 from bptt_oracle.judging.judge import LIMIT, judge, score
 from bptt_oracle.judging.sums import step_by_step
-from bptt_oracle.judging.truth import Yardstick, evaluate, yardstick
+from bptt_oracle.judging.truth import Expected, evaluate, expect
 from bptt_oracle.runs.examine import examine
 from bptt_oracle.runs.selftest import trial
 from reference import activations
@@ -23,7 +23,7 @@ NATIVE = PATHS["cpu-native"]
 def measured(case, dtype):
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
-    return problem, masks, yardstick(problem, dtype, masks=masks)
+    return problem, masks, expect(problem, dtype, masks=masks)
 
 
 @given(cases(), st.sampled_from(["float32", "float64"]))
@@ -80,7 +80,7 @@ def test_over_many_tensors_the_median_of_R_is_near_one_half():
 
 
 def test_each_tensor_has_its_own_noise():
-    yard = Yardstick(
+    yard = Expected(
         {"large": np.array([1e6]), "small": np.array([1e-6])},
         {"large": (0.1, 0.1), "small": (1e-13, 1e-13)},
         False,
@@ -104,7 +104,7 @@ def test_what_is_not_finite_where_truth_is_finite_is_a_fault(bad):
 
 
 def test_nan_is_no_rounding_however_large_the_noise():
-    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    yard = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
     assert judge({"x": np.array([1e-8, np.nan])}, yard).word == "fault"
 
 
@@ -116,26 +116,26 @@ def test_infinities_and_nan_of_truth_must_be_met_exactly():
 
 
 def test_a_wrong_shape_is_a_fault_and_a_missing_tensor_an_error():
-    yard = Yardstick({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
+    yard = Expected({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
     assert judge({"x": np.ones((3, 2))}, yard).word == "fault"
     with pytest.raises(KeyError):
         judge({}, yard)
 
 
 def test_a_case_whose_noise_exceeds_its_values_is_untrusted_not_faulty():
-    yard = Yardstick({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    yard = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
     assert judge({"x": np.array([1e-8, 0.0])}, yard).word == "untrusted"
 
 
 def test_agreement_that_zeros_would_find_as_well_is_untrusted():
     truth, noise = np.array([1.0, 2.0]), (0.2, 0.2)
-    yard = Yardstick({"x": truth}, {"x": noise}, False)
+    yard = Expected({"x": truth}, {"x": noise}, False)
     for value in truth, truth + 0.1, np.zeros(2), -0.5 * truth:
         assert judge({"x": value}, yard).word == "untrusted"
     assert judge({"x": 3 * truth}, yard).word == "fault", "20 noises off are no agreement"
     for told in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
-        assert judge({"x": truth}, Yardstick({"x": truth}, {"x": told}, False)).word == "agree"
-        zeros = judge({"x": 0 * truth}, Yardstick({"x": truth}, {"x": told}, False))
+        assert judge({"x": truth}, Expected({"x": truth}, {"x": told}, False)).word == "agree"
+        zeros = judge({"x": 0 * truth}, Expected({"x": truth}, {"x": told}, False))
         assert zeros.word == "fault"
 
 
@@ -148,7 +148,7 @@ def test_zeros_agree_nowhere_over_the_corpus():
 
 
 def test_in_the_exact_regime_the_last_bit_decides():
-    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
+    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
     off = np.array([1.0, np.nextafter(2.0, 3)])
     assert judge({"x": off}, yard).word == "agree"
     assert judge({"x": off}, yard, exact=True).word == "fault"
@@ -210,8 +210,8 @@ def test_an_overflow_in_one_tensor_makes_the_noise_of_all_infinite():
     )
     with np.errstate(over="ignore"):
         assert np.isfinite(evaluate(large, np.float32)["d_x"]).all()
-    assert all(np.isinf(largest) for largest, _ in yardstick(large, "float32").noise.values())
-    assert all(np.isfinite(largest) for largest, _ in yardstick(problem, "float32").noise.values())
+    assert all(np.isinf(largest) for largest, _ in expect(large, "float32").noise.values())
+    assert all(np.isfinite(largest) for largest, _ in expect(problem, "float32").noise.values())
 
 
 def test_no_noise_is_below_half_the_smallest_number_of_the_type():
@@ -220,7 +220,7 @@ def test_no_noise_is_below_half_the_smallest_number_of_the_type():
     small = problem._replace(
         x=problem.x * 1e-24, params={n: p * 1e-24 for n, p in problem.params.items()}
     )
-    found = yardstick(small, "float32")
+    found = expect(small, "float32")
     half = float(np.finfo("float32").smallest_subnormal) / 2
     assert 0 < np.abs(found.truth["h_n"]).max() < half / 100
     assert found.noise["h_n"][0] == half
@@ -228,7 +228,7 @@ def test_no_noise_is_below_half_the_smallest_number_of_the_type():
 
 def test_no_mean_noise_is_below_that_of_one_element_off_by_a_roundoff_of_the_largest():
     case = pinned(cell="RNN_RELU", T=1, layers=1, state=False, regime="exact", cotangents=("h_n",))
-    found = yardstick(draw(case), "float32", u=2.0**-60)  # nothing that is moved shows
+    found = expect(draw(case), "float32", u=2.0**-60)  # nothing that is moved shows
     for name, exact in found.truth.items():
         largest, mean = found.noise[name]
         assert largest >= 2.0**-60 * np.abs(exact).max()
@@ -238,13 +238,13 @@ def test_no_mean_noise_is_below_that_of_one_element_off_by_a_roundoff_of_the_lar
 @pytest.mark.claim("X6")
 def test_noise_grows_with_the_unit_roundoff():
     problem = draw(pinned())
-    fine, coarse = yardstick(problem, "float32"), yardstick(problem, "float32", 2.0**-11)
+    fine, coarse = expect(problem, "float32"), expect(problem, "float32", 2.0**-11)
     ratios = [coarse.noise[n][0] / fine.noise[n][0] for n in fine.noise]
     assert 2000 < np.median(ratios) < 30000  # 2^-11 is 2^13 = 8192 times 2^-24
 
 
 def test_zeros_in_place_of_numbers_are_a_fault_not_an_ill_conditioned_tensor():
-    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
+    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
     assert judge({"x": np.zeros(2)}, yard).word == "fault"
 
 
@@ -259,7 +259,7 @@ def test_what_is_exactly_zero_has_no_noise_and_anything_else_there_is_a_fault():
 
 
 def test_nan_is_no_fault_where_the_careful_evaluation_overflows_too():
-    yard = Yardstick({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
+    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
     assert judge({"x": np.array([1.0, np.nan])}, yard).word == "untrusted"
 
 
@@ -274,13 +274,13 @@ def test_the_worst_element_is_told_by_its_index():
 
 def test_a_yardstick_is_exact_where_no_operation_rounds_and_only_there():
     dyadic = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact")
-    assert yardstick(draw(dyadic), "float32").exact
-    assert not yardstick(draw(pinned()), "float32").exact
-    assert not yardstick(draw(dyadic), "float32", 2.0**-11).exact  # TF32 may round
+    assert expect(draw(dyadic), "float32").exact
+    assert not expect(draw(pinned()), "float32").exact
+    assert not expect(draw(dyadic), "float32", 2.0**-11).exact  # TF32 may round
 
 
 def test_the_noise_of_the_mean_is_below_that_of_the_largest_and_below_one_rounding_of_it():
-    found = yardstick(draw(pinned()), "float32")
+    found = expect(draw(pinned()), "float32")
     assert all(mean < largest for largest, mean in found.noise.values())
     units = {n: 2.0**-24 * np.abs(found.truth[n]).max() for n in found.truth}
     assert any(mean < units[n] for n, (_, mean) in found.noise.items())
@@ -293,7 +293,7 @@ def test_truth_is_that_of_the_numbers_as_the_tested_type_stores_them():
         params={n: p.astype("float32").astype(float) for n, p in problem.params.items()},
         state=tuple(s.astype("float32").astype(float) for s in problem.state),
     )
-    truth = yardstick(problem, "float32").truth["output"]
+    truth = expect(problem, "float32").truth["output"]
     assert np.array_equal(truth, evaluate(stored, np.float64)["output"])
     assert not np.array_equal(truth, evaluate(problem, np.float64)["output"])
 
@@ -320,7 +320,7 @@ def test_the_runs_that_make_the_noise_move_their_activations_and_take_both_sides
         "_moved_activations",
         lambda factors, kink, on: sides.append((kink, on)) or moved(factors, kink, on),
     )
-    yardstick(draw(pinned()), "float32")
+    expect(draw(pinned()), "float32")
     kink = truths.KINK * 2.0**-24
     assert sides == [(kink, False), (kink, True), (kink, True)]
 
@@ -334,7 +334,7 @@ def test_every_array_that_goes_in_is_moved_in_every_run_otherwise(monkeypatch):
         return evaluate_all(problem, cast, masks)
 
     monkeypatch.setattr(truths, "_evaluate", spy)
-    yardstick(problem, "float32")
+    expect(problem, "float32")
     exact, _, *runs = given  # the truth, the tested type, then three
     signs = [[np.sign(m - e) for m, e in zip(run, exact, strict=True)] for run in runs]
     assert len(runs) == 3 and all(np.all(s != 0) for run in signs for s in run)

@@ -8,7 +8,7 @@ import reference
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.judging import truth as truths
 from bptt_oracle.judging.sums import step_by_step
-from bptt_oracle.judging.truth import evaluate, yardstick
+from bptt_oracle.judging.truth import evaluate, expect
 from bptt_oracle.runs.examine import examine
 from reference.nets import stack
 from support.drawn_cases import cases, pinned
@@ -43,7 +43,7 @@ def test_step_by_step_the_sums_are_those_of_all_rows_at_once(case):
     at_once = evaluate(problem, np.longdouble, masks)
     with step_by_step():
         by_step = evaluate(problem, np.longdouble, masks)
-    noise = yardstick(problem, "float64", masks=masks).noise
+    noise = expect(problem, "float64", masks=masks).noise
     for name, value in at_once.items():
         assert np.abs(value - by_step[name]).max(initial=0) <= noise[name][0]
 
@@ -85,7 +85,7 @@ def test_every_run_that_makes_the_noise_sums_so_and_the_moved_ones_round(monkeyp
     monkeypatch.setattr(
         truths, "step_by_step", lambda *rounded: asked.append(rounded) or step_by_step(*rounded)
     )
-    yardstick(draw(pinned()), "float32", u)
+    expect(draw(pinned()), "float32", u)
     assert [len(rounded) for rounded in asked] == [0, 1, 1, 1]
     ones = np.ones((50, 40))
     for (rounded,) in asked[1:]:

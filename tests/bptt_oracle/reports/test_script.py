@@ -69,7 +69,7 @@ def switches_put_back():
     """A program sets torch's switches for good; here they are as before when it has run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as replay does
-    with flags(Path("all of them", "cpu", "module", ANY, way="deterministic")):
+    with flags(Path("all of them", "cpu", "module", ANY, variant="deterministic")):
         torch.set_deterministic_debug_mode("default")
         yield
     torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from torch_impl.execution.paths import (
     DTYPES,
     PACKS_IN_ONEDNN,
     PATHS,
-    WrongRoad,
+    WrongKernel,
     devices,
     excluded,
     run,
@@ -47,7 +47,7 @@ def cases_on(path):
     """Cases that exist on a path, most of them."""
     if path.kernel == "MkldnnRnn":
         return cases(cells=["LSTM"], layouts=["time", "batch", "unbatched"], plain=True)
-    if path.run == "manual":
+    if path.implementation == "manual":
         return cases().map(lambda case: case._replace(bidirectional=False))
     return cases()
 
@@ -97,18 +97,18 @@ def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
     case = dense._replace(layout="sorted", lengths=(dense.T,) * dense.B)
     for path in PATHS["cpu-onednn"], PATHS["cpu-onednn-again"]:
         (result,) = examine(case, "float32", [path])
-        assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.road, result
+        assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.kernel, result
 
 
 def test_a_path_that_took_another_road_says_so(monkeypatch):
     problem = draw(pinned())
     native, fused = PATHS["cpu-native"], PATHS["cpu-onednn"]
-    with pytest.raises(WrongRoad, match="should run MkldnnRnn"):
+    with pytest.raises(WrongKernel, match="should run MkldnnRnn"):
         run(native._replace(kernel="MkldnnRnn"), problem, "float64")
     monkeypatch.setattr(backend, "_FUSED", ("MkldnnRnn", "AddmmBackward"))
-    with pytest.raises(WrongRoad, match="should run no fused kernel"):
+    with pytest.raises(WrongKernel, match="should run no fused kernel"):
         run(native, problem, "float64")
-    assert run(fused, problem, "float32").road.startswith("MkldnnRnn")
+    assert run(fused, problem, "float32").kernel.startswith("MkldnnRnn")
 
 
 def test_every_path_is_taken_by_some_case_of_the_design():

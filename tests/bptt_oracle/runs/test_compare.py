@@ -38,29 +38,29 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
         (row(R_h_n=None), row(R_h_n=9.0), "equal", "output"),  # the old one could not tell
         (row(), row(R=17, bits="other", verdict="fault"), "fault", "output"),
         (row(R=17, verdict="fault"), row(R=17, verdict="fault"), "fault", "output"),
-        (row(R=17, verdict="fault"), row(bits="other"), "mended", "output"),
-        (row(verdict="fault", R=np.inf, note="it raised"), row(), "mended", "output"),
+        (row(R=17, verdict="fault"), row(bits="other"), "fixed", "output"),
+        (row(verdict="fault", R=np.inf, note="it raised"), row(), "fixed", "output"),
         (row(), row(verdict="fault", R=np.inf, note="it raised"), "fault", "output"),
         (row(verdict="untrusted"), row(verdict="untrusted"), "equal", "output"),
         (row(), row(bits="other", verdict="untrusted"), "untrusted", "output"),
-        (row(), row(road="MkldnnRnnLayerBackward0"), "road", "output"),
-        (row(), row(bits="other", road="MkldnnRnnLayerBackward0"), "road", "output"),
-        (row(), row(R=9, bits="other", road="MkldnnRnnLayerBackward0"), "drift", "output"),
-        (row(drawn="a"), row(R=9, bits="other", drawn="b"), "redrawn", "output"),
+        (row(), row(kernel="MkldnnRnnLayerBackward0"), "kernel", "output"),
+        (row(), row(bits="other", kernel="MkldnnRnnLayerBackward0"), "kernel", "output"),
+        (row(), row(R=9, bits="other", kernel="MkldnnRnnLayerBackward0"), "drift", "output"),
+        (row(drawn="a"), row(R=9, bits="other", drawn="b"), "masks", "output"),
         (row(drawn="a"), row(R=17, verdict="fault", drawn="b"), "fault", "output"),
         (row(drawn="a"), row(drawn="a"), "equal", "output"),
-        (row(), None, "gone", "output"),
+        (row(), None, "removed", "output"),
         (None, row(), "new", "output"),
         (None, row(R=17, verdict="fault"), "fault", "output"),
         (row(R=0.5), row(R=9, bits="other", verdict="untrusted"), "untrusted", "output"),
-        (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "mended", "h_n"),
+        (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "fixed", "h_n"),
     ],
 )
 def test_each_word_is_said_of_what_it_names(old, new, word, tensor):
     found = change(old, new)
     assert (found.word, found.tensor) == (word, tensor)
-    if "road" in word:
-        assert found.road == "native → MkldnnRnnLayerBackward0"
+    if "kernel" in word:
+        assert found.kernel == "native → MkldnnRnnLayerBackward0"
     if old and new and "fault" in (old.verdict, new.verdict):
         assert ("too" in found.note) == (old.verdict == new.verdict)
 
@@ -80,7 +80,7 @@ def test_a_run_equals_itself_and_turning_two_around_turns_the_words():
     assert Counter(c.word for c in compare(old, old)) == {"equal": 8, "fault": 1}
     assert Counter(c.word for c in compare(old, new)) == EXPECTED
     turned = Counter(c.word for c in compare(new, old))
-    assert (turned["gone"], turned["new"], turned["fault"], turned["mended"]) == (1, 1, 1, 1)
+    assert (turned["removed"], turned["new"], turned["fault"], turned["fixed"]) == (1, 1, 1, 1)
 
 
 def test_closer_counts_only_tensors_whose_bits_moved():

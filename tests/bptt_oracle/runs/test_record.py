@@ -72,7 +72,7 @@ def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
     for r in found.rows:
         assert bool(r.drawn) == bool(parse(r.case).dropout)
         assert (
-            r.road == "native"
+            r.kernel == "native"
             and r.seconds > 0
             and max(t.R or 0 for t in r.tensors.values()) == r.R
         )
@@ -345,7 +345,7 @@ def wrong_types(whole):
     body = json.loads(whole)
     del body["format"], body["schema"], body["checksum"]
     wrong = [None, True, -1, 1.5, "word", [], {}, [[]], {"a": 1}, -float("inf"), float("nan")]
-    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "road", "note", "drawn")
+    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note", "drawn")
     for name in (*strings, "R", "seconds", "tensors"):
         for value in (wrong[int(i)] for i in (0, 1, 2, 7)):
             yield sealed(with_row(body, name, value))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from bptt_oracle.judging.judge import judge
-from bptt_oracle.judging.truth import MOVED_RUNS, WIDER, Yardstick, longdouble_is_wider
+from bptt_oracle.judging.truth import MOVED_RUNS, WIDER, Expected, longdouble_is_wider
 from reference import GRU, LSTM, activations
 from reference.derivatives import second_order, tangent
 from support.directions import loss_weights, pair_of, pull, push, tensors, torch_wrap
@@ -63,7 +63,7 @@ def named(halves):
     return {f"d_{k}": v for k, v in gradients.items()} | {f"Hv_{k}": v for k, v in products.items()}
 
 
-def yardstick(problem, direction, w, dtype):
+def expect(problem, direction, w, dtype):
     """Truth in a wider type, and the noise of a careful evaluation, as `judging.truth`."""
     u, wide = UNIT_ROUNDOFF[dtype], WIDER[dtype]
     sigmoid, tanh = activations.sigmoid, activations.tanh
@@ -94,7 +94,7 @@ def yardstick(problem, direction, w, dtype):
             max(floor, *(float(e.max()) for e in errors)),
             max(floor / exact.size**0.5, *(float((e * e).mean() ** 0.5) for e in errors)),
         )
-    return Yardstick(truth, noise, False)
+    return Expected(truth, noise, False)
 
 
 @pytest.mark.claim("X2", "X6")
@@ -106,7 +106,7 @@ def test_the_judge_finds_torch_s_double_backward_within_rounding(dtype, problem,
     direction, w = random_like(problem.inputs, seed), loss_weights(problem)
     narrow = [{k: v.astype(dtype) for k, v in d.items()} for d in (direction, w)]
     found = named(by_torch(cast(problem, dtype), *narrow))
-    verdict = judge(found, yardstick(problem, direction, w, dtype))
+    verdict = judge(found, expect(problem, direction, w, dtype))
     assert verdict.word in ("agree", "untrusted"), verdict.worst
 
 
@@ -117,7 +117,7 @@ def test_the_judge_convicts_a_hessian_that_is_wrong_by_a_ten_thousandth(name):
     direction, w = random_like(problem.inputs), loss_weights(problem)
     narrow = [{k: v.astype("float32") for k, v in d.items()} for d in (direction, w)]
     found = named(by_torch(cast(problem, "float32"), *narrow))
-    measured = yardstick(problem, direction, w, "float32")
+    measured = expect(problem, direction, w, "float32")
     assert judge(found, measured).word == "agree"
     for tensor in [t for t in found if t.startswith("Hv_")]:
         wrong = found | {tensor: found[tensor] * np.float32(1.0001)}

@@ -15,14 +15,14 @@ from bptt_oracle.judging.judge import LIMIT
 from bptt_oracle.runs.examine import answers, examine, examine_all
 from support.drawn_cases import cases, pinned
 from torch_impl.execution import calls, paths
-from torch_impl.execution.backend import ANY, compiler, flags, road
+from torch_impl.execution.backend import ANY, compiler, flags, kernel
 from torch_impl.execution.calls import call_of, larger, smaller
 from torch_impl.execution.dtypes import DTYPES, UNIT_ROUNDOFF, array_of, stored
 from torch_impl.execution.paths import (
     MORE,
     PATHS,
     Path,
-    WrongRoad,
+    WrongKernel,
     arithmetic,
     dropout_masks,
     excluded,
@@ -33,8 +33,8 @@ from torch_impl.execution.paths import (
 from torch_impl.execution.variants import plainly
 from torch_impl.nets.modules import call_module, new_module
 
-CPU = [p for p in MORE.values() if p.device == "cpu" and p.way != "compiled"]
-SAME_BITS = [p for p in CPU if not p.way.startswith("autocast")]
+CPU = [p for p in MORE.values() if p.device == "cpu" and p.variant != "compiled"]
+SAME_BITS = [p for p in CPU if not p.variant.startswith("autocast")]
 PLAIN = Path("plain", "cpu", "module", ANY)
 CASE = pinned(bidirectional=True, dropout=0.0, layout="packed", lengths=(2, 5, 1), strided=True)
 
@@ -53,8 +53,8 @@ def test_every_way_agrees_with_truth(path, record_cases):
 def test_a_way_gives_the_same_bits_as_a_plain_call(path, case):
     problem = draw(case)
     plain, other = (run(p, problem, "float32") for p in (PLAIN, path))
-    assert plain.road == other.road
-    if path.way == "inference" and plain.road != "native":
+    assert plain.kernel == other.kernel
+    if path.variant == "inference" and plain.kernel != "native":
         pytest.skip("oneDNN's inference is another kernel than its training: other bits")
     for name, value in plain.results.items():
         assert value.tobytes() == other.results[name].tobytes(), name
@@ -185,7 +185,7 @@ def test_the_second_gradient_of_a_graph_is_the_one_that_is_judged():
 def test_a_road_not_taken_is_told(monkeypatch, name, where, what, instead):
     torch.set_num_threads(1)
     monkeypatch.setattr(where, what, instead)
-    with pytest.raises(WrongRoad, match=name):
+    with pytest.raises(WrongKernel, match=name):
         run(path_named(name), draw(pinned(state=False)), "float32")
 
 
@@ -279,7 +279,10 @@ def test_a_path_has_the_unit_roundoff_of_its_products():
 
 def test_names_are_unique_and_every_way_of_the_processor_is_one_of_cuda_but_threads():
     assert not PATHS.keys() & MORE.keys()
-    ways = {d: {p.way for p in MORE.values() if p.device == d and p.way} for d in ("cpu", "cuda")}
+    ways = {
+        d: {p.variant for p in MORE.values() if p.device == d and p.variant}
+        for d in ("cpu", "cuda")
+    }
     assert ways["cpu"] - ways["cuda"] == {"threads"} and ways["cuda"] < ways["cpu"]
 
 
@@ -335,7 +338,7 @@ def test_compiled_code_agrees_with_truth(kind, request, monkeypatch):
     (result,) = examine(case, "float32", [path_named(f"cpu-{kind}-compiled")])
     assert result.verdict == "agree", result.note
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
-    with pytest.raises(WrongRoad, match="compiled"):
+    with pytest.raises(WrongKernel, match="compiled"):
         run(path_named(f"cpu-{kind}-compiled"), draw(case), "float32")
 
 
@@ -434,8 +437,8 @@ def test_the_second_call_is_one_of_the_same_module(monkeypatch):
 )
 def test_another_precision_than_the_path_asked_for_is_told():
     value = torch.ones(2, requires_grad=True) * 3
-    with flags(PATHS["cuda-tf32"]), pytest.raises(WrongRoad, match="ieee, but cuDNN says tf32"):
-        road(PATHS["cuda-native"], [value])
+    with flags(PATHS["cuda-tf32"]), pytest.raises(WrongKernel, match="ieee, but cuDNN says tf32"):
+        kernel(PATHS["cuda-native"], [value])
 
 
 def test_the_call_before_has_its_gradient_taken_too_and_the_judged_one_two():
