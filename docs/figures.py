@@ -14,7 +14,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 from reference import GRU, LSTM, RNN
-from reference.cells import gates
+from reference.cells.table import read_gates
 from reference.cells.table import cell_params
 from reference.derivatives.jacobian import jacobian, steps
 from reference.dynamics import bounds, linear_rnn, products
@@ -109,7 +109,7 @@ def latch():
     x[26, 0, 2] = 1
     weights = cell_params(net, params, "_l0")
     taken = list(steps(net, params, x, None))
-    opened = [gates.of_step(net, weights, now.x, now.before) for now in taken]
+    opened = [read_gates(net, weights, now.x, now.before) for now in taken]
     lines = {
         "x": x[:, 0, 0],
         "input gate i": [g.i.item() for g in opened],

@@ -7,8 +7,8 @@
          n = tanh(u + r ⊙ v)            u = x W_ih,nᵀ + b_ih,n, so that a_n = u + v
     (3)  LSTM: i, f, o = σ(a_i), σ(a_f), σ(a_o)    g = tanh(a_g)    c_new = f ⊙ c + i ⊙ g
 
-This is what one reads when a net is looked at: how open its gates are, step by step. The cells
-themselves fuse (1) over all gates and steps; that both say the same is a law of the tests.
+These functions show how open the gates of a net are, step by step. The cells themselves compute
+(1) for all gates and steps together; a test asserts that both agree.
 
 Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; Cho et al. 2014, as torch.nn computes them.
 Page: docs/dynamics/memory.md
@@ -48,7 +48,7 @@ class LSTM(NamedTuple):
 
 def rnn(params: Any, x: np.ndarray, h: np.ndarray) -> RNN:
     """The net input of the simple cell."""
-    return RNN(_from_x(params, x) + _from_h(params, h))  # (1)
+    return RNN(net_input(params, x, h))
 
 
 def gru(params: Any, x: np.ndarray, h: np.ndarray) -> GRU:
@@ -61,17 +61,15 @@ def gru(params: Any, x: np.ndarray, h: np.ndarray) -> GRU:
 
 def lstm(params: Any, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> LSTM:
     """The gates of an LSTM, with or without a projection of h."""
-    a_i, a_f, a_g, a_o = np.split(_from_x(params, x) + _from_h(params, h), 4, axis=1)
+    a_i, a_f, a_g, a_o = np.split(net_input(params, x, h), 4, axis=1)
     i, f, o = activations.sigmoid(a_i), activations.sigmoid(a_f), activations.sigmoid(a_o)
     g = np.tanh(a_g)
     return LSTM(i, f, g, o, f * c + i * g)  # (3)
 
 
-def of_step(net: Any, params: Any, x: np.ndarray, before: Any) -> Any:
-    """The gates of one step of any cell, from its own Params and State."""
-    if net.mode == "LSTM":
-        return lstm(params, x, *before)
-    return gru(params, x, *before) if net.mode == "GRU" else rnn(params, x, *before)
+def net_input(params: Any, x: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """a [n, G·H] of all gates of a cell in which nothing comes between its two parts."""
+    return _from_x(params, x) + _from_h(params, h)  # (1)
 
 
 def _from_x(params: Any, x: np.ndarray) -> np.ndarray:

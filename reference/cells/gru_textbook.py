@@ -5,7 +5,7 @@
     W_ih [3H, I]   W_hh [3H, H], its rows W_r W_z W_n   b_ih, b_hh [3H]     ⊙  elementwise product
 
 Forward                                    packed r z n; compare `gru`, the form of torch and cuDNN
-    (1)  u = x W_ihᵀ + b_ih + b_hh         every step at once
+    (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once
     (2)  r, z = σ(u_r + h₋ W_rᵀ), σ(u_z + h₋ W_zᵀ)
     (3)  q = r ⊙ h₋                        r gates the state, before the product
     (4)  n = tanh(u_n + q W_nᵀ)            and no bias
@@ -33,24 +33,27 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import activations
+from ..arithmetic import Arithmetic
+from . import gates
+from .cell import Shapes, packed_shapes
 from .gru import Params, State
 
 
 class Tape(NamedTuple):
-    """What the primed equations read beside the states: r z n side by side, and q."""
+    """What the primed equations read besides the states."""
 
-    gates: np.ndarray
-    q: np.ndarray
+    gates: np.ndarray  # r z n side by side, [N, 3H]
+    q: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads of every step: δu packed r z n."""
+    """What (1′) reads for the rows of all steps."""
 
-    u: np.ndarray
+    u: np.ndarray  # δu packed r z n, [N, 3H]
 
 
 def flip_update(params: Params) -> Params:
-    """The same function under the other meaning of z: its own inverse, exact in every dtype."""
+    """The same function with the other meaning of z: its own inverse, exact in every dtype."""
     return Params._make([value if value is None else _flipped(value) for value in params])
 
 
@@ -59,59 +62,82 @@ def _flipped(value: np.ndarray) -> np.ndarray:
     return np.concatenate([r, -z, n])  # (6)
 
 
+def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
+    """Name and shape of every parameter of one layer and direction."""
+    return packed_shapes(3, inputs, hidden, bias)
+
+
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [N, 3H] from x [N, I], the rows of all steps."""
     u = x @ params.weight_ih.T  # (1)
-    return u if params.bias_ih is None else u + params.bias_ih + params.bias_hh
+    if params.bias_ih is not None and params.bias_hh is not None:
+        u += params.bias_ih + params.bias_hh
+    return u
 
 
 def new_tape(u: np.ndarray) -> Tape:
-    """A tape of the N rows of u for `step` to fill."""
+    """Room for the tape of the N rows of u."""
     return Tape(np.empty_like(u), np.empty_like(u, shape=(len(u), u.shape[1] // 3)))
 
 
-def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
-    """From `before`, fill `tape` and `after`."""
+def step(
+    params: Params, u: np.ndarray, before: State, tape: Tape, after: State, arithmetic: Arithmetic
+) -> None:
+    """Fill `tape` and `after` with one step from `before`."""
     W_r, W_z, W_n = np.split(params.weight_hh, 3)
     u_r, u_z, u_n = np.split(u, 3, axis=1)
-    r = activations.sigmoid(u_r + before.h @ W_r.T)  # (2)
-    z = activations.sigmoid(u_z + before.h @ W_z.T)
+    r = arithmetic.sigmoid(u_r + before.h @ W_r.T)  # (2)
+    z = arithmetic.sigmoid(u_z + before.h @ W_z.T)
     tape.q[:] = r * before.h  # (3)
-    n = np.tanh(u_n + tape.q @ W_n.T)  # (4)
+    n = arithmetic.tanh(u_n + tape.q @ W_n.T)  # (4)
     after.h[:] = (1 - z) * before.h + z * n  # (5)
     np.concatenate([r, z, n], axis=1, out=tape.gates)
 
 
-def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """What multiplies δh, and δq in (3′), for the rows of all steps: it waits for no δ."""
-    r, z, n = np.split(tape.gates, 3, axis=1)
-    s_n = z * (1 - n * n)  # (5′) (4′)
-    s_z = (n - before.h) * z * (1 - z)  # (5′) (2′)
-    s_r = before.h * r * (1 - r)  # (3′) (2′)
-    return Delta(np.concatenate([s_r, s_z, s_n], axis=1))
+def new_delta(params: Params, before: State, tape: Tape) -> Delta:
+    """Room for what `step_back` finds for N rows."""
+    return Delta(np.empty_like(tape.gates))
 
 
-def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
-    """Take `total` from δh of this step to that of the step before, `delta` from slope to δ."""
+def step_back(
+    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
+) -> None:
+    """Take `total` from δh of this step to that of the step before; fill `delta`."""
     W_r, W_z, W_n = np.split(params.weight_hh, 3)
-    r, z, _ = np.split(tape.gates, 3, axis=1)
+    r, z, n = np.split(tape.gates, 3, axis=1)
     delta_u_r, delta_u_z, delta_u_n = np.split(delta.u, 3, axis=1)
-    delta_u_n *= total.h  # (5′) (4′)
-    delta_u_z *= total.h  # (5′) (2′)
-    delta_q = delta_u_n @ W_n  # (4′)
-    delta_u_r *= delta_q  # (3′) (2′)
-    delta_h = total.h * (1 - z) + delta_q * r  # (5′) (3′)
-    total.h[:] = delta_h + delta_u_r @ W_r + delta_u_z @ W_z  # (2′)
+    delta_n = total.h * z  # (5′)
+    delta_z = total.h * (n - before.h)
+    delta_h = total.h * (1 - z)
+    delta_u_n[:] = delta_n * (1 - n * n)  # (4′)
+    delta_q = delta_u_n @ W_n
+    delta_r = delta_q * before.h  # (3′)
+    delta_h += delta_q * r
+    delta_u_r[:] = delta_r * r * (1 - r)  # (2′)
+    delta_u_z[:] = delta_z * z * (1 - z)
+    total.h[:] = delta_h + delta_u_r @ W_r + delta_u_z @ W_z
 
 
 def gradients(
-    params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
+    params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
-    H = h_before.shape[1]
-    d_W_rz, d_W_n = delta.u[:, : 2 * H].T @ h_before, delta.u[:, 2 * H :].T @ tape.q
+    H = before.h.shape[1]
+    d_W_rz, d_W_n = delta.u[:, : 2 * H].T @ before.h, delta.u[:, 2 * H :].T @ tape.q
     d_bias_ih = None if params.bias_ih is None else delta.u.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_W_hh = np.concatenate([d_W_rz, d_W_n])
     d_params = Params(delta.u.T @ x, d_W_hh, d_bias_ih, d_bias_hh)  # (1′)
     return delta.u @ params.weight_ih, d_params
+
+
+def read_gates(params: Params, x: np.ndarray, h: np.ndarray) -> gates.GRU:
+    """The gates of one step as plain values, from x [n, I] and the state before it.
+
+    `v` is what enters the candidate from the reset state, W_n (r ⊙ h₋).
+    """
+    W_r, W_z, W_n = np.split(params.weight_hh, 3)
+    u_r, u_z, u_n = np.split(net_input(params, x), 3, axis=1)
+    r, z = activations.sigmoid(u_r + h @ W_r.T), activations.sigmoid(u_z + h @ W_z.T)
+    v = (r * h) @ W_n.T
+    return gates.GRU(r, z, activations.tanh(u_n + v), v)

@@ -6,8 +6,8 @@
     h  [n, P]  hidden state     W_ih [4H, I]   W_hh [4H, P]   W_hr [P, H]   b_ih, b_hh [4H]
 
 Forward                                    u, a are packed i f g o, as in torch.nn.LSTM
-    (1)  u = x W_ihᵀ + b_ih + b_hh         every step at once: nothing here waits for h
-    (2)  a = u + h₋ W_hhᵀ                  the only line that time makes sequential
+    (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once: nothing here depends on h
+    (2)  a = u + h₋ W_hhᵀ                  the only line that must wait for the step before
     (3)  i, f, o = σ(a_i), σ(a_f), σ(a_o)  g = tanh(a_g)
     (4)  c = f ⊙ c₋ + i ⊙ g
     (5)  m = o ⊙ tanh(c)
@@ -20,19 +20,18 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa_k = δk ⊙ k ⊙ (1 − k) for k in i f o     δa_g = δg ⊙ (1 − g²)
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa   δW_hr = Σ δhᵀ m
-    What multiplies δ on its way to a, and δm on its way to c, waits for no δ: these slopes are
-    taken at every step at once.
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.
 Page: docs/cells/lstm.md
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import activations
+from ..arithmetic import Arithmetic
+from .cell import Shapes, packed_shapes
 
 
 class Params(NamedTuple):
@@ -46,28 +45,29 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one step hands to the next."""
+    """What one step hands to the next. The gradient is a State too."""
 
     h: np.ndarray
     c: np.ndarray
 
 
 class Tape(NamedTuple):
-    """What the primed equations read beside the states: i f g o packed, and tanh(c)."""
+    """What the primed equations read besides the states."""
 
-    gates: np.ndarray
-    tanh_c: np.ndarray
+    gates: np.ndarray  # i f g o, [4, N, H]
+    tanh_c: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads of every step: δa packed i f g o, and δh where there is a projection.
+    """What (1′) reads for the rows of all steps."""
 
-    Before `step_back` comes by, a holds its slopes; s_c is that of what c takes from m.
-    """
+    a: np.ndarray  # δa packed i f g o, [N, 4H]
+    h: np.ndarray | None  # δh [N, P] where there is a projection
 
-    a: np.ndarray
-    h: Any
-    s_c: np.ndarray
+
+def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
+    """Name and shape of every parameter of one layer and direction."""
+    return packed_shapes(4, inputs, hidden, bias, projected)
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
@@ -78,74 +78,65 @@ def by_gate(packed: np.ndarray) -> np.ndarray:
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [4, N, H] from x [N, I], the rows of all steps."""
     u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
-    if params.bias_ih is not None:
+    if params.bias_ih is not None and params.bias_hh is not None:
         u += by_gate(params.bias_ih + params.bias_hh)[:, None]
     return u
 
 
 def new_tape(u: np.ndarray) -> Tape:
-    """A tape of the N rows of u for `step` to fill; the gates overwrite u."""
+    """Room for the tape of N rows; `step` overwrites u, first with a, then with the gates."""
     return Tape(u, np.empty_like(u[0]))
 
 
-def step(params: Params, u: np.ndarray, before: State, tape: Tape, after: State) -> None:
-    """From `before`, fill `tape` and `after`."""
+def step(
+    params: Params, u: np.ndarray, before: State, tape: Tape, after: State, arithmetic: Arithmetic
+) -> None:
+    """Fill `tape` and `after` with one step from `before`."""
     a = u
     a += before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)
     i, f, g, o = a
     for k in (i, f, o):
-        activations.sigmoid(k, out=k)  # (3)
-    activations.tanh(g, out=g)
-    np.multiply(f, before.c, out=after.c)
-    np.add(after.c, i * g, out=after.c)  # (4)
-    activations.tanh(after.c, out=tape.tanh_c)
-    if params.weight_hr is None:
-        np.multiply(o, tape.tanh_c, out=after.h)  # (5)
-    else:
-        np.matmul(o * tape.tanh_c, params.weight_hr.T, out=after.h)  # (5) (6)
+        arithmetic.sigmoid(k, out=k)  # (3)
+    arithmetic.tanh(g, out=g)
+    np.add(f * before.c, i * g, out=after.c)  # (4)
+    arithmetic.tanh(after.c, out=tape.tanh_c)
+    m = o * tape.tanh_c  # (5)
+    after.h[:] = m if params.weight_hr is None else m @ params.weight_hr.T  # (6)
 
 
-def slopes(params: Params, before: State, tape: Tape, after: State) -> Delta:
-    """s of every row, by (5′) (4′) (3′): δa_k = δc ⊙ s_k for k in i f g, δa_o = δm ⊙ s_o,
-    and δc += δm ⊙ s_c."""
-    i, f, g, o = tape.gates
-    rows, H = f.shape
-    s = np.empty_like(f, shape=(rows, 4, H))
-    s_i, s_f, s_g, s_o = s.swapaxes(0, 1)
-    s_c = np.empty_like(f)  # until its turn comes, room for the σ′ and tanh′ of the others
-    np.multiply(g, activations.sigmoid_slope(i, out=s_c), out=s_i)  # (4′) (3′)
-    np.multiply(before.c, activations.sigmoid_slope(f, out=s_c), out=s_f)  # (4′) (3′)
-    np.multiply(i, activations.tanh_slope(g, out=s_c), out=s_g)  # (4′) (3′)
-    np.multiply(tape.tanh_c, activations.sigmoid_slope(o, out=s_c), out=s_o)  # (5′) (3′)
-    np.multiply(o, activations.tanh_slope(tape.tanh_c, out=s_c), out=s_c)  # (5′)
-    delta_h = None if params.weight_hr is None else np.empty_like(before.h)
-    return Delta(s.reshape(rows, 4 * H), delta_h, s_c)
+def new_delta(params: Params, before: State, tape: Tape) -> Delta:
+    """Room for what `step_back` finds for N rows."""
+    a = np.empty_like(before.c, shape=(len(before.c), len(params.weight_hh)))
+    return Delta(a, None if params.weight_hr is None else np.empty_like(before.h))
 
 
-def step_back(params: Params, tape: Tape, total: State, delta: Delta) -> None:
-    """Take `total` from δh, δc of this step to those of the step before, `delta` to δ."""
-    f = tape.gates[1]
-    delta_a = delta.a.reshape(len(f), 4, f.shape[1])
-    delta_ifg, delta_o = delta_a[:, :3], delta_a[:, 3]
-    delta_c, delta_m = total.c, total.h
-    if params.weight_hr is not None:
+def step_back(
+    params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
+) -> None:
+    """Take `total` from δh, δc of this step to those of the step before; fill `delta`."""
+    (i, f, g, o), tanh_c = tape
+    delta_m = total.h
+    if params.weight_hr is not None and delta.h is not None:
         delta.h[:] = total.h
         delta_m = total.h @ params.weight_hr  # (6′)
-    delta_o *= delta_m  # (5′) (3′)
-    delta_c += delta_m * delta.s_c  # (5′)
-    delta_ifg *= delta_c[:, None]  # (4′) (3′)
-    delta_c *= f  # (4′)
+    delta_o = delta_m * tanh_c  # (5′)
+    delta_c = total.c + delta_m * o * (1 - tanh_c * tanh_c)
+    delta_i, delta_f, delta_g = delta_c * g, delta_c * before.c, delta_c * i  # (4′)
+    np.multiply(delta_c, f, out=total.c)
+    delta_a = delta.a.reshape(len(f), 4, f.shape[1])
+    delta_a[:, 0] = delta_i * i * (1 - i)  # (3′)
+    delta_a[:, 1] = delta_f * f * (1 - f)
+    delta_a[:, 2] = delta_g * (1 - g * g)
+    delta_a[:, 3] = delta_o * o * (1 - o)
     np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
 
 
 def gradients(
-    params: Params, x: np.ndarray, h_before: np.ndarray, tape: Tape, delta: Delta
+    params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
     """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
     d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
-    d_weight_hr = None
-    if params.weight_hr is not None:
-        d_weight_hr = delta.h.T @ (tape.gates[3] * tape.tanh_c)
-    d_weights = delta.a.T @ x, delta.a.T @ h_before  # (1′)
+    d_weight_hr = None if delta.h is None else delta.h.T @ (tape.gates[3] * tape.tanh_c)
+    d_weights = delta.a.T @ x, delta.a.T @ before.h  # (1′)
     return delta.a @ params.weight_ih, Params(*d_weights, d_bias_ih, d_bias_hh, d_weight_hr)

@@ -1,97 +1,60 @@
-"""What the nets are made of: each cell's functions and tuples, and how its arrays are named.
+"""The cell table: all that distinguishes one cell from another, one row for each cell.
 
-Source: torch.nn.RNN, GRU, LSTM for names and gate orders.
-Page: docs/nets/modules.md
+A new cell is a file in this room with the functions that `lstm` has, and one row here. Nets,
+packing, directions, checkpoints and the judge read the row. Names and gate orders are torch.nn's
+where torch.nn has the cell.
+
+Page: docs/cells/table.md
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..sequences.unroll import Cell
-from . import gru, lstm, rnn
+from . import gates, gru, gru_textbook, lstm, lstm_peephole, rnn
+from .cell import Cell
 
-Params = dict[str, np.ndarray]
-
-
-class Equations(NamedTuple):
-    """A cell, its gates, and the tuples it speaks in."""
-
-    gates: int
-    params: Any
-    state: Any
-    cell: Cell
+CellParams = rnn.Params | gru.Params | lstm.Params | lstm_peephole.Params
+CellState = rnn.State | gru.State | lstm.State
 
 
-EQUATIONS = {
-    "RNN_TANH": Equations(
-        1,
-        rnn.Params,
-        rnn.State,
-        Cell(
-            rnn.net_input,
-            rnn.new_tape,
-            rnn.step_tanh,
-            rnn.slopes_tanh,
-            rnn.step_back,
-            rnn.gradients,
-        ),
-    ),
-    "RNN_RELU": Equations(
-        1,
-        rnn.Params,
-        rnn.State,
-        Cell(
-            rnn.net_input,
-            rnn.new_tape,
-            rnn.step_relu,
-            rnn.slopes_relu,
-            rnn.step_back,
-            rnn.gradients,
-        ),
-    ),
-    "GRU": Equations(
-        3,
-        gru.Params,
-        gru.State,
-        Cell(gru.net_input, gru.new_tape, gru.step, gru.slopes, gru.step_back, gru.gradients),
-    ),
-    "LSTM": Equations(
-        4,
-        lstm.Params,
-        lstm.State,
-        Cell(lstm.net_input, lstm.new_tape, lstm.step, lstm.slopes, lstm.step_back, lstm.gradients),
-    ),
+def _row(
+    equations: ModuleType, gates: tuple[str, ...], torch: str, read_gates: Any, **options: Any
+) -> Cell:
+    """The row of the cell in the file `equations`, but for what `options` says."""
+    row: dict[str, Any] = {name: getattr(equations, name, None) for name in Cell._fields}
+    row |= {"gates": gates, "torch": torch, "read_gates": read_gates, "projection": False}
+    return Cell(**(row | options))
+
+
+TANH = {"step": rnn.step_tanh, "step_back": rnn.step_back_tanh}
+RELU = {"step": rnn.step_relu, "step_back": rnn.step_back_relu}
+
+CELL_TABLE: dict[str, Cell] = {
+    "RNN_TANH": _row(rnn, ("a",), "RNN", gates.rnn, **TANH),
+    "RNN_RELU": _row(rnn, ("a",), "RNN", gates.rnn, **RELU),
+    "GRU": _row(gru, ("r", "z", "n"), "GRU", gates.gru),
+    "LSTM": _row(lstm, ("i", "f", "g", "o"), "LSTM", gates.lstm, projection=True),
+    "GRU_TEXTBOOK": _row(gru_textbook, ("r", "z", "n"), "", gru_textbook.read_gates),
+    "LSTM_PEEPHOLE": _row(lstm_peephole, ("i", "f", "g", "o"), "", lstm_peephole.read_gates),
 }
 
 
-class Grads(NamedTuple):
-    """The gradients, each in the layout of what it belongs to."""
+class HasMode(Protocol):
+    """A net or a single-step cell; `mode` is the name of its row."""
 
-    x: Any
-    state: Any
-    params: Params
-
-
-def suffixes(net: Any, layer: int) -> list[str]:
-    """What ends the parameter names of a layer, one for each direction."""
-    return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + net.bidirectional]
+    @property
+    def mode(self) -> str: ...
 
 
-def cell_params(net: Any, params: Params, suffix: str) -> Any:
-    """The parameters of one layer and direction."""
-    fields = EQUATIONS[net.mode].params._fields
-    return EQUATIONS[net.mode].params(*[params.get(name + suffix) for name in fields])
+def cell_params(net: HasMode, params: Mapping[str, Any], suffix: str) -> Any:
+    """The parameters of one layer and direction, as the Params of its cell."""
+    kind = CELL_TABLE[net.mode].Params
+    return kind(*[params.get(name + suffix) for name in kind._fields])
 
 
-def as_tuple(net: Any, state: Any) -> Sequence[Any]:
-    """(h,) or (h, c) of a state as the facade speaks of it."""
-    if net.mode == "LSTM":
-        return (None, None) if state is None else state
-    return (state,)
-
-
-def from_tuple(net: Any, state: Sequence[np.ndarray]) -> Any:
-    """A state as the facade speaks of it: an array, or the LSTM's (h, c)."""
-    return lstm.State(*state) if net.mode == "LSTM" else state[0]
+def read_gates(net: HasMode, params: Any, x: np.ndarray, before: Any) -> Any:
+    """The gates of one step from x [n, I] and the State before it, as plain values [n, H]."""
+    return CELL_TABLE[net.mode].read_gates(params, x, *before)

@@ -31,8 +31,9 @@ import numpy as np
 
 from .. import activations
 from ..cells import gates
-from ..cells.table import EQUATIONS, as_tuple, cell_params
 from ..nets import arguments
+from ..nets.layout import layout_of
+from ..nets.state import initial_fields
 
 
 class Step(NamedTuple):
@@ -49,7 +50,11 @@ class Step(NamedTuple):
 
 def step(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
     """One step of any cell from x [n, I] and its State, in any floating dtype."""
-    return {"GRU": _gru, "LSTM": _lstm}.get(net.mode, _rnn)(net, params, x, before)  # (1)
+    if net.mode not in STEPS:
+        raise ValueError(
+            f"Expected a cell with a derived Jacobian, {', '.join(STEPS)}, got {net.mode}."
+        )
+    return STEPS[net.mode](net, params, x, before)  # (1)
 
 
 def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) -> Iterator[Step]:
@@ -58,7 +63,7 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
     The state is as in `net.forward`, and may be None. Raises ValueError for a deeper net, where a
     step has no single Jacobian, and what `net.forward` raises.
     """
-    arguments.forward(net, params, x, state, None)
+    arguments.check_forward(net, params, x, state, None)
     batch = isinstance(x, np.ndarray) and x.ndim == 3
     if net.num_layers > 1 or net.bidirectional or net.batch_first or not batch:
         given = f"x of shape {x.shape}" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
@@ -71,21 +76,15 @@ def steps(net: Any, params: dict[str, np.ndarray], x: np.ndarray, state: Any) ->
 
 def _steps(net: Any, params: Any, x: np.ndarray, before: Any) -> Iterator[Step]:
     for x_t in x:
-        now = step(net, cell_params(net, params, "_l0"), x_t, before)
+        now = step(net, net.cell_params(params, "_l0"), x_t, before)
         yield now
         before = now.after
 
 
 def initial_state(net: Any, x: np.ndarray, state: Any) -> Any:
     """The State [B, ·] of a net of one layer; zeros for what is not given."""
-    kind = EQUATIONS[net.mode].state
-    widths = (net.proj_size or net.hidden_size, net.hidden_size)[: len(kind._fields)]
-    return kind(
-        *[
-            np.zeros_like(x, shape=(x.shape[1], width)) if given is None else given[0]
-            for width, given in zip(widths, as_tuple(net, state), strict=True)
-        ]
-    )
+    fields = initial_fields(net, layout_of(x, net.batch_first), x.dtype, state)
+    return net.cell.State(*[field[0] for field in fields])
 
 
 def jacobian(params: Any, now: Step) -> np.ndarray:
@@ -155,3 +154,6 @@ def _lstm(net: Any, params: Any, x: np.ndarray, before: Any) -> Step:
 def diagonal(v: np.ndarray) -> np.ndarray:
     """d(v) [n, H, H] of v [n, H]."""
     return v[:, :, None] * np.eye(v.shape[1], dtype=v.dtype)
+
+
+STEPS = {"RNN_TANH": _rnn, "RNN_RELU": _rnn, "GRU": _gru, "LSTM": _lstm}

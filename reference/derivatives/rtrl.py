@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.table import as_tuple, cell_params
 from ..nets import arguments
 from ..nets.layout import layout_of
+from ..nets.state import split_state
 from .jacobian import by_parameter, jacobian, steps
 
 
@@ -42,10 +42,10 @@ def rtrl(
     """
     run = steps(net, params, x, state)
     layout = layout_of(x, net.batch_first)
-    arguments.cotangent_of_output(net, layout, x.dtype, d_output)
+    arguments.check_d_output(net, layout, x.dtype, d_output)
     if d_state is not None:
-        arguments.cotangent_of_state(net, layout, x.dtype, d_state, halves=True)
-    weights = cell_params(net, params, "_l0")
+        arguments.check_d_state(net, layout, x.dtype, d_state, halves=True)
+    weights = net.cell_params(params, "_l0")
     influence: dict[str, Any] = {}
     found: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
     for now, d_output_t in zip(run, d_output, strict=True):
@@ -55,7 +55,7 @@ def rtrl(
             influence[name] = P
             found[f"{name}_l0"] += np.tensordot(d_output_t, P[:, : d_output.shape[2]], 2)  # (2)
     if d_state is not None:
-        given = zip(as_tuple(net, d_state), now.after, strict=True)
+        given = zip(split_state(d_state), now.after, strict=True)
         d_last = np.concatenate([np.zeros_like(s) if d is None else d[0] for d, s in given], axis=1)
         for name, P in influence.items():
             found[f"{name}_l0"] += np.tensordot(d_last, P, 2)  # (2)

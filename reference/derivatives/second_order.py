@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.table import Grads, cell_params, suffixes
+from ..cells.fields import add, rows_of
 from ..nets import arguments
-from ..sequences.checkpoint import add
-from ..sequences.unroll import Schedule, rows_of
+from ..nets.net import Grads
+from ..sequences.unroll import Schedule
 from .dual import Dual, both, part, refuse_plain
 from .tangent import CELLS, Cell, Tape, from_facade, pair_of_lists, to_facade, write
 
@@ -41,9 +41,9 @@ def backward(net: Any, tape: Tape, d_output: Dual, d_state: Dual) -> Dual:
     refuse_plain(d_output=d_output, d_state=d_state)
     layout, rows = tape.layout, tape.rows
     dtype = tape.steps[0][0].x.value.dtype
-    both(arguments.cotangent_of_output, net, layout, dtype, d_output)
-    both(arguments.cotangent_of_state, net, layout, dtype, d_state)
-    D, P = 1 + net.bidirectional, net.proj_size or net.hidden_size
+    both(arguments.check_d_output, net, layout, dtype, d_output)
+    both(arguments.check_d_state, net, layout, dtype, d_state)
+    D, P = net.directions, net.output_size
     d_y = both(layout.to_rows, d_output)
     d_final = from_facade(net, layout, d_state)
     d_initial = list(d_final)
@@ -52,13 +52,13 @@ def backward(net: Any, tape: Tape, d_output: Dual, d_state: Dual) -> Dual:
         if tape.masks and layer < net.num_layers - 1:
             d_y = both(np.multiply, d_y, tape.masks[layer])  # (3′)
         d_x = Dual(0, 0)
-        for direction, suffix in enumerate(suffixes(net, layer)):
+        for direction, suffix in enumerate(net.suffixes(layer)):
             index = layer * D + direction
             order = rows.reversal if direction else slice(None)
             half = np.s_[:, direction * P : (direction + 1) * P]
             d_in, d_initial[index], d_params = unroll_back(  # (1′)
                 CELLS[net.mode],
-                both(cell_params, net, tape.params, suffix),
+                both(net.cell_params, tape.params, suffix),
                 tape.steps[index],
                 both(getitem, both(getitem, d_y, half), order),  # (2′)
                 d_final[index],

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cells.table import EQUATIONS, as_tuple, cell_params, from_tuple, suffixes
+from ..cells.fields import rows_of
 from ..nets import arguments
 from ..nets.layout import Layout, layout_of
-from ..sequences.unroll import Schedule, rows_of, schedule
+from ..nets.state import final_state, initial_fields, split_state
+from ..sequences.unroll import Schedule, schedule
 from . import tangent_gru, tangent_lstm, tangent_rnn
 from .dual import Dual, both, part, refuse_plain
 
@@ -70,23 +71,23 @@ def forward(
     differ in shape, dtype or packing, TypeError for what is no pair.
     """
     refuse_plain(params=params, x=x, **({} if state is None else {"state": state}))
-    both(arguments.forward, net, params, x, state, dropout_masks)
+    both(arguments.check_forward, net, params, x, state, dropout_masks)
     layout = layout_of(x.value, net.batch_first)
     _check_direction(net, layout, x)
     rows = schedule(layout.batch_sizes)
     y = both(layout.to_rows, x)
     initial = _initial_state(net, layout, y.value, state)
-    kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0
-    masks = [layout.to_rows(mask) * y.value.dtype.type(kept) for mask in dropout_masks or ()]
+    scale = y.value.dtype.type(net.dropout_scale)
+    masks = [layout.to_rows(mask) * scale for mask in dropout_masks or ()]
     tapes: list[list[Any]] = []
     final: list[Dual] = []
     for layer in range(net.num_layers):
         outputs = []
-        for suffix in suffixes(net, layer):
+        for suffix in net.suffixes(layer):
             order = rows.reversal if suffix.endswith("_reverse") else slice(None)
             output, last, steps = unroll(  # (1)
                 CELLS[net.mode],
-                both(cell_params, net, params, suffix),
+                both(net.cell_params, params, suffix),
                 both(getitem, y, order),
                 initial[len(final)],
                 rows,
@@ -140,13 +141,12 @@ def from_facade(net: Any, layout: Layout, state: Dual) -> list[Dual]:
 
 
 def _stacked(net: Any, layout: Layout, states: list[Any]) -> Any:
-    fields = zip(*states, strict=True)
-    return from_tuple(net, [layout.state_from_rows(np.stack(field)) for field in fields])
+    return final_state(layout, states)
 
 
 def _unstacked(net: Any, layout: Layout, state: Any) -> list[Any]:
-    fields = [layout.state_to_rows(field) for field in as_tuple(net, state)]
-    return [EQUATIONS[net.mode].state(*s) for s in zip(*fields, strict=True)]
+    fields = [layout.state_to_rows(field) for field in split_state(state)]
+    return [net.cell.State(*s) for s in zip(*fields, strict=True)]
 
 
 def _with_room(state: Any, rows: int) -> Any:
@@ -160,14 +160,13 @@ def _check_direction(net: Any, layout: Layout, x: Dual) -> None:
     """Refuse an x whose derivative does not lie as its value does."""
     dtype = layout.to_rows(x.value).dtype
     rows = arguments.rows_of_layout("ẋ", x.dot, layout)
-    arguments.like("ẋ", rows, layout.shape(net.input_size), dtype, "as of x", TypeError)
+    arguments.check_like("ẋ", rows, layout.shape(net.input_size), dtype, "as of x", TypeError)
 
 
 def _initial_state(net: Any, layout: Layout, like: np.ndarray, state: Dual | None) -> list[Dual]:
     """A State for each layer and direction, in pairs; zeros where none is given."""
     if state is not None:
         return from_facade(net, layout, state)
-    kind, B = EQUATIONS[net.mode].state, int(layout.batch_sizes[0])
-    widths = [net.proj_size or net.hidden_size, net.hidden_size][: len(kind._fields)]
-    zeros = kind(*[np.zeros_like(like, shape=(B, width)) for width in widths])
-    return [Dual(zeros, zeros)] * (net.num_layers * (1 + net.bidirectional))
+    fields = initial_fields(net, layout, like.dtype, None)
+    zeros = [net.cell.State(*s) for s in zip(*fields, strict=True)]
+    return [Dual(z, z) for z in zeros]

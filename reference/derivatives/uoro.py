@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.table import cell_params
 from ..nets import arguments
 from ..nets.layout import layout_of
 from .jacobian import by_parameter, jacobian, steps
@@ -42,9 +41,9 @@ def uoro(
     and ValueError for signs other than −1 and +1.
     """
     run = steps(net, params, x, state)
-    arguments.cotangent_of_output(net, layout_of(x, net.batch_first), x.dtype, d_output)
+    arguments.check_d_output(net, layout_of(x, net.batch_first), x.dtype, d_output)
     _refuse_signs(net, x, signs)
-    weights = cell_params(net, params, "_l0")
+    weights = net.cell_params(params, "_l0")
     s = np.zeros_like(signs[0])
     theta: dict[str, Any] = {}
     found: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
@@ -76,8 +75,8 @@ def balance(theta: dict[str, np.ndarray], s: np.ndarray) -> np.ndarray:
 
 def _refuse_signs(net: Any, x: np.ndarray, signs: Any) -> None:
     """Refuse what is not a sign for every unit of every state."""
-    S = (net.proj_size or net.hidden_size) + (net.hidden_size if net.mode == "LSTM" else 0)
-    arguments.like("signs", signs, (*x.shape[:2], S), x.dtype, "[T, B, S]", TypeError)
+    S = sum(net.state_sizes)
+    arguments.check_like("signs", signs, (*x.shape[:2], S), x.dtype, "[T, B, S]", TypeError)
     if (abs(signs) != 1).any():
         raise ValueError(
             f"Expected signs of −1 and +1, got {signs[abs(signs) != 1][0]} among them: draw them "

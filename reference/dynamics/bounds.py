@@ -25,13 +25,14 @@ import numpy as np
 
 from .. import activations
 from ..cells import gates
+from ..cells.table import read_gates
 from ..derivatives.jacobian import Step
 from .products import refuse_steps
 
 
 def step_bound(net: Any, params: Any, now: Step) -> np.ndarray:
     """A bound [n] on the spectral norm of J for every row of a step; float32 or float64."""
-    opened = gates.of_step(net, params, now.x, now.before)
+    opened = read_gates(net, params, now.x, now.before)
     if net.mode == "GRU":
         return _gru(params.weight_hh, opened, now.before.h)
     if net.mode == "LSTM":

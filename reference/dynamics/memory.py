@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import gates
-from ..cells.table import cell_params
+from ..cells.table import read_gates
 from ..derivatives.jacobian import steps
 from .products import propagator, refuse_steps
 
@@ -40,8 +39,8 @@ def forget_gates(
     if net.mode != "LSTM":
         raise ValueError(f"Expected an LSTM, for its forget gates, but got {net}.")
     taken = steps(net, params, x, state)
-    weights = cell_params(net, params, "_l0")
-    return np.stack([gates.of_step(net, weights, now.x, now.before).f for now in taken])
+    weights = net.cell_params(params, "_l0")
+    return np.stack([read_gates(net, weights, now.x, now.before).f for now in taken])
 
 
 def forget_path(f: np.ndarray, k: int, t: int) -> np.ndarray:

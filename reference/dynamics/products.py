@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.table import cell_params
 from ..derivatives.jacobian import jacobian, steps
 
 
@@ -30,7 +29,7 @@ def jacobians(
     Index t − 1 holds J_t. x is [T, B, I], the state as in `net.forward`, in any floating dtype.
     """
     taken = steps(net, params, x, state)
-    weights = cell_params(net, params, "_l0")
+    weights = net.cell_params(params, "_l0")
     return np.stack([jacobian(weights, now) for now in taken])
 
 

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nets.modules import GRU, LSTM, RNN
+from ..nets.state import join_state, split_state
 from ..sequences.packing import PackedSequence, pack_padded_sequence
 from . import loss
 from .layers import (
@@ -78,7 +79,7 @@ class SequenceClassifier:
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""
-        width = (self.rnn.proj_size or self.rnn.hidden_size) * (1 + self.rnn.bidirectional)
+        width = self.rnn.output_size * self.rnn.directions
         shapes: dict[str, tuple[int, ...]] = {"emb.weight": (self.vocab_size, self.rnn.input_size)}
         shapes |= {f"rnn.{name}": s for name, s in self.rnn.parameter_shapes().items()}
         return shapes | {"head.weight": (self.num_classes, width), "head.bias": (self.num_classes,)}
@@ -129,13 +130,12 @@ def classifier_step(
 
 def _last_layer(rnn: Any, state: Any) -> np.ndarray:
     """h [B, D·H] of the last layer from h_n [L·D, B, H], or from the LSTM's (h_n, c_n)."""
-    h_n = state[0] if isinstance(rnn, LSTM) else state
-    return np.concatenate(h_n[-1 - rnn.bidirectional :], axis=1)
+    h_n, *_ = split_state(state)
+    return np.concatenate(h_n[-rnn.directions :], axis=1)
 
 
 def _last_layer_back(rnn: Any, d_h: np.ndarray) -> Any:
     """δh_n [L·D, B, H], for the LSTM (δh_n, None), from δh [B, D·H]."""
-    D = 1 + rnn.bidirectional
-    halves = np.stack(np.split(d_h, D, axis=1))
+    halves = np.stack(np.split(d_h, rnn.directions, axis=1))
     d_h_n = np.concatenate([np.zeros_like(halves)] * (rnn.num_layers - 1) + [halves])
-    return (d_h_n, None) if isinstance(rnn, LSTM) else d_h_n
+    return join_state([d_h_n, None][: len(rnn.state_sizes)])

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..streams.resets import parts
+from ..nets.state import split_state
 from . import loss
 from .layers import Params, embedding, linear
 from .seq2seq import Seq2Seq
@@ -75,7 +75,7 @@ def greedy(
     for _ in range(steps):
         embedded, _ = embedding(params["target_emb.weight"], tokens[-1])
         state, _ = model.step(params, embedded, state, memory)
-        logits, _ = linear(parts(state)[0], params["head.weight"], params["head.bias"])
+        logits, _ = linear(split_state(state)[0], params["head.weight"], params["head.bias"])
         tokens.append(np.where(ended, model.eos, logits.real.argmax(axis=-1)))  # (2)
         ended |= tokens[-1] == model.eos
         if ended.all():

@@ -86,7 +86,7 @@ class TinyRNNLM:
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""
-        V, H = self.vocab_size, self.rnn.proj_size or self.rnn.hidden_size
+        V, H = self.vocab_size, self.rnn.output_size
         shapes: dict[str, tuple[int, ...]] = {"emb.weight": (V, self.rnn.input_size)}
         shapes |= {f"rnn.{name}": s for name, s in self.rnn.parameter_shapes().items()}
         return shapes | {"head.weight": (V, H), "head.bias": (V,)}

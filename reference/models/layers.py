@@ -126,7 +126,7 @@ def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.n
         raise RuntimeError(
             f"Expected x to be floating or complex, got {x.dtype}; convert it first."
         )
-    arguments.dropout_mask("mask", mask, x.shape, x.dtype)
+    arguments.check_dropout_mask("mask", mask, x.shape, x.dtype)
     scaled = mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)
     return x * scaled, scaled  # (3)
 
@@ -180,4 +180,4 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 def _refuse_unlike(d_y: Any, shape: tuple[int, ...]) -> None:
     dtype = d_y.dtype if isinstance(d_y, np.ndarray) else np.dtype(object)
-    arguments.like("d_y", d_y, shape, dtype, "as of y", TypeError)
+    arguments.check_like("d_y", d_y, shape, dtype, "as of y", TypeError)

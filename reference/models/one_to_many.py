@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nets.modules import LSTM
+from ..nets.state import join_state, split_state
 from .language_model import Tape as LMTape
 from .language_model import TinyRNNLM
 from .layers import LinearTape, Params, linear, linear_back, linear_init, prefixed
@@ -53,7 +53,7 @@ class OneToMany:
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""
-        C, width = self.context_size, self.lm.rnn.num_layers * self._hidden()
+        C, width = self.context_size, self.lm.rnn.num_layers * self.lm.rnn.output_size
         return {"bridge.weight": (width, C), "bridge.bias": (width,)} | self.lm.parameter_shapes()
 
     def init(self, rng: np.random.Generator) -> Params:
@@ -64,11 +64,10 @@ class OneToMany:
     def initial_state(self, params: Params, z: np.ndarray) -> tuple[Any, LinearTape]:
         """The language model's state from z [B, C], and the tape; generation starts from it."""
         flat, bridge = linear(z, params["bridge.weight"], params["bridge.bias"])  # (1)
-        h_0 = flat.reshape(len(z), self.lm.rnn.num_layers, self._hidden()).swapaxes(0, 1)
-        if not isinstance(self.lm.rnn, LSTM):
-            return h_0, bridge
-        c_0 = np.zeros_like(h_0, shape=(*h_0.shape[:2], self.lm.rnn.hidden_size))
-        return (h_0, c_0), bridge
+        rnn = self.lm.rnn
+        h_0 = flat.reshape(len(z), rnn.num_layers, rnn.output_size).swapaxes(0, 1)
+        rest = [np.zeros_like(h_0, shape=(*h_0.shape[:2], n)) for n in rnn.state_sizes[1:]]
+        return join_state([h_0, *rest]), bridge
 
     def forward(self, params: Params, z: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, Tape]:
         """Logits [B, T, V] of ids [B, T] given z [B, C], and the tape."""
@@ -79,12 +78,8 @@ class OneToMany:
     def backward(self, tape: Tape, d_logits: np.ndarray) -> Grads:
         """Gradients of z and of every parameter from that of the logits."""
         lm = self.lm.backward(tape.lm, d_logits)  # (2′)
-        d_h_0 = lm.state[0] if isinstance(self.lm.rnn, LSTM) else lm.state
+        d_h_0, *_ = split_state(lm.state)
         L, B, H = d_h_0.shape
         d_flat = d_h_0.swapaxes(0, 1).reshape(B, L * H)
         bridge = linear_back(tape.bridge, d_flat)  # (1′)
         return Grads(bridge.x, prefixed("bridge.", bridge.params) | lm.params)
-
-    def _hidden(self) -> int:
-        """The width of h."""
-        return self.lm.rnn.proj_size or self.lm.rnn.hidden_size

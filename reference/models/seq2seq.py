@@ -36,13 +36,13 @@ import numpy as np
 
 from ..nets.cell_modules import GRUCell, LSTMCell, RNNCell
 from ..nets.modules import GRU, LSTM, RNN
+from ..nets.state import join_state, split_state
 from ..sequences.packing import (
     PackedSequence,
     pack_padded_sequence,
     pad_packed_sequence,
     pad_packed_sequence_back,
 )
-from ..streams.resets import like, parts
 from . import attention
 from .layers import (
     EmbeddingTape,
@@ -158,8 +158,8 @@ class Seq2Seq:
         rows = tokens._replace(data=x)
         packed, final, rnn = self.encoder.forward(part(params, "encoder."), rows)  # (1)
         h, lengths = pad_packed_sequence(packed, batch_first=True, total_length=source.shape[1])
-        state = like(final, [f[0] for f in parts(final)])  # (2)
-        memory: Any = parts(state)[0]
+        state = join_state([f[0] for f in split_state(final)])  # (2)
+        memory: Any = split_state(state)[0]
         if self.attention_size:
             real = np.arange(source.shape[1]) < lengths[:, None]
             memory = attention.remember(_attention(params), h, real)
@@ -169,7 +169,9 @@ class Seq2Seq:
         """The decoder's state after one token, embedded y [B, E]; and the tape."""
         context, read = memory, None
         if self.attention_size:
-            context, read = attention.attend(_attention(params), parts(state)[0], memory)  # (3)
+            context, read = attention.attend(
+                _attention(params), split_state(state)[0], memory
+            )  # (3)
         x = np.concatenate([y, context], axis=1)
         state, tape = self.decoder.forward(part(params, "decoder."), x, state)  # (4)
         return state, StepTape(read, tape)
@@ -192,7 +194,7 @@ class Seq2Seq:
         state, s, steps = known.state, [], []
         for u in range(inputs.shape[1]):
             state, tape = self.step(params, y[:, u], state, known.memory)
-            s.append(parts(state)[0])
+            s.append(split_state(state)[0])
             steps.append(tape)
         logits, head = linear(np.stack(s, 1), params["head.weight"], params["head.bias"])  # (5)
         return logits, Tape(params, known, encoder, emb, steps, head)
@@ -202,7 +204,7 @@ class Seq2Seq:
         params, source, encoder, emb, steps, head = tape
         d_s, d_weight, d_bias = linear_back(head, d_logits)  # (5′)
         total: dict[str, Any] = {"head.weight": d_weight, "head.bias": d_bias}
-        d_state = like(source.state, [np.zeros_like(p) for p in parts(source.state)])
+        d_state = join_state([np.zeros_like(p) for p in split_state(source.state)])
         d_y: list[np.ndarray] = []
         for u in reversed(range(len(steps))):
             cell = self.decoder.backward(steps[u].cell, _plus(d_state, d_s[:, u]))  # (4′)
@@ -222,7 +224,7 @@ class Seq2Seq:
             )
         else:
             d_state = _plus(d_state, total["h_T"])
-        d_final = like(d_state, [d[None] for d in parts(d_state)])  # (2′)
+        d_final = join_state([d[None] for d in split_state(d_state)])  # (2′)
         rnn = self.encoder.backward(encoder.rnn, d_output, d_final)  # (1′)
         total |= prefixed("encoder.", rnn.params)
         total["source_emb.weight"] = embedding_back(encoder.emb, rnn.x.data)
@@ -243,8 +245,8 @@ def _read_back(read: attention.Tape | None, d_context: np.ndarray) -> tuple[Any,
 
 def _plus(state: Any, d_hidden: Any) -> Any:
     """δ of a state, with a further δ of its hidden part."""
-    hidden, *rest = parts(state)
-    return like(state, [hidden + d_hidden, *rest])
+    hidden, *rest = split_state(state)
+    return join_state([hidden + d_hidden, *rest])
 
 
 def _accumulate(total: dict[str, Any], more: dict[str, Any]) -> None:

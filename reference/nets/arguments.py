@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from ..sequences.packing import PackedSequence, refuse_inconsistent
+from ..sequences.packing import PackedSequence, check_consistent
 from .layout import Layout, layout_of
+from .net import Configuration, Net
 
 
-def forward(net: Any, params: Any, x: Any, state: Any, dropout_masks: Any) -> None:
+def check_forward(net: Net, params: Any, x: Any, state: Any, dropout_masks: Any) -> None:
     """Refuse arguments of `forward` of RNN, GRU and LSTM."""
-    dtype = _params(net, params)
+    dtype = _check_params(net, params)
     name = type(net).__name__
     rows = x.data if isinstance(x, PackedSequence) else x
-    _array(f"the input of {name}", rows, AttributeError)
+    _check_array(f"the input of {name}", rows, AttributeError)
     batch: tuple[int, ...]
     if rows is not x:
-        refuse_inconsistent(x)
+        check_consistent(x)
         if rows.ndim != 2:
             raise RuntimeError(f"packed input must have 2 dimensions, got {rows.ndim}.")
         T, batch = len(x.batch_sizes), (int(x.batch_sizes[0]),)
@@ -57,42 +58,42 @@ def forward(net: Any, params: Any, x: Any, state: Any, dropout_masks: Any) -> No
         bare = IndexError if isinstance(state, np.ndarray) else TypeError
         parts = _parts(net, "state", state, short=IndexError, bare=bare)
         for label, part, shape in zip(("h_0", "c_0"), parts, _shapes(net, batch), strict=False):
-            like(label, part, shape, dtype, _STATE, AttributeError)
+            check_like(label, part, shape, dtype, _STATE, AttributeError)
     if dropout_masks is not None:
-        _masks(net, dropout_masks, layout_of(x, net.batch_first), dtype)
+        _check_masks(net, dropout_masks, layout_of(x, net.batch_first), dtype)
 
 
-def backward(net: Any, tape: Any, d_output: Any, d_state: Any) -> None:
+def check_backward(net: Net, tape: Any, d_output: Any, d_state: Any) -> None:
     """Refuse cotangents that are not like the output and the state they belong to."""
     layout, dtype = tape.layout, tape.layers[0][0].x.dtype
     if d_output is not None:
-        cotangent_of_output(net, layout, dtype, d_output)
+        check_d_output(net, layout, dtype, d_output)
     if d_state is not None:
-        cotangent_of_state(net, layout, dtype, d_state, halves=True)
+        check_d_state(net, layout, dtype, d_state, halves=True)
 
 
-def cotangent_of_output(net: Any, layout: Layout, dtype: np.dtype, d_output: Any) -> None:
+def check_d_output(net: Net, layout: Layout, dtype: np.dtype, d_output: Any) -> None:
     """Refuse what is not like the output of an input in this layout and dtype."""
     rows = rows_of_layout("d_output", d_output, layout)
-    like("d_output", rows, layout.shape(_width(net)), dtype, "as of output", TypeError)
+    check_like("d_output", rows, layout.shape(_width(net)), dtype, "as of output", TypeError)
 
 
-def cotangent_of_state(
-    net: Any, layout: Layout, dtype: np.dtype, d_state: Any, halves: bool = False
+def check_d_state(
+    net: Net, layout: Layout, dtype: np.dtype, d_state: Any, halves: bool = False
 ) -> None:
     """Refuse what is not like the state; with `halves`, either of an LSTM's may be None."""
     parts = _parts(net, "d_state", d_state, short=RuntimeError, bare=TypeError)
     shapes = _shapes(net, layout.batch())
     for label, part, shape in zip(("d_h_n", "d_c_n"), parts, shapes, strict=False):
         if part is not None or not halves:
-            like(label, part, shape, dtype, _STATE, TypeError)
+            check_like(label, part, shape, dtype, _STATE, TypeError)
 
 
-def cell_forward(net: Any, params: Any, x: Any, state: Any) -> None:
+def check_cell_forward(net: Configuration, params: Any, x: Any, state: Any) -> None:
     """Refuse arguments of a cell's `forward`."""
-    dtype = _params(net, params)
+    dtype = _check_params(net, params)
     name = type(net).__name__
-    _array(f"the input of {name}", x, AttributeError)
+    _check_array(f"the input of {name}", x, AttributeError)
     if x.ndim not in (1, 2):
         raise ValueError(f"{name}: Expected input to be 1D or 2D, a batch, got {x.ndim}D.")
     if x.dtype != dtype:
@@ -109,27 +110,27 @@ def cell_forward(net: Any, params: Any, x: Any, state: Any) -> None:
         parts = _parts(net, "state", state, short=RuntimeError, bare=TypeError)
         shape = (*x.shape[:-1], net.hidden_size)
         for label, part in zip(("h", "c"), parts, strict=False):
-            _array(label, part, AttributeError)
+            _check_array(label, part, AttributeError)
             if part.ndim not in (1, 2):
                 raise ValueError(f"{name}: Expected {label} to be 1D or 2D, got {part.ndim}D.")
-            like(label, part, shape, dtype, _CELL_STATE, AttributeError)
+            check_like(label, part, shape, dtype, _CELL_STATE, AttributeError)
 
 
-def cell_backward(net: Any, tape: Any, d_state: Any) -> None:
+def check_cell_backward(net: Configuration, tape: Any, d_state: Any) -> None:
     """Refuse cotangents that are not like the state they belong to."""
     if d_state is not None:
         parts = _parts(net, "d_state", d_state, short=RuntimeError, bare=TypeError)
         shape = (*tape.outer, net.hidden_size)
         for label, part in zip(("d_h", "d_c"), parts, strict=False):
             if part is not None:
-                like(label, part, shape, tape.x.dtype, _CELL_STATE, TypeError)
+                check_like(label, part, shape, tape.x.dtype, _CELL_STATE, TypeError)
 
 
 _STATE = "[layers·directions, batch, features], no batch if unbatched, whatever batch_first says"
 _CELL_STATE = "[batch, hidden_size], no batch if unbatched"
 
 
-def _params(net: Any, params: Any) -> np.dtype:
+def _check_params(net: Configuration, params: Any) -> np.dtype:
     """Refuse any other parameters than the net's, and return their dtype."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params should be a dict of arrays, got {type(params).__name__}.")
@@ -142,7 +143,7 @@ def _params(net: Any, params: Any) -> np.dtype:
         )
     dtype = getattr(params[next(iter(shapes))], "dtype", np.dtype(object))
     for name, shape in shapes.items():
-        like(name, params[name], shape, dtype, "as of parameter_shapes()", RuntimeError)
+        check_like(name, params[name], shape, dtype, "as of parameter_shapes()", RuntimeError)
     if dtype.kind not in "fc":
         raise RuntimeError(
             f"Only floating point and complex parameters have gradients, got dtype {dtype}."
@@ -150,22 +151,22 @@ def _params(net: Any, params: Any) -> np.dtype:
     return dtype
 
 
-def _shapes(net: Any, batch: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _shapes(net: Net, batch: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Of h and of c."""
-    depth = net.num_layers * (1 + net.bidirectional)
-    return (depth, *batch, net.proj_size or net.hidden_size), (depth, *batch, net.hidden_size)
+    depth = net.num_layers * net.directions
+    return [(depth, *batch, size) for size in net.state_sizes]
 
 
-def _width(net: Any) -> int:
+def _width(net: Net) -> int:
     """Features of the output, and of what is dropped between layers."""
-    return (1 + net.bidirectional) * (net.proj_size or net.hidden_size)
+    return net.directions * net.output_size
 
 
 def _parts(
-    net: Any, name: str, state: Any, short: type[Exception], bare: type[Exception]
+    net: Configuration, name: str, state: Any, short: type[Exception], bare: type[Exception]
 ) -> Sequence[Any]:
     """(h,), or the LSTM's (h, c); `bare` where it is no tuple, `short` where one is missing."""
-    if net.mode != "LSTM":
+    if len(net.state_sizes) == 1:
         return (state,)
     if not isinstance(state, (tuple, list)):
         raise bare(f"{name} of an LSTM should be the pair (h, c), got {type(state).__name__}.")
@@ -175,12 +176,12 @@ def _parts(
     return state
 
 
-def _array(name: str, value: Any, error: type[Exception]) -> None:
+def _check_array(name: str, value: Any, error: type[Exception]) -> None:
     if not isinstance(value, np.ndarray):
         raise error(f"{name} should be an array, got {type(value).__name__}.")
 
 
-def like(
+def check_like(
     name: str,
     value: Any,
     shape: tuple[int, ...],
@@ -189,7 +190,7 @@ def like(
     error: type[Exception],
 ) -> None:
     """Refuse what is no array, with `error`, and an array of another shape or dtype."""
-    _array(name, value, error)
+    _check_array(name, value, error)
     if value.shape != shape:
         raise RuntimeError(f"Expected {name} of size {shape}, {meaning}, got {value.shape}.")
     if value.dtype != dtype:
@@ -215,7 +216,7 @@ def rows_of_layout(name: str, value: Any, layout: Layout) -> Any:
     return value.data
 
 
-def _masks(net: Any, masks: Any, layout: Layout, dtype: np.dtype) -> None:
+def _check_masks(net: Net, masks: Any, layout: Layout, dtype: np.dtype) -> None:
     if len(masks) != net.num_layers - 1:
         raise ValueError(
             f"expected {net.num_layers - 1} dropout masks, one for each layer but the last, got "
@@ -223,12 +224,12 @@ def _masks(net: Any, masks: Any, layout: Layout, dtype: np.dtype) -> None:
         )
     for k, given in enumerate(masks):
         name, mask = f"dropout_masks[{k}]", rows_of_layout(f"dropout_masks[{k}]", given, layout)
-        dropout_mask(name, mask, layout.shape(_width(net)), dtype)
+        check_dropout_mask(name, mask, layout.shape(_width(net)), dtype)
 
 
-def dropout_mask(name: str, mask: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def check_dropout_mask(name: str, mask: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Refuse a mask that is not of the shape of what it drops, widens it, or is not of 0 and 1."""
-    _array(name, mask, TypeError)
+    _check_array(name, mask, TypeError)
     if mask.shape != shape:
         raise RuntimeError(f"Expected {name} of size {shape}, as what it drops, got {mask.shape}.")
     if not np.can_cast(mask.dtype, dtype):

@@ -15,124 +15,108 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cells.table import EQUATIONS, Grads, Params, as_tuple, cell_params, from_tuple
+from ..arithmetic import NUMPY
 from . import arguments, construction
 from .layout import read_only
-from .modules import init
-
-
-def cell_forward(
-    net: Any, params: Params, x: np.ndarray, state: Any = None
-) -> tuple[Any, "CellTape"]:
-    """The state after one step of x [B, I] or [I], and the tape.
-
-    `state` is h [B, H], for the LSTM cell (h, c); zeros when not given. Raises what torch raises
-    for the same mistake. The state after is read-only, for it is the tape's own memory.
-    """
-    arguments.cell_forward(net, params, x, state)
-    equations = EQUATIONS[net.mode]
-    rows = x[None] if x.ndim == 1 else x
-    weights = cell_params(net, params, "")
-    zeros = np.zeros_like(rows, shape=(len(rows), net.hidden_size))
-    given = [zeros] * len(equations.state._fields) if state is None else as_tuple(net, state)
-    before = equations.state(*[s.reshape(len(rows), net.hidden_size) for s in given])
-    u = equations.cell.net_input(weights, rows)
-    tape = equations.cell.new_tape(u)
-    after = before._make([np.empty_like(s) for s in before])
-    equations.cell.step(weights, u, before, tape, after)
-    outer = x.shape[:-1]
-    value = from_tuple(net, [read_only(s).reshape(*outer, net.hidden_size) for s in after])
-    return value, CellTape(weights, rows, before, tape, after, outer)
-
-
-def cell_backward(net: Any, tape: "CellTape", d_state: Any) -> Grads:
-    """Gradients of x, of the state before and of every parameter; d_state as in `backward`."""
-    arguments.cell_backward(net, tape, d_state)
-    cell = EQUATIONS[net.mode].cell
-    given = [None] * len(tape.before) if d_state is None else as_tuple(net, d_state)
-    total = tape.before._make(
-        [
-            np.zeros_like(s) if d is None else np.array(d).reshape(s.shape)
-            for s, d in zip(tape.after, given, strict=True)
-        ]
-    )
-    delta = cell.slopes(tape.params, tape.before, tape.tape, tape.after)
-    cell.step_back(tape.params, tape.tape, total, delta)
-    d_x, d_params = cell.gradients(tape.params, tape.x, tape.before.h, tape.tape, delta)
-    grads = {name: d for name, d in d_params._asdict().items() if d is not None}
-    d_state = from_tuple(net, [d.reshape(*tape.outer, net.hidden_size) for d in total])
-    return Grads(d_x.reshape(*tape.outer, net.input_size), d_state, grads)
+from .net import Configuration, Grads, Params
+from .state import State, join_state, split_state
 
 
 class CellTape(NamedTuple):
-    """What `cell_backward` reads."""
+    """What `backward` reads."""
 
     params: Any
-    x: np.ndarray
+    x: np.ndarray  # [B, I]
     before: Any
     tape: Any
     after: Any
-    outer: tuple[int, ...]
+    outer: tuple[int, ...]  # (B,), or () where x has no batch
 
 
-def cell_parameter_shapes(net: Any) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter, in torch's order."""
-    rows = EQUATIONS[net.mode].gates * net.hidden_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "weight_ih": (rows, net.input_size),
-        "weight_hh": (rows, net.hidden_size),
-    }
-    return shapes | ({"bias_ih": (rows,), "bias_hh": (rows,)} if net.bias else {})
+class CellModule(Configuration):
+    """One step of a cell."""
+
+    def __post_init__(self) -> None:
+        construction.check_cell(self)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in torch's order."""
+        return self.cell.parameter_shapes(self.input_size, self.hidden_size, self.bias)
+
+    def forward(
+        self, params: Params, x: np.ndarray, state: State | None = None
+    ) -> tuple[Any, CellTape]:
+        """The state after one step of x [B, I] or [I], and the tape.
+
+        `state` is h [B, H], or (h, c) for the LSTM cell; None is zero. Raises what torch raises for
+        the same mistake. The state returned is read-only, because the tape holds the same memory.
+        """
+        arguments.check_cell_forward(self, params, x, state)
+        H, cell = self.hidden_size, self.cell
+        rows = x[None] if x.ndim == 1 else x
+        weights = self.cell_params(params)
+        fields = split_state(state, len(self.state_sizes))
+        zeros = np.zeros_like(rows, shape=(len(rows), H))
+        before = cell.State(*[zeros if s is None else s.reshape(len(rows), H) for s in fields])
+        u = cell.net_input(weights, rows)
+        tape = cell.new_tape(u)
+        after = before._make([np.empty_like(s) for s in before])
+        cell.step(weights, u, before, tape, after, NUMPY)
+        outer = x.shape[:-1]
+        value = join_state(read_only(s).reshape(*outer, H) for s in after)
+        return value, CellTape(weights, rows, before, tape, after, outer)
+
+    def backward(self, tape: CellTape, d_state: Any) -> Grads:
+        """Gradients of x, of the state before and of every parameter.
+
+        `d_state` is like the state; it may be None, and so may either half of a pair.
+        """
+        arguments.check_cell_backward(self, tape, d_state)
+        params, x, before, cell_tape, after, outer = tape
+        total = before._make(
+            [
+                np.zeros_like(s) if d is None else np.array(d).reshape(s.shape)
+                for s, d in zip(after, split_state(d_state, len(after)), strict=True)
+            ]
+        )
+        delta = self.cell.new_delta(params, before, cell_tape)
+        self.cell.step_back(params, before, cell_tape, after, total, delta)
+        d_x, d_params = self.cell.gradients(params, x, before, cell_tape, after, delta)
+        grads = {name: d for name, d in d_params._asdict().items() if d is not None}
+        d_before = join_state(d.reshape(*outer, self.hidden_size) for d in total)
+        return Grads(d_x.reshape(*outer, self.input_size), d_before, grads)
 
 
 @dataclass(frozen=True)
-class RNNCell:
-    """One step of the simple recurrent net; see `reference.cells.rnn`."""
+class RNNCell(CellModule):
+    """One step of the simple recurrent net; see `cells.rnn`."""
 
     input_size: int
     hidden_size: int
     bias: bool = True
     nonlinearity: str = "tanh"
 
-    def __post_init__(self) -> None:
-        construction.of_cell(self)
-
-    parameter_shapes, init = cell_parameter_shapes, init
-    forward, backward = cell_forward, cell_backward
-
     @property
     def mode(self) -> str:
-        """Torch's name of the equations."""
+        """RNN_TANH or RNN_RELU, torch's names."""
         return f"RNN_{self.nonlinearity.upper()}"
 
 
 @dataclass(frozen=True)
-class GRUCell:
-    """One step of the gated recurrent unit; see `reference.cells.gru`."""
+class GRUCell(CellModule):
+    """One step of the gated recurrent unit; see `cells.gru`."""
 
     input_size: int
     hidden_size: int
     bias: bool = True
-
-    def __post_init__(self) -> None:
-        construction.of_cell(self)
-
-    parameter_shapes, init = cell_parameter_shapes, init
-    forward, backward = cell_forward, cell_backward
     mode = "GRU"
 
 
 @dataclass(frozen=True)
-class LSTMCell:
-    """One step of the LSTM; see `reference.cells.lstm`."""
+class LSTMCell(CellModule):
+    """One step of the LSTM; see `cells.lstm`."""
 
     input_size: int
     hidden_size: int
     bias: bool = True
-
-    def __post_init__(self) -> None:
-        construction.of_cell(self)
-
-    parameter_shapes, init = cell_parameter_shapes, init
-    forward, backward = cell_forward, cell_backward
     mode = "LSTM"

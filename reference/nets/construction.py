@@ -9,25 +9,35 @@ Page: docs/nets/arguments.md
 """
 
 import warnings
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
+from ..cells.table import CELL_TABLE
+from .net import Configuration, Net
 
-def of_net(net: Any) -> None:
+
+def check_net(net: Any) -> None:
     """Refuse constructor arguments of RNN, GRU and LSTM, in torch's order."""
-    _nonlinearity(net)
-    if net.mode != "LSTM" and net.proj_size is not None:
+    _check_nonlinearity(net)
+    if net.mode not in CELL_TABLE:
+        raise ValueError(
+            f"Expected the name of a cell, one of {', '.join(CELL_TABLE)}, got {net.mode!r}."
+        )
+    default = next(f.default for f in fields(net) if f.name == "proj_size")
+    projected = net.proj_size is not default
+    if projected and not net.cell.projection:
         raise ValueError(
             f"proj_size argument is only supported for LSTM, not RNN or GRU, got "
             f"{net.proj_size!r}: leave it out."
         )
-    _dropout(net)
-    _flag(net, "bias")
-    _flag(net, "batch_first")
+    _check_dropout(net)
+    _check_flag(net, "bias")
+    _check_flag(net, "batch_first")
     for name, kind in ("input_size", int), ("hidden_size", int), ("num_layers", Integral):
         if _size(net, name, kind) <= 0:
             raise ValueError(f"{name} must be greater than zero, got {getattr(net, name)}.")
-    if net.mode == "LSTM":
+    if projected:
         P = _size(net, "proj_size", Integral)
         if P < 0:
             raise ValueError(
@@ -37,10 +47,10 @@ def of_net(net: Any) -> None:
             raise ValueError(
                 f"proj_size has to be smaller than hidden_size, got {P} and {net.hidden_size}."
             )
-    _flag(net, "bidirectional")
+    _check_flag(net, "bidirectional")
 
 
-def of_cell(net: Any) -> None:
+def check_cell(net: Configuration) -> None:
     """Refuse constructor arguments of a single-step cell; a size may be 0, as in torch."""
     for name in ("input_size", "hidden_size"):
         if _size(net, name, Integral) < 0:
@@ -48,28 +58,28 @@ def of_cell(net: Any) -> None:
                 f"Trying to create tensor with negative dimension: {name} should be 0 or more, "
                 f"got {getattr(net, name)}."
             )
-    _flag(net, "bias")
-    _nonlinearity(net)
+    _check_flag(net, "bias")
+    _check_nonlinearity(net)
 
 
-def _nonlinearity(net: Any) -> None:
+def _check_nonlinearity(net: Configuration) -> None:
     chosen = getattr(net, "nonlinearity", "tanh")
     if chosen not in ("tanh", "relu"):
         raise ValueError(f"Unknown nonlinearity '{chosen}': select from 'tanh' or 'relu'.")
 
 
-def _dropout(net: Any) -> None:
+def _check_dropout(net: Net) -> None:
     p: Any = net.dropout
-    told = (
+    message = (
         f"dropout should be a number in range [0, 1] representing the probability of an element "
         f"being zeroed, got {p!r}."
     )
     if isinstance(p, (bool, str)):
-        raise ValueError(told)
+        raise ValueError(message)
     if not isinstance(p, Real):
-        raise TypeError(told)
+        raise TypeError(message)
     if not 0 <= float(p) <= 1:
-        raise ValueError(told)
+        raise ValueError(message)
     if float(p) > 0 and net.num_layers == 1:
         warnings.warn(
             f"dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
@@ -78,13 +88,13 @@ def _dropout(net: Any) -> None:
         )
 
 
-def _flag(net: Any, name: str) -> None:
+def _check_flag(net: Configuration, name: str) -> None:
     value = getattr(net, name)
     if not isinstance(value, bool):
         raise TypeError(f"{name} should be of type bool, got: {type(value).__name__} {value!r}.")
 
 
-def _size(net: Any, name: str, kind: type) -> Any:
+def _size(net: Configuration, name: str, kind: type) -> Any:
     value = getattr(net, name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} should be of type int, got: {type(value).__name__} {value!r}.")

@@ -10,11 +10,9 @@ Source: Saxe et al. 2014, Mezzadri 2007 for (1); Gers et al. 2000, Jozefowicz et
 Page: docs/dynamics/dynamics.md
 """
 
-from typing import Any
-
 import numpy as np
 
-from ..cells.table import EQUATIONS
+from .net import Net, Params
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -23,9 +21,7 @@ def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
     return Q * np.sign(np.diag(R))  # (1)
 
 
-def orthogonal_recurrence(
-    net: Any, params: dict[str, np.ndarray], rng: np.random.Generator
-) -> dict[str, np.ndarray]:
+def orthogonal_recurrence(net: Net, params: Params, rng: np.random.Generator) -> Params:
     """The parameters of a net with every gate's block of every weight_hh orthogonal.
 
     They are drawn in float64, and of the dtype of the weights whose place they take.
@@ -37,25 +33,27 @@ def orthogonal_recurrence(
             f"Expected square recurrent weights, but proj_size={net.proj_size} makes them "
             f"[{net.hidden_size}, {net.proj_size}]; use proj_size=0."
         )
-    blocks = range(EQUATIONS[net.mode].gates)
     return {
-        name: np.concatenate([orthogonal(rng, net.hidden_size) for _ in blocks]).astype(value.dtype)
+        name: np.concatenate([orthogonal(rng, net.hidden_size) for _ in net.cell.gates]).astype(
+            value.dtype
+        )
         if name.startswith("weight_hh")
         else value
         for name, value in params.items()
     }
 
 
-def forget_bias(net: Any, params: dict[str, np.ndarray], b: float) -> dict[str, np.ndarray]:
+def forget_bias(net: Net, params: Params, b: float) -> Params:
     """The parameters of an LSTM whose forget gates start at σ(b) where x and h are 0.
 
     Raises ValueError for a net without forget gates or without biases.
     """
-    if net.mode != "LSTM" or not net.bias:
-        raise ValueError(f"Expected an LSTM with bias=True, for its forget gates, but got {net}.")
+    if "f" not in net.cell.gates or not net.bias:
+        raise ValueError(f"Expected an LSTM with bias=True, which has forget gates, but got {net}.")
     H, new = net.hidden_size, dict(params)
+    first = net.cell.gates.index("f") * H
     for name, value in params.items():
         if name.startswith("bias_"):
             new[name] = value.copy()
-            new[name][H : 2 * H] = b if name.startswith("bias_ih") else 0  # (2)
+            new[name][first : first + H] = b if name.startswith("bias_ih") else 0  # (2)
     return new

@@ -17,44 +17,44 @@ Source: torch.nn.RNN, GRU, LSTM. The computation is in `reference.nets.stack`.
 Page: docs/nets/modules.md
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..cells.table import EQUATIONS, Params, suffixes
-from . import construction
-from .stack import backward, forward
+from ..arithmetic import NUMPY, Arithmetic
+from ..sequences.packing import PackedSequence
+from . import construction, stack
+from .net import Grads, Net, Params
+from .state import State
 
 
-def parameter_shapes(net: Any) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter, in torch's order."""
-    gates, H, D = EQUATIONS[net.mode].gates, net.hidden_size, 1 + net.bidirectional
-    P = net.proj_size or H
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer in range(net.num_layers):
-        width = net.input_size if layer == 0 else D * P
-        for suffix in suffixes(net, layer):
-            shapes[f"weight_ih{suffix}"] = (gates * H, width)
-            shapes[f"weight_hh{suffix}"] = (gates * H, P)
-            if net.bias:
-                shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (gates * H,)
-            if net.proj_size:
-                shapes[f"weight_hr{suffix}"] = (P, H)
-    return shapes
+class Module(Net):
+    """A net that computes; see `stack` for the equations."""
 
+    def __post_init__(self) -> None:
+        construction.check_net(self)
 
-def init(net: Any, rng: np.random.Generator) -> Params:
-    """Every parameter drawn from U(−1/√H, 1/√H), in torch's order, float64."""
-    bound = max(net.hidden_size, 1) ** -0.5
-    return {
-        name: rng.uniform(-bound, bound, shape) for name, shape in net.parameter_shapes().items()
-    }
+    def forward(
+        self,
+        params: Params,
+        x: np.ndarray | PackedSequence,
+        state: State | None = None,
+        dropout_masks: Sequence[Any] | None = None,
+        arithmetic: Arithmetic = NUMPY,
+    ) -> tuple[Any, Any, stack.Tape]:
+        """Output, final state and tape; see `stack.forward`."""
+        return stack.forward(self, params, x, state, dropout_masks, arithmetic)
+
+    def backward(self, tape: stack.Tape, d_output: Any = None, d_state: Any = None) -> Grads:
+        """Gradients of x, of the initial state and of every parameter; see `stack.backward`."""
+        return stack.backward(self, tape, d_output, d_state)
 
 
 @dataclass(frozen=True)
-class RNN:
-    """h_t = φ(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh), φ = tanh or relu; `cells.rnn`."""
+class RNN(Module):
+    """h_t = φ(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh), φ = tanh or relu; see `cells.rnn`."""
 
     input_size: int
     hidden_size: int
@@ -66,20 +66,15 @@ class RNN:
     bidirectional: bool = False
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
 
-    def __post_init__(self) -> None:
-        construction.of_net(self)
-
-    parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
-
     @property
     def mode(self) -> str:
-        """Torch's name of the equations."""
+        """RNN_TANH or RNN_RELU, torch's names."""
         return f"RNN_{self.nonlinearity.upper()}"
 
 
 @dataclass(frozen=True)
-class GRU:
-    """The gated recurrent unit; see `reference.cells.gru`."""
+class GRU(Module):
+    """The gated recurrent unit; see `cells.gru`."""
 
     input_size: int
     hidden_size: int
@@ -89,17 +84,12 @@ class GRU:
     dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int | None = field(default=None, kw_only=True, repr=False)
-
-    def __post_init__(self) -> None:
-        construction.of_net(self)
-
-    parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
     mode = "GRU"
 
 
 @dataclass(frozen=True)
-class LSTM:
-    """Long short-term memory, with a projection of h where proj_size > 0; `cells.lstm`."""
+class LSTM(Module):
+    """Long short-term memory, with a projection of h where proj_size > 0; see `cells.lstm`."""
 
     input_size: int
     hidden_size: int
@@ -108,10 +98,26 @@ class LSTM:
     batch_first: bool = False
     dropout: float = 0.0
     bidirectional: bool = False
-    proj_size: int = 0
-
-    def __post_init__(self) -> None:
-        construction.of_net(self)
-
-    parameter_shapes, init, forward, backward = parameter_shapes, init, forward, backward
+    proj_size: int | None = 0
     mode = "LSTM"
+
+
+@dataclass(frozen=True)
+class RecurrentNet(Module):
+    """A net of any cell of the cell table, by the name of its row: `RecurrentNet("GRU_TEXTBOOK",
+    4, 6)`. The cells that torch.nn has are RNN, GRU and LSTM."""
+
+    cell_name: str
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
+    proj_size: int | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def mode(self) -> str:
+        """The name of the row."""
+        return self.cell_name

@@ -19,59 +19,61 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cells.table import EQUATIONS, Grads, Params, as_tuple, cell_params, from_tuple, suffixes
+from ..arithmetic import NUMPY, Arithmetic
 from ..sequences.packing import PackedSequence
 from ..sequences.unroll import Schedule, schedule, unroll, unroll_back
 from ..sequences.unroll import Tape as UnrollTape
 from . import arguments
 from .layout import Layout, layout_of, read_only
+from .net import Grads, Net, Params
+from .state import State, final_state, initial_fields
 
 
 class Tape(NamedTuple):
-    """What `backward` reads: one tape per layer and direction, the scaled masks, x's layout."""
+    """What `backward` reads."""
 
-    layers: list[list[UnrollTape]]
-    masks: list[np.ndarray]
+    layers: list[list[UnrollTape]]  # by layer and direction
+    masks: list[np.ndarray]  # rows [N, D·F], scaled by 1 / (1 − p)
     rows: Schedule
-    layout: Layout
+    layout: Layout  # of x
 
 
 def forward(
-    net: Any,
+    net: Net,
     params: Params,
     x: np.ndarray | PackedSequence,
-    state: Any = None,
+    state: State | None = None,
     dropout_masks: Sequence[Any] | None = None,
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Any, Any, Tape]:
     """Output, final state and tape.
 
-    `state` is h_0, for the LSTM (h_0, c_0); zeros when not given. `dropout_masks` holds one mask
-    of zeros and ones for each layer but the last, in the layout of `output`; without it nothing
-    is dropped. Raises what torch raises for the same mistake, before anything is computed. The
-    output is read-only, for the tape may hold the same memory: write into a copy of it.
+    `state` is h_0, or (h_0, c_0) for a cell with a cell state; None is zero. `dropout_masks` holds
+    one mask of zeros and ones for each layer but the last, in the layout of `output`; without it
+    nothing is dropped. `arithmetic` evaluates the activations and sums the gradients. Raises what
+    torch raises for the same mistake, before anything is computed. The output is read-only,
+    because the tape may hold the same memory: write into a copy of it.
     """
-    arguments.forward(net, params, x, state, dropout_masks)
-    equations = EQUATIONS[net.mode]
+    arguments.check_forward(net, params, x, state, dropout_masks)
     layout = layout_of(x, net.batch_first)
     rows = schedule(layout.batch_sizes)
     y = layout.to_rows(x)
-    initial = equations.state(
-        *_initial_state(net, layout, y, None if state is None else as_tuple(net, state))
-    )
-    kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0
-    masks = [layout.to_rows(mask) * y.dtype.type(kept) for mask in dropout_masks or ()]
+    initial = initial_fields(net, layout, y.dtype, state)
+    scale = y.dtype.type(net.dropout_scale)
+    masks = [layout.to_rows(mask) * scale for mask in dropout_masks or ()]
     layers: list[list[UnrollTape]] = []
     final: list[Any] = []
     for layer in range(net.num_layers):
         tapes, outputs = [], []
-        for suffix in suffixes(net, layer):
+        for suffix in net.suffixes(layer):
             reverse = suffix.endswith("_reverse")
             output, last, tape = unroll(  # (1)
-                equations.cell,
-                cell_params(net, params, suffix),
+                net.cell,
+                net.cell_params(params, suffix),
                 y[rows.reversal] if reverse else y,
-                initial._make([s[len(final)] for s in initial]),
+                net.cell.State(*[field[len(final)] for field in initial]),
                 rows,
+                arithmetic,
             )
             outputs.append(output[rows.reversal] if reverse else output)
             tapes.append(tape)
@@ -80,60 +82,44 @@ def forward(
         if masks and layer < net.num_layers - 1:
             y = y * masks[layer]  # (3)
         layers.append(tapes)
-    h_n = [layout.state_from_rows(np.array(s)) for s in zip(*final, strict=True)]
-    return layout.from_rows(read_only(y)), from_tuple(net, h_n), Tape(layers, masks, rows, layout)
+    y = layout.from_rows(read_only(y))
+    return y, final_state(layout, final), Tape(layers, masks, rows, layout)
 
 
-def backward(net: Any, tape: Tape, d_output: Any = None, d_state: Any = None) -> Grads:
+def backward(net: Net, tape: Tape, d_output: Any = None, d_state: Any = None) -> Grads:
     """Gradients of x, of the initial state and of every parameter.
 
-    `d_output` has the layout of `output`, `d_state` that of the state; either may be None, and so
-    may either half of an LSTM's: that cotangent is zero.
+    `d_output` has the layout of `output`, `d_state` that of the state. Either may be None, and so
+    may either half of a pair (h, c): that cotangent is zero.
     """
-    arguments.backward(net, tape, d_output, d_state)
-    equations = EQUATIONS[net.mode]
-    layout, rows = tape.layout, tape.rows
+    arguments.check_backward(net, tape, d_output, d_state)
+    layout, rows, D, width = tape.layout, tape.rows, net.directions, net.output_size
     last = tape.layers[-1][0]
-    N, width = len(last.x), last.history.h.shape[1]
-    D = 1 + net.bidirectional
     d_y: Any = (
-        np.zeros((N, D * width), last.x.dtype) if d_output is None else layout.to_rows(d_output)
+        np.zeros((len(last.x), D * width), last.x.dtype)
+        if d_output is None
+        else layout.to_rows(d_output)
     )
-    d_final = _initial_state(net, layout, last.x, as_tuple(net, d_state))
+    d_final = initial_fields(net, layout, last.x.dtype, d_state)
     d_initial: list[Any] = []
-    grads: Params = {}
+    d_params: Params = {}
     for layer in reversed(range(net.num_layers)):
         if tape.masks and layer < net.num_layers - 1:
             d_y = d_y * tape.masks[layer]  # (3′)
         d_x: Any = None
         for direction in reversed(range(D)):
-            suffix = suffixes(net, layer)[direction]
             d_half = d_y[:, direction * width : (direction + 1) * width]  # (2′)
-            d_h_n = equations.state(*[d[layer * D + direction] for d in d_final])
-            d_in, d_h_0, d_params = unroll_back(  # (1′)
-                equations.cell,
+            d_in, d_h_0, d_cell = unroll_back(  # (1′)
+                net.cell,
                 tape.layers[layer][direction],
                 d_half[rows.reversal] if direction else d_half,
-                d_h_n,
+                net.cell.State(*[d[layer * D + direction] for d in d_final]),
             )
             d_in = d_in[rows.reversal] if direction else d_in
             d_x = d_in if d_x is None else d_x + d_in
             d_initial.insert(0, d_h_0)
-            of_layer = {n + suffix: d for n, d in d_params._asdict().items() if d is not None}
-            grads = of_layer | grads
+            suffix = net.suffixes(layer)[direction]
+            named = {n + suffix: d for n, d in d_cell._asdict().items() if d is not None}
+            d_params = named | d_params
         d_y = d_x
-    d_h_0 = [layout.state_from_rows(np.array(s)) for s in zip(*d_initial, strict=True)]
-    return Grads(layout.from_rows(d_y), from_tuple(net, d_h_0), grads)
-
-
-def _initial_state(
-    net: Any, layout: Layout, like: np.ndarray, state: Sequence[Any] | None
-) -> list[np.ndarray]:
-    """The state's arrays [L·D, B, ·] in the order of the rows, zeros for those not given."""
-    L = net.num_layers * (1 + net.bidirectional)
-    B = int(layout.batch_sizes[0])
-    widths = [net.proj_size or net.hidden_size, net.hidden_size][: 1 + (net.mode == "LSTM")]
-    return [
-        np.zeros((L, B, width), like.dtype) if s is None else layout.state_to_rows(s)
-        for width, s in zip(widths, state or (None, None), strict=False)
-    ]
+    return Grads(layout.from_rows(d_y), final_state(layout, d_initial), d_params)

@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .unroll import Cell, rows_of, schedule, unroll, unroll_back
+from ..cells.cell import Cell
+from ..cells.fields import add, rows_of
+from .unroll import schedule, unroll, unroll_back
 
 
 class Segment(NamedTuple):
@@ -54,12 +56,12 @@ def checkpointed(
     K = isqrt(T - 1) + 1 if K is None else K
     if K < 1:
         raise ValueError(f"Expected segments of one step or more, got K={K}.")
-    now = state._make([s.copy() for s in state])
+    current = state._make([s.copy() for s in state])
     segments, outputs, start = [], [], 0
     for j in range(0, T, K):
         sizes = batch_sizes[j : j + K]
         rows = slice(start, start + int(sizes.sum()))
-        alive = rows_of(now, slice(sizes[0]))
+        alive = rows_of(current, slice(sizes[0]))
         segment = Segment(sizes, rows, alive._make([s.copy() for s in alive]))
         output, last, _ = unroll(cell, params, x[rows], segment.state, schedule(sizes))  # (1)
         for field, value in zip(alive, last, strict=True):
@@ -67,7 +69,7 @@ def checkpointed(
         segments.append(segment)
         outputs.append(output)
         start = rows.stop
-    return np.concatenate(outputs), now, Tape(params, x, segments)
+    return np.concatenate(outputs), current, Tape(params, x, segments)
 
 
 def checkpointed_back(
@@ -77,15 +79,10 @@ def checkpointed_back(
     total = d_state._make([d.copy() for d in d_state])
     d_x, d_params = np.empty_like(tape.x), None
     for sizes, rows, state in reversed(tape.segments):
-        _, _, again = unroll(cell, tape.params, tape.x[rows], state, schedule(sizes))  # (2)
+        _, _, unrolled = unroll(cell, tape.params, tape.x[rows], state, schedule(sizes))  # (2)
         alive = rows_of(total, slice(sizes[0]))
-        d_x[rows], before, found = unroll_back(cell, again, d_output[rows], alive)  # (3)
+        d_x[rows], before, d_segment = unroll_back(cell, unrolled, d_output[rows], alive)  # (3)
         for field, value in zip(alive, before, strict=True):
             field[:] = value
-        d_params = found if d_params is None else add(d_params, found)
+        d_params = d_segment if d_params is None else add(d_params, d_segment)
     return d_x, total, d_params
-
-
-def add(a: Any, b: Any) -> Any:
-    """The sum of two Params, field by field; an absent field stays absent."""
-    return a._make([None if p is None else p + q for p, q in zip(a, b, strict=True)])

@@ -98,7 +98,7 @@ def pad_packed_sequence(
     ValueError where total_length, the T asked for, is shorter than the longest sequence;
     TypeError for a padding_value that is no number, RuntimeError for one that no entry can hold.
     """
-    refuse_inconsistent(sequence)
+    check_consistent(sequence)
     data, n = sequence[:2]
     T, B = len(n), int(n[0])
     if total_length is not None and total_length < T:
@@ -167,7 +167,7 @@ def unpack_sequence_back(
 pack_sequence_back = unpack_sequence  # of δdata: listing what was packed
 
 
-def refuse_inconsistent(sequence: PackedSequence) -> None:
+def check_consistent(sequence: PackedSequence) -> None:
     """RuntimeError where the fields of a packed sequence contradict each other.
 
     AttributeError for what is no PackedSequence and for fields that are no arrays, TypeError for

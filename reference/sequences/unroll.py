@@ -24,22 +24,15 @@ Source: Werbos 1990; Graves & Schmidhuber 2005 for two directions.
 Page: docs/sequences/unroll.md
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-
-class Cell(NamedTuple):
-    """What time asks of a cell: the functions of `rnn`, `gru` or `lstm`."""
-
-    net_input: Callable[..., np.ndarray]
-    new_tape: Callable[..., Any]
-    step: Callable[..., None]
-    slopes: Callable[..., Any]
-    step_back: Callable[..., None]
-    gradients: Callable[..., Any]
+from ..arithmetic import NUMPY, Arithmetic
+from ..cells.cell import Cell
+from ..cells.fields import rows_of
 
 
 class Schedule(NamedTuple):
@@ -47,7 +40,7 @@ class Schedule(NamedTuple):
 
     steps: list[slice]  # of the data
     last: slice | np.ndarray  # of the history: the last state of every sequence
-    previous: slice | np.ndarray  # of the history: the state that each row of the data met
+    previous: slice | np.ndarray  # of the history: the state before each row of the data
     reversal: np.ndarray  # of the data: every sequence reversed in its own length
 
 
@@ -59,6 +52,7 @@ class Tape(NamedTuple):
     history: Any
     tape: Any
     schedule: Schedule
+    arithmetic: Arithmetic
 
 
 def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
@@ -80,7 +74,12 @@ def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
 
 
 def unroll(
-    cell: Cell, params: Any, x: np.ndarray, state: Any, rows: Schedule
+    cell: Cell,
+    params: Any,
+    x: np.ndarray,
+    state: Any,
+    rows: Schedule,
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[np.ndarray, Any, Tape]:
     """Output [N, H], the state after every sequence's last step, and the tape they are views of."""
     B = len(state[0])
@@ -90,34 +89,31 @@ def unroll(
     for field, initial in zip(history, state, strict=True):
         field[:B] = initial
     written, before = rows_of(history, slice(B, None)), state
-    for now in rows.steps:
-        if now.stop - now.start < len(before.h):
-            before = rows_of(before, slice(now.stop - now.start))  # (1)
-        after = rows_of(written, now)  # (1)
-        cell.step(params, u[..., now, :], before, rows_of(tape, now), after)  # (2)
+    for step in rows.steps:
+        if step.stop - step.start < len(before.h):
+            before = rows_of(before, slice(step.stop - step.start))  # (1)
+        after = rows_of(written, step)  # (1)
+        cell.step(params, u[..., step, :], before, rows_of(tape, step), after, arithmetic)  # (2)
         before = after
     final = rows_of(history, rows.last)  # (3)
-    return written.h, final, Tape(params, x, history, tape, rows)
+    return written.h, final, Tape(params, x, history, tape, rows, arithmetic)
 
 
 def unroll_back(
     cell: Cell, tape: Tape, d_output: np.ndarray, d_state: Any
 ) -> tuple[np.ndarray, Any, Any]:
     """δx [N, I], δ of the initial state and of every parameter."""
-    params, x, history, steps_tape, rows = tape
+    params, x, history, cell_tape, rows, arithmetic = tape
     total = d_state._make([d.copy() for d in d_state])  # (3′)
     before, after = rows_of(history, rows.previous), rows_of(history, slice(len(total.h), None))
-    delta = cell.slopes(params, before, steps_tape, after)
-    alive = rows_of(total, slice(0))
-    for now in reversed(rows.steps):
-        if now.stop - now.start > len(alive.h):
-            alive = rows_of(total, slice(now.stop - now.start))
-        np.add(d_output[now], alive.h, out=alive.h)  # (2′)
-        cell.step_back(params, rows_of(steps_tape, now), alive, rows_of(delta, now))
-    d_x, d_params = cell.gradients(params, x, before.h, steps_tape, delta)  # (1′)
+    delta = cell.new_delta(params, before, cell_tape)
+    of_step = rows_of(total, slice(0))
+    for step in reversed(rows.steps):
+        if step.stop - step.start > len(of_step.h):
+            of_step = rows_of(total, slice(step.stop - step.start))
+        np.add(d_output[step], of_step.h, out=of_step.h)  # (2′)
+        states = [rows_of(fields, step) for fields in (before, cell_tape, after)]
+        cell.step_back(params, *states, of_step, rows_of(delta, step))
+    all_rows = (x, before, cell_tape, after, delta)
+    d_x, d_params = arithmetic.sum_gradients(cell.gradients, params, all_rows, rows.steps)  # (1′)
     return d_x, total, d_params
-
-
-def rows_of(fields: Any, rows: slice | np.ndarray) -> Any:
-    """The same rows of every field; an absent field stays absent."""
-    return fields._make([None if f is None else f[..., rows, :] for f in fields])

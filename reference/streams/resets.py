@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cells.lstm import State
 from ..nets import arguments
+from ..nets.state import join_state, split_state
 
 
 class Stretch(NamedTuple):
@@ -53,7 +53,7 @@ def reset(state: Any, r: np.ndarray, init: Any = None) -> Any:
     boolean for each row; RuntimeError for an h_init that is not [L, 1, H] in the dtype of the
     state, for its gradient is that of one row.
     """
-    before = parts(state)
+    before = split_state(state)
     for given in before:
         if not isinstance(given, np.ndarray):
             raise TypeError(
@@ -66,18 +66,18 @@ def reset(state: Any, r: np.ndarray, init: Any = None) -> Any:
             f"got {r.dtype} {list(r.shape)}."
         )
     if init is not None:
-        _refuse_unlike(parts(init), before)
-    inits: Sequence[Any] = parts(init) if init is not None else [0 for _ in before]
+        _refuse_unlike(split_state(init), before)
+    inits: Sequence[Any] = split_state(init) if init is not None else [0 for _ in before]
     chosen = [np.where(r[:, None], i, h) for i, h in zip(inits, before, strict=True)]  # (1)
-    return like(state, chosen)
+    return join_state(chosen)
 
 
 def reset_back(r: np.ndarray, d_state: Any) -> tuple[Any, Any]:
     """δh [L, B, H] and δh_init [L, 1, H] of δh̃."""
-    rows, after = r[:, None], parts(d_state)
+    rows, after = r[:, None], split_state(d_state)
     d_before = [np.where(rows, 0, d) for d in after]  # (1′)
     d_init = [np.where(rows, d, 0).sum(axis=1, keepdims=True) for d in after]
-    return like(d_state, d_before), like(d_state, d_init)
+    return join_state(d_before), join_state(d_init)
 
 
 def forward(
@@ -124,21 +124,11 @@ def backward(net: Any, tape: list[Stretch], d_output: np.ndarray, d_state: Any =
         grads = net.backward(stretch, d_stretch, d_state)  # (2′)
         d_state, d_init = reset_back(r, grads.state)  # (1′)
         d_x.append(grads.x)
-        d_inits.append(parts(d_init))
+        d_inits.append(split_state(d_init))
         d_params.append(grads.params)
-    total_init = like(d_state, [sum(d[1:], start=d[0]) for d in zip(*d_inits, strict=True)])
+    total_init = join_state([sum(d[1:], start=d[0]) for d in zip(*d_inits, strict=True)])
     total = {name: sum(d[name] for d in d_params) for name in d_params[0]}
     return Grads(np.concatenate(d_x[::-1]), d_state, total_init, total)
-
-
-def parts(state: Any) -> Sequence[np.ndarray]:
-    """The arrays of a state: one, or the LSTM's two, in a tuple or a list."""
-    return state if isinstance(state, (tuple, list)) else (state,)
-
-
-def like(state: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """A state of the same kind with these arrays."""
-    return State(*arrays) if isinstance(state, (tuple, list)) else arrays[0]
 
 
 def _refuse_unlike(inits: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> None:
@@ -147,4 +137,4 @@ def _refuse_unlike(inits: Sequence[np.ndarray], before: Sequence[np.ndarray]) ->
             f"Expected as many arrays in init as in the state, {len(before)}, got {len(inits)}."
         )
     for name, i, h in zip(("h_init", "c_init"), inits, before, strict=False):
-        arguments.like(name, i, (len(h), 1, h.shape[2]), h.dtype, "[L, 1, H]", TypeError)
+        arguments.check_like(name, i, (len(h), 1, h.shape[2]), h.dtype, "[L, 1, H]", TypeError)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .resets import like, parts
+from ..nets.state import join_state, split_state
 
 
 class StateBank:
@@ -38,9 +38,9 @@ class StateBank:
         Raises ValueError for no id at all, and for the same id twice.
         """
         stream_ids = _distinct(ids)
-        rows = [self.rows.get(i, parts(self.initial)) for i in stream_ids]
+        rows = [self.rows.get(i, split_state(self.initial)) for i in stream_ids]
         state = [np.concatenate(part, axis=1) for part in zip(*rows, strict=True)]
-        return like(self.initial, state), np.array([i not in self.rows for i in stream_ids])
+        return join_state(state), np.array([i not in self.rows for i in stream_ids])
 
     def put(self, ids: Iterable[Hashable], state: Any) -> list[Hashable]:
         """Keep a copy of each row of `state` under its id; returns the ids that had to go.
@@ -55,8 +55,8 @@ class StateBank:
                 f"got {len(stream_ids)}."
             )
         B = len(stream_ids)
-        expected = [f"{p.dtype} {[len(p), B, *p.shape[2:]]}" for p in parts(self.initial)]
-        given = [f"{p.dtype} {list(p.shape)}" for p in parts(state)]
+        expected = [f"{p.dtype} {[len(p), B, *p.shape[2:]]}" for p in split_state(self.initial)]
+        given = [f"{p.dtype} {list(p.shape)}" for p in split_state(state)]
         if given != expected:
             raise ValueError(
                 f"Expected a state of {' and '.join(expected)} for {B} ids, "
@@ -64,7 +64,7 @@ class StateBank:
             )
         for row, i in enumerate(stream_ids):
             self.rows.pop(i, None)  # put again, it is the youngest again
-            self.rows[i] = [p[:, row : row + 1].copy() for p in parts(state)]
+            self.rows[i] = [p[:, row : row + 1].copy() for p in split_state(state)]
         evicted = list(self.rows)[: max(len(self.rows) - self.capacity, 0)]
         self.drop(evicted)
         return evicted

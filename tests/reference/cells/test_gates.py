@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.activations import sigmoid
-from reference.cells import gates
+from reference.cells.table import read_gates
 from support.single import NETS, close, single
 from support.strategies import seeds
 
@@ -17,7 +17,7 @@ def test_the_state_made_of_the_gates_is_the_state_of_the_cell(name, seed):
     p = single(name, T=1, seed=seed)
     fields = p.state if p.net.mode == "LSTM" else (p.state,)
     before = [field[0] for field in fields]
-    opened = gates.of_step(p.net, p.weights, p.x[0], before)
+    opened = read_gates(p.net, p.weights, p.x[0], before)
     output, after, _ = p.net.forward(p.params, p.x, p.state)
     if p.net.mode == "LSTM":
         m = opened.o * np.tanh(opened.c)
@@ -49,12 +49,12 @@ def test_a_gate_reads_its_own_rows_alone(name):
     p = single(name)
     before = p.state if name == "LSTM" else (p.state,)
     before = [field[0] for field in before]
-    opened = gates.of_step(p.net, p.weights, p.x[0], before)
+    opened = read_gates(p.net, p.weights, p.x[0], before)
     order = "ifgo" if name == "LSTM" else "rzn"
     for k, gate in enumerate(order):
         bias = p.weights.bias_ih.copy()
         bias[4 * k : 4 * k + 4] += 0.5
-        moved = gates.of_step(p.net, p.weights._replace(bias_ih=bias), p.x[0], before)
+        moved = read_gates(p.net, p.weights._replace(bias_ih=bias), p.x[0], before)
         for other in order:
             same = np.array_equal(getattr(moved, other), getattr(opened, other))
             assert same == (other != gate and not (gate == "r" and other == "n"))

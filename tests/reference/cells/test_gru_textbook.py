@@ -7,15 +7,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reference.cells import gru, gru_textbook
-from reference.sequences.unroll import Cell, schedule, unroll, unroll_back
+from reference.cells.table import CELL_TABLE
+from reference.sequences.unroll import schedule, unroll, unroll_back
 from support.single import close
 from support.strategies import seeds, sizes
 from torch_impl.cells import gru_textbook as torch_gru_textbook
 
-TEXTBOOK, TORCH = [
-    Cell(m.net_input, m.new_tape, m.step, m.slopes, m.step_back, m.gradients)
-    for m in (gru_textbook, gru)
-]
+TEXTBOOK, TORCH = CELL_TABLE["GRU_TEXTBOOK"], CELL_TABLE["GRU"]
 
 
 def draw(seed, inputs=3, H=4, B=2, bias=True):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.cells import gates
+from reference.cells.table import read_gates
 from reference.derivatives.jacobian import steps
 from reference.dynamics import linear_rnn, scan
 from support.single import close, single
@@ -101,7 +101,7 @@ def test_the_adjoint_is_torch_s(seed, T, diagonal):
 def test_the_cell_of_an_lstm_is_a_scan_once_its_gates_are_known():
     p = single("LSTM", T=13)
     taken = list(steps(p.net, p.params, p.x, p.state))
-    opened = [gates.of_step(p.net, p.weights, now.x, now.before) for now in taken]
+    opened = [read_gates(p.net, p.weights, now.x, now.before) for now in taken]
     written = np.array([now.i * now.g for now in opened])
     written[0] += opened[0].f * p.state[1][0]
     c = scan.scan(np.array([now.f for now in opened]), written)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reference import LSTM, PackedSequence
-from reference.nets import modules
+from reference.cells.table import CELL_TABLE
 from reference.sequences.packing import pack_padded_sequence
 from support.rejections import (
     ACCEPTS,
@@ -157,8 +157,8 @@ def test_a_refusal_comes_before_any_computation_and_changes_no_argument(row, mon
     params = net.init(np.random.default_rng(1))
     given = [params, *row.arguments]
     before = bits(given)
-    equations = modules.EQUATIONS["LSTM"]
-    monkeypatch.setitem(modules.EQUATIONS, "LSTM", equations._replace(cell=None))
+    broken = CELL_TABLE["LSTM"]._replace(net_input=None, step=None)
+    monkeypatch.setitem(CELL_TABLE, "LSTM", broken)
     refused(row, net.forward, *given)
     assert bits(given) == before
 

@@ -11,7 +11,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from reference import GRU, LSTM, RNN
-from reference.nets import modules
+from reference.cells.table import CELL_TABLE
 from reference.sequences import packing
 from reference.sequences.padding import last_valid, last_valid_back
 from support.problems import STATE_OR_X, draw, pull_back, solve
@@ -162,15 +162,14 @@ def test_nan_in_the_padding_reaches_no_value_and_no_gradient(kind):
 @pytest.mark.parametrize("direction", ["step", "step_back"])
 def test_the_work_is_that_of_the_real_steps(direction, monkeypatch):
     rows = []
-    equations = modules.EQUATIONS["GRU"]
-    original = getattr(equations.cell, direction)
+    cell = CELL_TABLE["GRU"]
+    original = getattr(cell, direction)
 
     def counted(params, *arguments):
-        rows.append(len(arguments[-1].h if direction == "step" else arguments[-1].v))
+        rows.append(len(arguments[3].h))
         return original(params, *arguments)
 
-    cell = equations.cell._replace(**{direction: counted})
-    monkeypatch.setitem(modules.EQUATIONS, "GRU", equations._replace(cell=cell))
+    monkeypatch.setitem(CELL_TABLE, "GRU", cell._replace(**{direction: counted}))
     lengths = [7, 2, 9, 1]
     problem = draw(GRU(3, 4, 2, bidirectional=True), lengths=lengths)
     outputs, tape = solve(problem)

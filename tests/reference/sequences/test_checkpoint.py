@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.cells.table import EQUATIONS
 from reference.sequences import checkpoint, unroll
 from support.problems import torch_module
 from support.single import NETS, close, single
@@ -20,7 +19,7 @@ names = st.sampled_from(sorted(NETS))
 
 def rows_of_batch(p, batch_sizes):
     """x, h of every step's cotangent and both states, as packed rows."""
-    kind = EQUATIONS[p.net.mode].state
+    kind = p.net.cell.State
     T, B = p.x.shape[:2]
     alive = np.concatenate([t * B + np.arange(n) for t, n in enumerate(batch_sizes)])
     states = [kind(*[f[0] for f in (s if p.net.mode == "LSTM" else (s,))])
@@ -33,14 +32,14 @@ def everything(output, final, d_x, d_state, d_params):
 
 
 def plain(p, batch_sizes):
-    cell = EQUATIONS[p.net.mode].cell
+    cell = p.net.cell
     x, d_output, state, d_state = rows_of_batch(p, batch_sizes)
     output, final, tape = unroll.unroll(cell, p.weights, x, state, unroll.schedule(batch_sizes))
     return everything(output, final, *unroll.unroll_back(cell, tape, d_output, d_state))
 
 
 def checkpointed(p, batch_sizes, K):
-    cell = EQUATIONS[p.net.mode].cell
+    cell = p.net.cell
     x, d_output, state, d_state = rows_of_batch(p, batch_sizes)
     output, final, tape = checkpoint.checkpointed(cell, p.weights, x, state, batch_sizes, K)
     return everything(output, final, *checkpoint.checkpointed_back(cell, tape, d_output, d_state))
@@ -48,7 +47,7 @@ def checkpointed(p, batch_sizes, K):
 
 def segments_with_every_tape_kept(p, batch_sizes, K):
     """BPTT over the same segments, nothing recomputed."""
-    cell = EQUATIONS[p.net.mode].cell
+    cell = p.net.cell
     x, d_output, state, d_state = rows_of_batch(p, batch_sizes)
     now = [f.copy() for f in state]
     kept, outputs, start = [], [], 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import torch_impl.streams.resets as torch_streams
 from reference import GRU, LSTM, pack_sequence
+from reference.nets.state import join_state, split_state
 from reference.streams import resets
 from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
 from support.strategies import nets, seeds, sizes
@@ -113,10 +114,8 @@ def test_a_row_between_two_resets_is_a_sequence_of_its_own(problem):
         for first, end in zip(starts, [*starts[1:], len(r)], strict=True):
             begun = r[first, b]
             state = state_of(net, inputs, "_init" if begun else "")
-            rows = [s if begun else s[:, b : b + 1] for s in resets.parts(state)]
-            alone, _, _ = net.forward(
-                params, inputs["x"][first:end, b : b + 1], resets.like(state, rows)
-            )
+            rows = [s if begun else s[:, b : b + 1] for s in split_state(state)]
+            alone, _, _ = net.forward(params, inputs["x"][first:end, b : b + 1], join_state(rows))
             agree({"y": outputs["output"][first:end, b]}, {"y": alone[:, 0]}, 1e-11)
 
 
@@ -180,8 +179,8 @@ def test_a_reset_keeps_the_kind_and_the_dtype_of_a_state():
             for init in (None, state_of(net, inputs, "_init")):
                 after = resets.reset(state, r[0], init)
                 assert isinstance(after, tuple) == isinstance(state, tuple)
-                assert {p.dtype for p in resets.parts(after)} == {np.dtype(dtype)}
-                assert not np.shares_memory(resets.parts(after)[0], inputs["h"])
+                assert {p.dtype for p in split_state(after)} == {np.dtype(dtype)}
+                assert not np.shares_memory(split_state(after)[0], inputs["h"])
 
 
 def test_a_state_may_be_a_list_as_the_nets_have_it():
@@ -224,9 +223,9 @@ def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_refused(net):
         ("got (2, ", lambda i: i[:, 0]),
         ("got float32", lambda i: i.astype("f")),
     ]:
-        wrong = resets.like(init, [change(i) for i in resets.parts(init)])
+        wrong = join_state([change(i) for i in split_state(init)])
         refuses(RuntimeError, said, *arguments, wrong)
-    refuses(RuntimeError, "as in the state", *arguments, (*resets.parts(init), init))
+    refuses(RuntimeError, "as in the state", *arguments, (*split_state(init), init))
 
 
 def test_a_cotangent_that_is_absent_is_zero():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import torch_impl.streams.state_bank as torch_bank
 from reference import GRU, LSTM
+from reference.nets.state import join_state, split_state
 from reference.streams import resets
 from reference.streams.state_bank import StateBank
 from support.calculus import refuses
@@ -28,21 +29,21 @@ def bank_of(net, capacity=100, dtype=np.float64, seed=0):
 
 def rows_of(state, rows):
     """Some rows of a state."""
-    return resets.like(state, [p[:, rows] for p in resets.parts(state)])
+    return join_state([p[:, rows] for p in split_state(state)])
 
 
 def equal(a, b):
     """Whether two states hold the same bits."""
-    return all(np.array_equal(p, q) for p, q in zip(resets.parts(a), resets.parts(b), strict=True))
+    return all(np.array_equal(p, q) for p, q in zip(split_state(a), split_state(b), strict=True))
 
 
 def random_state(bank, B, rng):
     """A state of B rows, like the bank's own."""
     drawn = [
         rng.standard_normal((len(p), B, p.shape[2])).astype(p.dtype)
-        for p in resets.parts(bank.initial)
+        for p in split_state(bank.initial)
     ]
-    return resets.like(bank.initial, drawn)
+    return join_state(drawn)
 
 
 nets = st.sampled_from([GRU(2, 3, num_layers=2), LSTM(2, 3, num_layers=2)])
@@ -191,7 +192,7 @@ def test_torchs_bank_holds_the_same_streams(seed, pair):
         theirs, also_new = twin.get(torch.tensor(ids))
         np.testing.assert_array_equal(new, also_new)
         both = theirs if pair else (theirs,)
-        assert equal(found, resets.like(found, [t.numpy() for t in both]))
+        assert equal(found, join_state([t.numpy() for t in both]))
         state = random_state(bank, len(ids), rng)
         given_state = tensors(state)
         for part in given_state if pair else (given_state,):
@@ -224,7 +225,7 @@ def test_what_is_refused_leaves_the_bank_as_it_was():
     refuses(ValueError, "got 4", bank.put, [1, 2, 3, 4], four)
     refuses(ValueError, "[1, 4, 3]", bank.put, [1, 2], four)
     refuses(ValueError, "got float64 [1, 2, 3].", bank.put, [1, 2], two[0])
-    single = resets.like(two, [p.astype(np.float32) for p in two])
+    single = join_state([p.astype(np.float32) for p in two])
     refuses(ValueError, "float32", bank.put, [1, 2], single)
     refuses(ValueError, "got 0", StateBank, bank.initial, 0)
     refuses(ValueError, "got 1.5", StateBank, bank.initial, 1.5)
