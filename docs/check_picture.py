@@ -13,7 +13,7 @@ from bptt_oracle.judging.deviations import tally
 from bptt_oracle.reports.tables import print_deviations, print_environment, print_results
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import check
-from torch_impl.execution.paths import PATHS, devices
+from torch_impl.execution.catalogue import PATHS, devices
 
 SHOWN = ("torch", "numpy", "cpu capability", "blas (numpy)", "onednn", "longdouble")
 

@@ -64,7 +64,7 @@ def pytest_cmdline_main(config):
         names = "dev, full, ci, nightly"
         raise pytest.UsageError(f"there is no profile {profile!r}; choose from {names}") from None
     if path != "all":
-        from torch_impl.execution.paths import PATHS
+        from torch_impl.execution.catalogue import PATHS
 
         if path not in PATHS:
             names = ", ".join(PATHS)

@@ -54,7 +54,7 @@ def check(
     if workers != 1:
         processes()  # it imports torch while this one does
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongKernel
+        from torch_impl.execution.backend import WrongKernel
 
         from ..cases.corpus import cases_for
         from ..judging.deviations import here, tally
@@ -112,7 +112,8 @@ def replay(
 ) -> None:
     """Run one case again, the framework beside the truth; exit as check does."""
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongKernel, path_named
+        from torch_impl.execution.backend import WrongKernel
+        from torch_impl.execution.catalogue import path_named
 
         from ..cases.case import parse
         from ..reports import replay as replaying

@@ -56,9 +56,9 @@ def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:
 def paths_of(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
     """The paths to take, and why devices that were not named are left out. `all` stands for every
     path but those that compile, which take minutes a case."""
-    from torch_impl.execution.paths import MORE, PATHS, devices
+    from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, devices
 
-    reasons, known = devices(), PATHS | MORE
+    reasons, known = devices(), PATHS | OPTIONAL_PATHS
     if device is not Device.auto and reasons[device.value]:
         refuse(f"--device {device.value} cannot run: {reasons[device.value]}")
     here = [

@@ -56,7 +56,7 @@ def record(
     if workers != 1:
         processes()  # it imports torch while this one does
     with ctrl_c_ends_all():
-        from torch_impl.execution.paths import WrongKernel
+        from torch_impl.execution.backend import WrongKernel
 
         from ..cases.case import parse
         from ..runs.environment import environment

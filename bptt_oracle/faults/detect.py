@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torch_impl.execution.paths import dropout_masks, excluded, path_named
+from torch_impl.execution.catalogue import exclusion_reason, path_named
 from torch_impl.execution.problem import Problem
+from torch_impl.execution.run import dropout_masks
 
 from ..cases.case import Case, draw
 from ..judging.deviations import knowing
@@ -61,7 +62,7 @@ class Court:
                 continue
             if planted.kind == "N" and not has_invalid_calls(case):
                 continue
-            if excluded(path_named(planted.path), self.problem(index), dtype):
+            if exclusion_reason(path_named(planted.path), self.problem(index), dtype):
                 continue
             if planted.kind != "N":
                 self.truth(index, dtype)

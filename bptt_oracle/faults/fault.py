@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torch_impl.execution.calls import Call, Forward, Result
-from torch_impl.execution.paths import path_named, run
+from torch_impl.execution.catalogue import path_named
 from torch_impl.execution.problem import Problem
+from torch_impl.execution.run import run
 
 from ..cases.case import CELLS, Case
 

@@ -13,7 +13,7 @@ import torch
 
 from torch_impl.execution.backend import flags
 from torch_impl.execution.calls import Call, Forward, call_of, forward_of
-from torch_impl.execution.paths import PATHS
+from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case
@@ -40,7 +40,7 @@ def responses(
     """Each spoiled call by name, and what torch.nn says to it: `exception: message`, or nothing
     where it answers.
 
-    `wrap` puts something around torch's way to answer, as in `torch_impl.execution.paths.run`.
+    `wrap` puts something around torch's way to answer, as in `torch_impl.execution.run.run`.
     Nothing runs through oneDNN, which does not ask for the sizes of packed data: it would end the
     process, see deviations.toml.
     """

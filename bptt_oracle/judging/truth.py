@@ -27,7 +27,7 @@ import numpy as np
 
 from reference import activations
 from reference.sequences import packing
-from torch_impl.execution.dtypes import UNIT_ROUNDOFF, stored
+from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
 from .sums import step_by_step

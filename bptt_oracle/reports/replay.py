@@ -4,15 +4,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from torch_impl.execution.paths import (
-    Outcome,
-    Path,
-    WrongKernel,
-    arithmetic,
-    dropout_masks,
-    excluded,
-    run,
-)
+from torch_impl.execution.backend import WrongKernel
+from torch_impl.execution.catalogue import exclusion_reason
+from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.run import Outcome, dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..judging.invalid_calls import responses
@@ -31,11 +26,11 @@ def replay(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expected]
     """A case's results on a path, or what torch said instead of them; and the expected. Raises
     Excluded where the path does not exist, and WrongKernel."""
     problem = draw(case)
-    reason = excluded(path, problem, dtype)
+    reason = exclusion_reason(path, problem, dtype)
     if reason:
         raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
     masks = dropout_masks(problem, dtype)
-    measured = measure(problem, dtype, arithmetic(path, dtype), masks)
+    measured = measure(problem, dtype, product_precision(path, dtype), masks)
     try:
         return run(path, problem, dtype, masks), measured
     except WrongKernel:

@@ -10,7 +10,8 @@ import jinja2
 import numpy as np
 
 import torch_impl.nets.modules
-from torch_impl.execution.paths import Path, dropout_masks
+from torch_impl.execution.path import Path
+from torch_impl.execution.run import dropout_masks
 
 from ..cases.case import Case, draw
 from ..judging.truth import Expected

@@ -7,17 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torch_impl.execution.dtypes import UNIT_ROUNDOFF
-from torch_impl.execution.paths import (
-    Path,
-    WrongKernel,
-    arithmetic,
-    dropout_masks,
-    excluded,
-    path_named,
-    run,
-)
+from torch_impl.execution.backend import WrongKernel
+from torch_impl.execution.catalogue import exclusion_reason, path_named
+from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
+from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..judging.deviations import mark_known
@@ -65,7 +60,7 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
     expectations: dict[str, Expected] = {}
     name = case.id
     for path in paths:
-        note = excluded(path, problem, dtype)
+        note = exclusion_reason(path, problem, dtype)
         blank = Result(name, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
         if note:
             yield Answer(blank, {}, masks)
@@ -81,7 +76,7 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
             yield Answer(blank._replace(verdict="fault", R=float("inf"), note=note), {}, masks)
             continue
         seconds = time.perf_counter() - start
-        precision = arithmetic(path, dtype)
+        precision = product_precision(path, dtype)
         if precision not in expectations:
             expectations[precision] = measure(problem, dtype, precision, masks)
         measured = expectations[precision]

@@ -17,7 +17,7 @@ import numpy as np
 import bptt_oracle
 import reference
 import torch_impl
-from torch_impl.execution.paths import path_named
+from torch_impl.execution.catalogue import path_named
 
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for

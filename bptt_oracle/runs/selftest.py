@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from torch_impl.execution.paths import PATHS, dropout_masks, excluded, run
+from torch_impl.execution.catalogue import PATHS, exclusion_reason
 from torch_impl.execution.problem import Problem
+from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..cases.corpus import corpus
@@ -104,7 +105,7 @@ def trial(case: Case, every: int = 1) -> Trial:
         honest: dict[str, np.ndarray] = {}
         values = ratios.setdefault(dtype, [])
         for path in CPU_PATHS:
-            if excluded(path, problem, dtype):
+            if exclusion_reason(path, problem, dtype):
                 continue
             results = run(path, problem, dtype, masks).results
             verdict = judge(results, measured, exact)

@@ -1,1 +1,1 @@
-"""Cells that torch.nn does not have, written in torch."""
+"""Cells that torch.nn lacks, written in torch."""

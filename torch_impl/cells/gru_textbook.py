@@ -1,11 +1,12 @@
-"""The GRU as the papers write it, by torch: reset before the product, z the share of the new."""
+"""The GRU as the papers write it, in torch: r resets h before the product W_n (r ∘ h), and z
+weights the new state."""
 
 import torch
 from torch.nn.functional import linear
 
 
 def unroll(params: dict[str, torch.Tensor], x: torch.Tensor, h_0: torch.Tensor) -> torch.Tensor:
-    """h [T, B, H] after every step, from x [T, B, I] and h_0 [B, H], differentiable."""
+    """h [T, B, H] after every step, from x [T, B, I] and h_0 [B, H]; differentiable."""
     W_r, W_z, W_n = params["weight_hh"].chunk(3)
     h, states = h_0, []
     for x_t in x:

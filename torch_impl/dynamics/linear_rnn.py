@@ -1,4 +1,4 @@
-"""The linear recurrence by torch: h_t = A h_{t−1} + B x_t, differentiable."""
+"""The linear recurrence h_t = A h_{t−1} + B x_t in torch; differentiable."""
 
 import torch
 

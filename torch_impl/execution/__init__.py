@@ -1,1 +1,1 @@
-"""Execution paths: which kernel runs a net, how it is called, and what it returns."""
+"""Execution paths: which kernel runs a net, how the net is called, and what it returns."""

@@ -1,32 +1,34 @@
-"""The switches of torch that decide which kernel runs, and what tells afterwards which one ran."""
+"""torch's global switches that select a kernel, and the check of which kernel ran.
+
+A requested switch may have no effect in some build of torch. Each run is therefore checked
+afterwards, against the graph of autograd and against the switches themselves.
+"""
 
 import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from .paths import Path
+from .path import ANY, NATIVE, Path
 
-ANY = "any"  # whichever kernel torch chooses
 _FUSED = ("MkldnnRnn", "CudnnRnn", "MiopenRnn")
 
 
 class WrongKernel(RuntimeError):
-    """The path set out for was not the one taken."""
+    """torch did not compute what the path names: another kernel, precision or switch was in use."""
 
 
 @contextmanager
-def flags(path: "Path") -> Iterator[None]:
-    """The backend's switches set as the path wants them, and back."""
+def flags(path: Path) -> Iterator[None]:
+    """Set torch's switches as the path requires, and restore them afterwards."""
     with ExitStack() as stack:
         if path.device == "cpu":
             enabled = path.kernel in ("MkldnnRnn", ANY)
-            with warnings.catch_warnings():  # it speaks of Intel GPUs, whichever flag is set
+            with warnings.catch_warnings():  # about Intel GPUs, for any value of the flag
                 warnings.simplefilter("ignore")
                 stack.enter_context(torch.backends.mkldnn.flags(enabled=enabled))
         if path.device == "cuda":
@@ -42,10 +44,10 @@ def flags(path: "Path") -> Iterator[None]:
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
-    """TF32 in the products of float32, allowed or not, and back."""
+    """Allow or forbid TF32 in products of float32, and restore the setting afterwards."""
     rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
     matmul = torch.backends.cuda.matmul
-    if hasattr(rnn, "fp32_precision"):  # torch 2.9 and later; the two ways must not be mixed
+    if hasattr(rnn, "fp32_precision"):  # torch 2.9 and later, which forbids mixing both settings
         switches: list[tuple[Any, str, Any]] = [
             (rnn, "fp32_precision", "tf32" if allowed else "ieee"),
             (matmul, "fp32_precision", "tf32" if allowed else "ieee"),
@@ -67,7 +69,10 @@ def _tf32(allowed: bool) -> Iterator[None]:
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Deterministic algorithms asked for, and back; torch then fills new memory with NaN."""
+    """Require deterministic algorithms, and restore the setting afterwards.
+
+    torch then fills uninitialised memory with NaN.
+    """
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms imports inductor
     try:
@@ -78,7 +83,7 @@ def _deterministic() -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """That many threads, and back."""
+    """Run on `count` threads, and restore the number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -88,43 +93,54 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def cublas_is_deterministic() -> bool:
-    """Whether cuBLAS was given the workspace without which torch says it is not deterministic."""
+    """Whether cuBLAS has the workspace without which torch reports it as nondeterministic."""
     return os.environ.get("CUBLAS_WORKSPACE_CONFIG") in (":4096:8", ":16:8")
 
 
 def compiler() -> str:
-    """The C++ compiler that torch.compile needs; empty where there is none."""
+    """Where the C++ compiler that torch.compile needs is installed; empty if it is not."""
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++") or ""
 
 
-def kernel(path: "Path", values: Sequence[torch.Tensor]) -> str:
-    """The fused kernel in the graph, or `native`. Raises WrongKernel when it is not the path's."""
+def identify_kernel(path: Path, values: Sequence[torch.Tensor]) -> str:
+    """The fused kernel in the graph behind `values`, or NATIVE.
+
+    Raises WrongKernel if the graph or torch's switches contradict the path.
+    """
     names = graph_nodes(values)
     fused = sorted(name for name in names if name.startswith(_FUSED))
-    if path.kernel not in ("", ANY) and not any(name.startswith(path.kernel) for name in fused):
+    if path.kernel == NATIVE:
+        if fused:
+            raise WrongKernel(
+                f"{path.name} should run no fused kernel, but the graph contains {fused[0]}; the "
+                "flags of this build of torch do not disable it"
+            )
+    elif path.kernel != ANY and not any(name.startswith(path.kernel) for name in fused):
         raise WrongKernel(
-            f"{path.name} should run {path.kernel}, but the graph holds none of it; "
-            "the flags of this build of torch do not reach that kernel"
+            f"{path.name} should run {path.kernel}, but the graph does not contain it; the flags "
+            "of this build of torch do not select that kernel"
         )
     if path.variant.startswith("autocast") and "ToCopyBackward0" not in names:
-        raise WrongKernel(f"{path.name} should lower the type, but the graph holds no conversion")
+        raise WrongKernel(
+            f"{path.name} should cast to a lower dtype, but the graph contains no conversion"
+        )
     if path.variant == "compiled" and "CompiledFunctionBackward" not in names:
-        raise WrongKernel(f"{path.name} should run compiled code, but the graph holds none of it")
+        raise WrongKernel(f"{path.name} should run compiled code, but the graph contains none")
     if path.variant == "deterministic" and not torch.are_deterministic_algorithms_enabled():
-        raise WrongKernel(f"{path.name} should be deterministic, but torch says it is not")
+        raise WrongKernel(f"{path.name} should be deterministic, but torch reports that it is not")
     if path.variant == "threads" and torch.get_num_threads() < 2:
-        raise WrongKernel(f"{path.name} should run several threads, but torch says it runs one")
-    if not path.kernel and fused:
-        raise WrongKernel(f"{path.name} should run no fused kernel, but the graph holds {fused[0]}")
+        raise WrongKernel(f"{path.name} should run on several threads, but torch reports one")
     precision = "tf32" if path.tf32 else "ieee"
     rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
     if path.device == "cuda" and hasattr(rnn, "fp32_precision") and rnn.fp32_precision != precision:
-        raise WrongKernel(f"{path.name} asked for {precision}, but cuDNN says {rnn.fp32_precision}")
-    return fused[0] if fused else "native"
+        raise WrongKernel(
+            f"{path.name} should compute in {precision}, but cuDNN reports {rnn.fp32_precision}"
+        )
+    return fused[0] if fused else NATIVE
 
 
 def graph_nodes(values: Sequence[torch.Tensor]) -> set[str]:
-    """The names of all nodes that autograd holds behind some values."""
+    """The names of all nodes in the graph of autograd behind some values."""
     seen: set[Any] = {value.grad_fn for value in values} - {None}
     todo = list(seen)
     while todo:

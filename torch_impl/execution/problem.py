@@ -1,4 +1,4 @@
-"""What is to be computed: a net of the reference and the arrays that go in."""
+"""A problem: a net of the reference and the arrays given to it. Imports no torch."""
 
 from typing import Any, NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 class Problem(NamedTuple):
     """A net, its inputs and the cotangents of its outputs, all float64.
 
-    Batches are arrays in the net's layout; those of packed data are padded [T, B, ·] and in the
-    order of the rows before sorting, so that nothing depends on how ties are sorted.
+    Dense batches are in the net's layout. Packed batches are padded to [T, B, ·] with the rows in
+    the order before sorting, so that nothing depends on how sorting breaks ties.
     """
 
     net: Any
@@ -17,8 +17,8 @@ class Problem(NamedTuple):
     x: np.ndarray
     lengths: tuple[int, ...] | None
     enforce_sorted: bool
-    state: tuple[np.ndarray, ...] | None
+    state: tuple[np.ndarray, ...] | None  # h_0, for an LSTM h_0 and c_0; None for zeros
     d_output: np.ndarray | None
     d_state: tuple[np.ndarray | None, ...]
-    strided: bool
-    seed: int  # of the framework's own draws: the dropout masks
+    strided: bool  # whether the tensors made of these arrays are not contiguous
+    seed: int  # of the framework's random numbers: the dropout masks

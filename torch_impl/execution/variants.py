@@ -1,135 +1,183 @@
-"""Ways to ask a net for the same numbers.
+"""Variants: how a net is called, and how its outputs and gradients are asked for.
 
-Around the call                              a function from one way to answer a call to another
-    functional      the parameters handed in by torch.func.functional_call
-    eval            a call in eval mode before, then back to training
-    autocast-T      under torch.autocast to the type T
-    compiled        through torch.compile
-
-Around the attempt                           a function of an attempt, which computes the outputs
-    thrice          the last of three equal attempts                 from the leaves, anew each time
-    twice           the second of two gradients of one graph
-    inference       the outputs of an attempt in inference mode
-    subsets         gradients asked of every other leaf, then of those left out
+Every variant must give the same numbers as a single call. VARIANTS lists them; a variant
+changes the calls made before, the call itself, the evaluation of outputs and gradients, or only
+torch's switches (see `backend.flags`).
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
-from .calls import Call, Forward, Result
+from .calls import Call, Forward, Result, larger_call, smaller_call
 from .dtypes import DTYPES
+from .path import ANY, IMPLEMENTATIONS, NATIVE
 
-Attempt = Callable[[], list[torch.Tensor]]
+ForwardPass = Callable[[], list[torch.Tensor]]  # computes the outputs from the leaves, each time
 Leaves = Sequence[torch.Tensor]
 Cotangents = Sequence[torch.Tensor | None]
-Answer = tuple[list[torch.Tensor], list[torch.Tensor | None]]
+Evaluation = tuple[list[torch.Tensor], list[torch.Tensor | None]]  # outputs, gradients of leaves
 
 
 def gradients(
-    values: Sequence[torch.Tensor], leaves: Leaves, cotangents: Cotangents, keep: bool = False
+    outputs: Sequence[torch.Tensor],
+    leaves: Leaves,
+    cotangents: Cotangents,
+    retain_graph: bool = False,
 ) -> list[torch.Tensor | None]:
-    """The gradient of each leaf; None where the values do not depend on it."""
-    wanted = [(v, d) for v, d in zip(values, cotangents, strict=True) if d is not None]
-    outputs, given = zip(*wanted, strict=True)
-    return list(torch.autograd.grad(outputs, leaves, given, retain_graph=keep, allow_unused=True))
+    """The gradient of each leaf; None if no output with a cotangent depends on it."""
+    pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]
+    used, used_cotangents = zip(*pairs, strict=True)
+    return list(
+        torch.autograd.grad(
+            used, leaves, used_cotangents, retain_graph=retain_graph, allow_unused=True
+        )
+    )
 
 
-def plainly(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
-    """One attempt and its gradients."""
-    values = attempt()
-    return values, gradients(values, leaves, cotangents)
+def evaluate(forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents) -> Evaluation:
+    """One forward and one backward pass."""
+    outputs = forward_pass()
+    return outputs, gradients(outputs, leaves, cotangents)
 
 
-def twice(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
-    """The graph gone through backwards a second time."""
-    values = attempt()
-    gradients(values, leaves, cotangents, keep=True)
-    return values, gradients(values, leaves, cotangents)
+def evaluate_second_backward(
+    forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents
+) -> Evaluation:
+    """Two backward passes through one graph; the gradients of the second."""
+    outputs = forward_pass()
+    gradients(outputs, leaves, cotangents, retain_graph=True)
+    return outputs, gradients(outputs, leaves, cotangents)
 
 
-def thrice(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
-    """The same attempt three times, and the last of its answers."""
+def evaluate_third(forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents) -> Evaluation:
+    """The last of three equal evaluations."""
     for _ in range(2):
-        plainly(attempt, leaves, cotangents)
-    return plainly(attempt, leaves, cotangents)
+        evaluate(forward_pass, leaves, cotangents)
+    return evaluate(forward_pass, leaves, cotangents)
 
 
-def inference(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
-    """The outputs in inference mode; the gradients are those of an attempt after it."""
+def evaluate_in_inference_mode(
+    forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents
+) -> Evaluation:
+    """The outputs in inference mode, then the gradients of an evaluation outside it."""
     with torch.inference_mode():
-        values = attempt()
-    return values, plainly(attempt, leaves, cotangents)[1]
+        outputs = forward_pass()
+    return outputs, evaluate(forward_pass, leaves, cotangents)[1]
 
 
-def subsets(attempt: Attempt, leaves: Leaves, cotangents: Cotangents) -> Answer:
-    """Every other leaf asks for its gradient, the rest for none; then the other way round."""
-    found: dict[int, torch.Tensor | None] = {}
+def evaluate_in_subsets(
+    forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents
+) -> Evaluation:
+    """Gradients required of every other leaf only, then of the remaining ones only."""
+    grads: dict[int, torch.Tensor | None] = {}
     distinct = list({id(leaf): leaf for leaf in leaves}.values())
-    for chosen in (distinct[::2], distinct[1::2]):
+    for subset in (distinct[::2], distinct[1::2]):
         for leaf in distinct:
-            leaf.requires_grad_(any(leaf is one for one in chosen))
-        values = attempt()
-        asked = [d if v.requires_grad else None for v, d in zip(values, cotangents, strict=True)]
-        if any(d is not None for d in asked):
-            found |= zip(map(id, chosen), gradients(values, chosen, asked), strict=True)
+            leaf.requires_grad_(any(leaf is member for member in subset))
+        outputs = forward_pass()
+        reachable = [
+            d if y.requires_grad else None for y, d in zip(outputs, cotangents, strict=True)
+        ]
+        if any(d is not None for d in reachable):
+            grads |= zip(map(id, subset), gradients(outputs, subset, reachable), strict=True)
     for leaf in distinct:
         leaf.requires_grad_()
-    return values, [found.get(id(leaf)) for leaf in leaves]
+    return outputs, [grads.get(id(leaf)) for leaf in leaves]
 
 
-def functional(forward: Forward) -> Forward:
-    """The parameters as tensors that are not the module's own."""
+def with_functional_call(forward: Forward) -> Forward:
+    """Pass the parameters as views, which torch.func.functional_call hands to the module."""
 
-    def way(call: Call) -> Result:
+    def call_with_views(call: Call) -> Result:
         return forward(call._replace(params={n: p.view_as(p) for n, p in call.params.items()}))
 
-    return way
+    return call_with_views
 
 
-def after_eval(forward: Forward) -> Forward:
-    """Evaluated first: eval mode drops nothing out, and is left again."""
+def after_eval_mode(forward: Forward) -> Forward:
+    """Call in eval mode first, where nothing is dropped out, then in training mode."""
 
-    def way(call: Call) -> Result:
+    def call_twice(call: Call) -> Result:
         forward(call._replace(training=False))
         return forward(call)
 
-    return way
+    return call_twice
 
 
-def autocast(forward: Forward, dtype: str) -> Forward:
-    """The forward pass under autocast, as its documentation asks; the backward pass outside."""
+def under_autocast(forward: Forward, dtype: str) -> Forward:
+    """Only the forward pass runs under autocast, as torch's documentation recommends."""
 
-    def way(call: Call) -> Result:
+    def call_under_autocast(call: Call) -> Result:
         with torch.autocast(call.x.device.type, dtype=DTYPES[dtype]):
             return forward(call)
 
-    return way
+    return call_under_autocast
 
 
-def compiled(forward: Forward) -> Forward:
-    """The call compiled whole, for the call's own shapes; recurrent modules are let in."""
+def with_compile(forward: Forward) -> Forward:
+    """Compile the whole call for its own shapes; recurrent modules are allowed in the graph."""
 
-    def way(call: Call) -> Result:
+    def call_compiled(call: Call) -> Result:
         torch._dynamo.reset()
         with torch._dynamo.config.patch(allow_rnn=True):
             result: Result = torch.compile(forward, dynamic=False)(call)
         return result
 
-    return way
+    return call_compiled
 
 
-AROUND_THE_CALL: dict[str, Callable[[Forward], Forward]] = {
-    "functional": functional,
-    "eval": after_eval,
-    "autocast-bfloat16": partial(autocast, dtype="bfloat16"),
-    "autocast-float16": partial(autocast, dtype="float16"),
-    "compiled": compiled,
-}
-AROUND_THE_ATTEMPT: dict[str, Callable[[Attempt, Leaves, Cotangents], Answer]] = {
-    "thrice": thrice,
-    "twice": twice,
-    "inference": inference,
-    "subsets": subsets,
+def call_with_other_data(forward: Forward, call: Call) -> None:
+    """Call the net three ways other than `call`, and restore its weights.
+
+    First a smaller batch with replaced weights, and its gradient; then a larger packed batch
+    after an in-place change of the weights, as an optimiser makes; then the weights are reset.
+    """
+    originals = {name: p.detach().clone() for name, p in call.params.items()}
+    replaced: dict[str, torch.Tensor] = {
+        name: torch.nn.Parameter(-0.5 * p) for name, p in originals.items()
+    }
+    output, _ = forward(smaller_call(call)._replace(params=replaced))
+    torch.autograd.grad(output.sum(), list(replaced.values()), allow_unused=True)
+    with torch.no_grad():
+        for p in call.params.values():
+            p.mul_(0.75)
+        forward(larger_call(call))
+        for name, p in call.params.items():
+            p.copy_(originals[name])
+
+
+class Variant(NamedTuple):
+    """A row of VARIANTS.
+
+    `kernels` maps a device to the kernel of the optional paths that call nets so:
+    `cpu-eval`, `cuda-eval`, or, for several implementations, `cpu-cells-compiled`.
+    """
+
+    kernels: dict[str, str] = {}
+    implementations: tuple[str, ...] = ("module",)
+    call_before: Callable[[Forward, Call], None] | None = None
+    wrap_call: Callable[[Forward], Forward] | None = None
+    evaluate: Callable[[ForwardPass, Leaves, Cotangents], Evaluation] = evaluate
+
+
+_BOTH = {"cpu": ANY, "cuda": ANY}
+# not through oneDNN: on a processor without bfloat16 its LSTM raises under autocast
+_AUTOCAST = {"cpu": NATIVE, "cuda": ANY}
+VARIANTS = {
+    "": Variant(),
+    "plain": Variant(),
+    "again": Variant(call_before=call_with_other_data, evaluate=evaluate_second_backward),
+    "functional": Variant(_BOTH, wrap_call=with_functional_call),
+    "eval": Variant(_BOTH, wrap_call=after_eval_mode),
+    "thrice": Variant(_BOTH, evaluate=evaluate_third),
+    "inference": Variant(_BOTH, evaluate=evaluate_in_inference_mode),
+    "subsets": Variant(_BOTH, evaluate=evaluate_in_subsets),
+    "deterministic": Variant(_BOTH),
+    "autocast-bfloat16": Variant(_AUTOCAST, wrap_call=partial(under_autocast, dtype="bfloat16")),
+    "autocast-float16": Variant(_AUTOCAST, wrap_call=partial(under_autocast, dtype="float16")),
+    "threads": Variant({"cpu": ANY}),
+    "compiled": Variant(_BOTH, IMPLEMENTATIONS, wrap_call=with_compile),
 }

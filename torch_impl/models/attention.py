@@ -14,9 +14,12 @@ class AdditiveAttention(nn.Module):
         self.v = nn.Parameter(torch.empty(attention_size))
 
     def forward(self, s: Tensor, h: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The context [B, H] and the weights [B, T] of query s [B, S] over keys h [B, T, H]."""
+        """The context [B, H] and the weights [B, T] of query s [B, S] over keys h [B, T, H].
+
+        `mask` [B, T] is True where a key takes part.
+        """
         if mask is not None:
-            h = h.masked_fill(~mask[..., None], 0)  # or NaN in a masked key would survive α = 0
+            h = h.masked_fill(~mask[..., None], 0)  # because α = 0 times NaN is NaN
         scores = torch.tanh((s @ self.weight_s.T)[:, None] + h @ self.weight_h.T) @ self.v
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)

@@ -10,35 +10,37 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import reference.models.classifier
 
-from ..nets.modules import new_module
+from ..nets.modules import directions, new_module, output_size
+from ..nets.state import hidden
 from .layers import load
 
 
 class SequenceClassifier(nn.Module):
-    """The same model over torch.nn, from the reference's description and its parameters."""
+    """The reference's model over torch.nn, with the same options and these parameters."""
 
     def __init__(
         self, clf: reference.models.classifier.SequenceClassifier, params: Mapping[str, np.ndarray]
     ) -> None:
         super().__init__()
-        self.directions = 1 + clf.rnn.bidirectional
-        width = (clf.rnn.proj_size or clf.rnn.hidden_size) * self.directions
+        self.directions = directions(clf.rnn)
+        features = output_size(clf.rnn) * self.directions
         self.emb = nn.Embedding(clf.vocab_size, clf.rnn.input_size, clf.padding_idx, device="meta")
         self.rnn = new_module(clf.rnn, {})
-        self.head = nn.Linear(width, clf.num_classes, device="meta")
+        self.head = nn.Linear(features, clf.num_classes, device="meta")
         load(self, params)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Logits [B, K]."""
+        """Logits [B, K] of ids [B, T] with lengths [B]."""
         x = self.emb(ids)
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         _, state = self.rnn(packed)
-        h_n = state[0] if isinstance(self.rnn, nn.LSTM) else state
-        return self.head(torch.cat(tuple(h_n[-self.directions :]), dim=-1))
+        last_layer = hidden(state)[-self.directions :]
+        logits: Tensor = self.head(torch.cat(tuple(last_layer), dim=-1))
+        return logits
 
 
 def classifier_step(
     model: SequenceClassifier, ids: Tensor, lengths: Tensor, labels: Tensor
 ) -> Tensor:
-    """The loss of a batch."""
+    """The mean cross-entropy of a batch: ids [B, T], lengths [B] and labels [B]."""
     return cross_entropy(model(ids, lengths), labels)

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from .seq2seq import Seq2Seq, hidden
+from ..nets.state import hidden
+from .seq2seq import Seq2Seq
 
 IGNORED = -100
 
 
 def teacher_forcing(targets: Tensor, lengths: Tensor, bos: int, eos: int) -> tuple[Tensor, Tensor]:
-    """Inputs and labels [B, U + 1] of targets [B, U]; labels that do not count are IGNORED."""
+    """Inputs and labels [B, U + 1] of targets [B, U]; labels after a row's ⟨eos⟩ are IGNORED."""
     u = torch.arange(targets.shape[1] + 1)
     inputs = pad(targets, (1, 0), value=bos).masked_fill(u > lengths[:, None], eos)
     labels = pad(targets, (0, 1)).masked_fill(u == lengths[:, None], eos)
@@ -20,7 +21,7 @@ def teacher_forcing(targets: Tensor, lengths: Tensor, bos: int, eos: int) -> tup
 def seq2seq_step(
     model: Seq2Seq, source: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor
 ) -> Tensor:
-    """The loss under teacher forcing."""
+    """The mean cross-entropy under teacher forcing."""
     inputs, labels = teacher_forcing(targets, target_lengths, model.bos, model.eos)
     logits = model(source, lengths, inputs)
     return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)

@@ -1,4 +1,4 @@
-"""Greedy and sampled generation with explicit draws, and scheduled sampling, step by step."""
+"""Greedy and sampled generation with explicit random draws, and scheduled sampling."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .language_model import TinyRNNLM
 
 
 def sample(logits: Tensor, u: Tensor) -> Tensor:
-    """The token [B] that u [B] picks under softmax(logits [B, V]), by the inverse of the CDF."""
+    """The tokens [B] that u [B] selects under softmax(logits [B, V]), by inversion of the CDF."""
     cdf = logits.softmax(dim=-1).cumsum(dim=-1)
     return (cdf <= u[:, None] * cdf[:, -1:]).sum(dim=-1)
 
@@ -38,9 +38,10 @@ def sampled(model: TinyRNNLM, prompt: Tensor, draws: Tensor, state: Any = None) 
 
 
 def scheduled_step(model: TinyRNNLM, ids: Tensor, truth: Tensor, draws: Tensor) -> Tensor:
-    """The loss when each input is the text's or the model's own sample, in one differentiable run.
+    """The loss when each input is the text's token or the model's sample; differentiable.
 
-    Nothing is detached: a sample is an integer, and autograd stops at it by itself.
+    `truth` [B, T − 1] is True where the input is the text's. Nothing needs to be detached,
+    because a sample is an integer, at which autograd stops.
     """
     text, targets = loss.shift(ids)
     outputs: list[Tensor] = []

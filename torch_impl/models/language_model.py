@@ -1,7 +1,6 @@
 """TinyRNNLM as an nn.Module, its training step, and the probability of a sequence."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,39 +8,39 @@ from torch import Tensor, nn
 
 import reference.models.language_model
 
-from ..nets.modules import new_module
+from ..nets.modules import new_module, output_size
+from ..nets.state import State
 from . import loss
 from .layers import load
 
 
 class TinyRNNLM(nn.Module):
-    """The same model over torch.nn, from the reference's description and its parameters."""
+    """The reference's model over torch.nn, with the same options and these parameters."""
 
     def __init__(
         self, lm: reference.models.language_model.TinyRNNLM, params: Mapping[str, np.ndarray]
     ) -> None:
         super().__init__()
-        H = lm.rnn.proj_size or lm.rnn.hidden_size
         self.emb = nn.Embedding(lm.vocab_size, lm.rnn.input_size, lm.padding_idx, device="meta")
         self.rnn = new_module(lm.rnn, {})
-        self.head = nn.Linear(H, lm.vocab_size, device="meta")
+        self.head = nn.Linear(output_size(lm.rnn), lm.vocab_size, device="meta")
         load(self, params)
 
-    def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Logits [B, T, V] and the state after the last token."""
-        h, state = self.rnn(self.emb(ids), state)
-        return self.head(h), state
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits [B, T, V] of ids [B, T], and the state after the last token."""
+        h, final = self.rnn(self.emb(ids), state)
+        return self.head(h), final
 
 
 def log_probability(model: TinyRNNLM, ids: Tensor) -> Tensor:
     """log p(x_2 … x_T | x_1), [B]."""
     inputs, targets = loss.shift(ids)
-    log_p = model(inputs)[0].log_softmax(-1)
+    log_p: Tensor = model(inputs)[0].log_softmax(-1)
     return log_p.gather(-1, targets[..., None])[..., 0].sum(dim=1)
 
 
-def lm_step(model: TinyRNNLM, ids: Tensor, state: Any = None) -> Tensor:
-    """The loss under teacher forcing."""
+def lm_step(model: TinyRNNLM, ids: Tensor, state: State | None = None) -> Tensor:
+    """The mean cross-entropy per token of ids [B, T] under teacher forcing."""
     inputs, targets = loss.shift(ids)
     mask = None
     if model.emb.padding_idx is not None:
@@ -50,7 +49,7 @@ def lm_step(model: TinyRNNLM, ids: Tensor, state: Any = None) -> Tensor:
 
 
 def step(optimizer: torch.optim.Optimizer, value: Tensor) -> float:
-    """One optimiser step on a loss; the loss as a number."""
+    """One optimiser step on a loss; returns the loss as a number."""
     optimizer.zero_grad()
     value.backward()
     optimizer.step()

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..nets.modules import dropout_scale
+
 
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
     """F.embedding."""
@@ -19,12 +21,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def dropout(x: Tensor, mask: Tensor, p: float) -> Tensor:
-    """What F.dropout does once it has drawn its mask."""
-    return x * mask * (1 / (1 - p) if p < 1 else 0)
+    """F.dropout with a given mask of zeros and ones."""
+    return x * mask * dropout_scale(p)
 
 
 def load(module: nn.Module, params: Mapping[str, np.ndarray]) -> nn.Module:
-    """The module with these parameters, under the same names and in their dtype."""
+    """Replace the module's parameters by name, in the arrays' dtype, and return the module."""
     tensors = {name: torch.tensor(value) for name, value in params.items()}
     module.load_state_dict(tensors, assign=True)
     return module.requires_grad_(True)

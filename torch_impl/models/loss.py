@@ -8,12 +8,15 @@ from torch.nn import functional as F
 
 
 def per_token(m: Tensor) -> Tensor:
-    """m / Σ m, and 0 when nothing counts."""
+    """The weights m / Σ m of labels that count, m [B, T]; 0 if none does."""
     return m / m.sum().clamp_min(1)
 
 
 def per_sequence(m: Tensor) -> Tensor:
-    """Each sequence's mean over its own labels, then the mean over the sequences that have any."""
+    """The weights of the mean over sequences of their mean over labels that count, m [B, T].
+
+    Sequences without such a label are left out.
+    """
     n = m.sum(dim=-1, keepdim=True)
     return m / n.clamp_min(1) / (n > 0).sum().clamp_min(1)
 
@@ -24,7 +27,10 @@ def cross_entropy(
     mask: Tensor | None = None,
     weights: Callable[[Tensor], Tensor] = per_token,
 ) -> Tensor:
-    """The weighted sum of token losses, those that do not count selected away."""
+    """The weighted sum of token losses, for logits [..., K] and labels [...].
+
+    Tokens that do not count are replaced before the loss, so that NaN in them has no effect.
+    """
     counted = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
     logits = torch.where(counted[..., None], logits, torch.zeros_like(logits))
     losses = F.cross_entropy(logits.movedim(-1, 1), labels.where(counted, 0), reduction="none")
@@ -32,7 +38,7 @@ def cross_entropy(
 
 
 def ignoring(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    """F.cross_entropy with its own ignore_index, over every axis but the last."""
+    """F.cross_entropy with its own ignore_index, for logits [..., K] and labels [...]."""
     flat = logits.reshape(-1, logits.shape[-1])
     return F.cross_entropy(flat, labels.reshape(-1), ignore_index=ignore_index)
 

@@ -1,4 +1,4 @@
-"""torch.optim and its schedules, with the constants of `reference.models.optim`."""
+"""torch.optim and its schedules, with the defaults of `reference.models.optim`."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ Parameters = Iterable[nn.Parameter]
 
 
 def clip_by_global_norm(parameters: Parameters, max_norm: float) -> Tensor:
-    """Clip .grad in place; the norm before clipping."""
+    """Clip .grad in place; returns the norm before clipping."""
     return nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
@@ -31,7 +31,8 @@ def adam(
 def warmup_cosine(
     optimizer: optim.Optimizer, floor: float, decay: int, warmup: int = 0, start: float = 0.01
 ) -> LRScheduler:
-    """LinearLR up to the optimizer's own rate, then CosineAnnealingLR down to `floor`."""
+    """LinearLR over `warmup` steps up to the optimizer's rate, then CosineAnnealingLR over `decay`
+    steps down to `floor`."""
     cosine = CosineAnnealingLR(optimizer, T_max=decay, eta_min=floor)
     if warmup == 0:
         return cosine

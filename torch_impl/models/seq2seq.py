@@ -1,7 +1,6 @@
 """The encoder–decoder as an nn.Module, with and without attention."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +10,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import reference.models.seq2seq
 
 from ..nets.modules import new_module
+from ..nets.state import State, hidden, join_state, split_state
 from .attention import AdditiveAttention
 from .layers import load
 
 
 class Seq2Seq(nn.Module):
-    """The same model over torch.nn, from the reference's description and its parameters."""
+    """The reference's model over torch.nn, with the same options and these parameters."""
 
     def __init__(
         self, model: reference.models.seq2seq.Seq2Seq, params: Mapping[str, np.ndarray]
@@ -34,32 +34,29 @@ class Seq2Seq(nn.Module):
         self.head = nn.Linear(H, V, device="meta")
         load(self, params)
 
-    def encode(self, source: Tensor, lengths: Tensor) -> tuple[Any, Tensor, Tensor]:
-        """s_0, the encoder's states h [B, T, H], and which of them are real [B, T]."""
+    def encode(self, source: Tensor, lengths: Tensor) -> tuple[State, Tensor, Tensor]:
+        """s_0, the encoder's states h [B, T, H], and a mask of the real steps [B, T]."""
         packed = pack_padded_sequence(
             self.source_emb(source), lengths, batch_first=True, enforce_sorted=False
         )
         output, final = self.encoder(packed)
         h, _ = pad_packed_sequence(output, batch_first=True, total_length=source.shape[1])
-        state = tuple(f[0] for f in final) if isinstance(final, tuple) else final[0]
+        state = join_state(tuple(field[0] for field in split_state(final)))
         return state, h, torch.arange(source.shape[1]) < lengths[:, None]
 
-    def step(self, y: Tensor, state: Any, context: Tensor, h: Tensor, real: Tensor) -> Any:
-        """The decoder's state after tokens y [B]; `context` is h_T, read where nothing attends."""
+    def step(self, y: Tensor, state: State, context: Tensor, h: Tensor, real: Tensor) -> State:
+        """The decoder's state after tokens y [B]. Attention, if any, replaces `context`."""
         if self.attention is not None:
             context, _ = self.attention(hidden(state), h, real)
-        return self.decoder(torch.cat([self.target_emb(y), context], dim=1), state)
+        new: State = self.decoder(torch.cat([self.target_emb(y), context], dim=1), state)
+        return new
 
     def forward(self, source: Tensor, lengths: Tensor, inputs: Tensor) -> Tensor:
-        """Logits [B, U, V_y]."""
+        """Logits [B, U, V_y] of decoder inputs [B, U]."""
         state, h, real = self.encode(source, lengths)
         context, s = hidden(state), []
         for y in inputs.unbind(dim=1):
             state = self.step(y, state, context, h, real)
             s.append(hidden(state))
-        return self.head(torch.stack(s, dim=1))
-
-
-def hidden(state: Any) -> Tensor:
-    """h of a state, which for the LSTM is (h, c)."""
-    return state[0] if isinstance(state, tuple) else state
+        logits: Tensor = self.head(torch.stack(s, dim=1))
+        return logits

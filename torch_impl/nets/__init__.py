@@ -1,1 +1,1 @@
-"""Nets run by torch.nn's modules, by a loop of cells, and by hand."""
+"""Nets computed by torch.nn's modules, by a loop of cells, and in plain tensor operations."""

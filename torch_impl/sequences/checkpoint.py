@@ -1,20 +1,20 @@
 """Backpropagation through time in segments, by torch.utils.checkpoint."""
 
-from typing import Any
-
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from ..nets.state import State
+
 
 def unroll(
-    module: torch.nn.RNNBase, x: torch.Tensor, state: Any, K: int, recompute: bool = True
-) -> tuple[torch.Tensor, Any]:
-    """Output [T, B, ·] and final state; activations of K steps at a time are alive in backward.
+    module: torch.nn.RNNBase, x: torch.Tensor, state: State, K: int, recompute: bool = True
+) -> tuple[torch.Tensor, State]:
+    """Output [T, B, ·] and final state; the backward pass holds activations of K steps at a time.
 
-    Without `recompute` the same segments are run and every activation is kept.
+    Without `recompute` the same segments run, and all activations are kept.
     """
     outputs = []
-    for segment in x.split(K):
+    for segment in torch.split(x, K):
         if recompute:
             output, state = checkpoint(module, segment, state, use_reentrant=False)
         else:

@@ -1,4 +1,4 @@
-"""Padding and packing as PyTorch has it: torch.nn.utils.rnn, and the gather by length beside it."""
+"""Padding and packing by torch.nn.utils.rnn, and the output of the last valid step."""
 
 import torch
 from torch.nn.utils.rnn import (
@@ -28,6 +28,6 @@ __all__ = [
 def last_valid(
     output: torch.Tensor, lengths: torch.Tensor, batch_first: bool = False
 ) -> torch.Tensor:
-    """[B, ·] of the last real step of every sequence of a padded output."""
+    """The last valid step [B, ·] of every sequence of a padded output [T, B, ·], lengths [B]."""
     last, row = lengths - 1, torch.arange(len(lengths))
     return output[row, last] if batch_first else output[last, row]

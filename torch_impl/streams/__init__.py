@@ -1,1 +1,1 @@
-"""Streams in torch: truncation, resets, and states kept by stream id."""
+"""Streams in torch: truncation, resets, and states stored by stream id."""

@@ -1,25 +1,25 @@
-"""Reset masks by selection, and a recurrent module run with resets inside time."""
+"""Reset the state by a mask, and run a recurrent module with resets between its steps."""
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..nets.state import State, join_state, split_state
 
-def reset(state: Any, r: Tensor, init: Any = None) -> Any:
-    """The state [L, B, H], or an LSTM's pair, with the rows where r [B] begun anew from init."""
-    if isinstance(state, tuple):
-        inits = (None, None) if init is None else init
-        return tuple(reset(s, r, i) for s, i in zip(state, inits, strict=True))
-    start = state.new_zeros(()) if init is None else init
-    return torch.where(r[:, None], start, state)
+
+def reset(state: State, r: Tensor, init: State | None = None) -> State:
+    """The state [L, B, H], or an LSTM's pair, with init (zeros if None) in the rows where r [B]."""
+    fields = split_state(state)
+    inits = [s.new_zeros(()) for s in fields] if init is None else split_state(init)
+    pairs = zip(inits, fields, strict=True)
+    return join_state(tuple(torch.where(r[:, None], start, s) for start, s in pairs))
 
 
 def forward(
-    module: nn.Module, x: Tensor, r: Tensor, state: Any, init: Any = None
-) -> tuple[Tensor, Any]:
-    """Output [T, B, H] and final state of x [T, B, I] with resets r [T, B] before their steps."""
+    module: nn.Module, x: Tensor, r: Tensor, state: State, init: State | None = None
+) -> tuple[Tensor, State]:
+    """Output [T, B, H] and final state of x [T, B, I]; r [T, B] resets the state before a step."""
     cuts = [0, *(t for t in range(1, len(x)) if r[t].any()), len(x)]
     outputs = []
     for first, end in pairwise(cuts):

@@ -1,41 +1,42 @@
-"""Truncated backpropagation through time by autograd: what `detach` cuts.
+"""Truncated backpropagation through time by autograd.
 
-The everyday loop is `detach`: one backward pass after each block, then the state detached. The
-general TBPTT(k₁, k₂) is written for its meaning, not for speed: for each pass the blocks in reach
-are run again from the state that entered them, a constant, and autograd does the rest.
+The usual loop is `detach`: a backward pass after each block, then the state is detached. The
+general TBPTT(k₁, k₂) is written for clarity, not for speed: each pass runs the blocks within its
+reach again from the state before them, which is a constant.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-Objective = Callable[[Tensor, Any], Tensor]
+from ..nets.state import State, join_state, split_state
+
+Block = tuple[Tensor, Tensor]  # inputs x and targets y
+Objective = Callable[[Tensor, Tensor], Tensor]  # (output, y) → loss
 
 
 class Pass(NamedTuple):
-    """One pass backwards: the loss it is of, the state reached, and every gradient by name."""
+    """A backward pass: its loss, the state after its last block, and every gradient by name."""
 
     loss: Tensor
-    state: Any
+    state: State | None
     params: dict[str, Tensor]
 
 
-def detached(state: Any) -> Any:
-    """The same values, on which nothing before depends; both halves of an LSTM's pair."""
-    if isinstance(state, tuple):
-        return tuple(s.detach() for s in state)
-    return state if state is None else state.detach()
+def detached(state: State) -> State:
+    """The state, or both tensors of an LSTM's pair, outside the graph."""
+    return join_state(tuple(s.detach() for s in split_state(state)))
 
 
 def detach(
-    model: nn.Module, blocks: Iterable[Any], objective: Objective, state: Any = None
+    model: nn.Module, blocks: Iterable[Block], objective: Objective, state: State | None = None
 ) -> Iterator[Pass]:
-    """Carry the state, cut the gradient: a pass after each block (x, y)."""
+    """A pass after each block; the state is carried on, the gradient stops at the block's start."""
     for x, y in blocks:
         output, state = model(x, state)
         state = detached(state)
@@ -45,32 +46,32 @@ def detach(
 
 def tbptt(
     model: nn.Module,
-    blocks: Iterable[Any],
+    blocks: Iterable[Block],
     objective: Objective,
-    state: Any = None,
+    state: State | None = None,
     k1: int = 1,
     k2: int | None = 1,
 ) -> Iterator[Pass]:
-    """A pass after every k1 blocks (x, y), back over at most k2; k2 = None is without end."""
-    reach: deque[Any] = deque(maxlen=k2)  # blocks, and the state that entered each
+    """A pass after every k1 blocks, back over at most k2 of them, or over all if k2 is None."""
+    reach: deque[tuple[Block, State | None]] = deque(maxlen=k2)  # and the state before each block
     blocks = iter(blocks)
     while group := list(islice(blocks, k1)):
         for block in group:
             reach.append((block, state))
             with torch.no_grad():
                 _, state = model(block[0], state)
-        again, losses = reach[0][1], []
+        rerun_state, losses = reach[0][1], []
         for (x, y), _ in reach:
-            output, again = model(x, again)
+            output, rerun_state = model(x, rerun_state)
             losses.append(objective(output, y))
         loss = torch.stack(losses[-len(group) :]).sum()
         yield Pass(loss.detach(), state, _gradients(model, loss))
 
 
 def reset(
-    model: nn.Module, blocks: Iterable[Any], objective: Objective, state: Any = None
+    model: nn.Module, blocks: Iterable[Block], objective: Objective, state: State | None = None
 ) -> Iterator[Pass]:
-    """Every block starts from the initial state."""
+    """A pass after each block, every block from the initial state."""
     for block in blocks:
         yield from detach(model, [block], objective, state)
 

@@ -92,14 +92,15 @@ def test_a_name_that_describes_no_computation_is_refused_in_one_sentence(name, r
 
 
 def test_strided_cases_hand_torch_tensors_that_are_not_contiguous():
-    from torch_impl.execution import paths
+    from torch_impl.execution.catalogue import PATHS
+    from torch_impl.execution.run import run
 
     seen = []
 
     def spy(way):
         return lambda call: seen.extend([call.x, *call.state]) or way(call)
 
-    paths.run(paths.PATHS["cpu-native"], draw(pinned(strided=True)), "float64", wrap=spy)
+    run(PATHS["cpu-native"], draw(pinned(strided=True)), "float64", wrap=spy)
     assert len(seen) == 3 and not any(value.is_contiguous() for value in seen)
 
 

@@ -24,7 +24,8 @@ from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.run_file import write
 from support.drawn_cases import pinned
 from support.runs import made_up, row
-from torch_impl.execution.paths import PATHS, Outcome
+from torch_impl.execution.catalogue import PATHS
+from torch_impl.execution.run import Outcome
 
 ROOT = Path(__file__).parents[3]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)

@@ -14,7 +14,8 @@ from bptt_oracle.faults.detect import Conviction, Court, trials
 from bptt_oracle.faults.fault import results
 from bptt_oracle.faults.kill_matrix import markdown, rows, summary
 from bptt_oracle.ledger.claims import ROOT
-from torch_impl.execution.paths import dropout_masks, excluded, path_named, run
+from torch_impl.execution.catalogue import exclusion_reason, path_named
+from torch_impl.execution.run import dropout_masks, run
 
 PAGE = ROOT / "docs" / "faults" / "faults.md"
 
@@ -70,7 +71,7 @@ def test_a_fault_changes_nothing_where_it_is_not_made():
         for index, case in enumerate(court().cases[:16]):
             problem = court().problem(index)
             touched = case.cell not in fault.cells or fault.where(case)
-            if touched or excluded(path, problem, "float32"):
+            if touched or exclusion_reason(path, problem, "float32"):
                 continue
             masks = dropout_masks(problem, "float32")
             right = run(path, problem, "float32", masks).results

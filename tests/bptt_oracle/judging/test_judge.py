@@ -15,7 +15,8 @@ from bptt_oracle.runs.examine import examine
 from bptt_oracle.runs.selftest import trial
 from reference import activations
 from support.drawn_cases import cases, pinned, rng_of
-from torch_impl.execution.paths import PATHS, dropout_masks, path_named, run
+from torch_impl.execution.catalogue import PATHS, path_named
+from torch_impl.execution.run import dropout_masks, run
 
 NATIVE = PATHS["cpu-native"]
 

@@ -12,7 +12,8 @@ from bptt_oracle.judging.truth import evaluate, expect
 from bptt_oracle.runs.examine import examine
 from reference.nets import stack
 from support.drawn_cases import cases, pinned
-from torch_impl.execution.paths import PATHS, dropout_masks
+from torch_impl.execution.catalogue import PATHS
+from torch_impl.execution.run import dropout_masks
 
 LONG = {  # each was near a false alarm, R 14 to 16, while the noise knew of sums at once alone
     "GRU.T129.B7.I2.H6.L3.tied.batch.h0.drop1.h_n.generic.s3657": ("cpu-manual", "float32"),

@@ -12,9 +12,11 @@ from bptt_oracle.cases.case import draw
 from bptt_oracle.reports.script import script
 from bptt_oracle.runs.examine import measure
 from support.drawn_cases import pinned
-from torch_impl.execution.backend import ANY, compiler, flags, graph_nodes
+from torch_impl.execution.backend import compiler, flags, graph_nodes
+from torch_impl.execution.catalogue import path_named
 from torch_impl.execution.dtypes import array_of
-from torch_impl.execution.paths import Path, path_named, run
+from torch_impl.execution.path import ANY, Path
+from torch_impl.execution.run import run
 
 DENSE = pinned(tied=True, bidirectional=True)
 PACKED = pinned(cell="GRU", dropout=0.5, layout="packed", lengths=(2, 5, 1), cotangents=("h_n",))

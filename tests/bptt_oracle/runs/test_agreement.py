@@ -8,15 +8,10 @@ from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import cases, pinned
 from torch_impl.execution import backend
-from torch_impl.execution.paths import (
-    DTYPES,
-    PACKS_IN_ONEDNN,
-    PATHS,
-    WrongKernel,
-    devices,
-    excluded,
-    run,
-)
+from torch_impl.execution.backend import WrongKernel
+from torch_impl.execution.catalogue import PACKS_IN_ONEDNN, PATHS, devices, exclusion_reason
+from torch_impl.execution.dtypes import DTYPES
+from torch_impl.execution.run import run
 
 
 @pytest.fixture(params=list(PATHS))
@@ -37,7 +32,7 @@ def dtype(request, path):
     """Each tested type in which the path exists."""
     if request.config.getoption("--dtype") not in ("all", request.param):
         pytest.skip("left out by --dtype")
-    reason = excluded(path, draw(pinned(layers=1)), request.param)
+    reason = exclusion_reason(path, draw(pinned(layers=1)), request.param)
     if reason:
         pytest.skip(f"{path.name} in {request.param}: {reason}")
     return request.param
@@ -116,6 +111,6 @@ def test_every_path_is_taken_by_some_case_of_the_design():
         taken = [
             case
             for case in corpus(43)
-            if any(not excluded(path, draw(case), dtype) for dtype in DTYPES)
+            if any(not exclusion_reason(path, draw(case), dtype) for dtype in DTYPES)
         ]
         assert len(taken) >= 2, path.name

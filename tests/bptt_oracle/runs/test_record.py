@@ -41,7 +41,8 @@ from bptt_oracle.runs.run_file import (
 )
 from support.drawn_cases import pinned
 from support.runs import PLAN, made_up, row, untimed
-from torch_impl.execution.paths import PATHS, run
+from torch_impl.execution.catalogue import PATHS
+from torch_impl.execution.run import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -648,7 +649,7 @@ def test_the_masks_of_every_layer_are_in_the_digest_of_what_was_drawn():
         (bptt_oracle, "judging/deviations.toml"),
         (bptt_oracle, "reports/templates/script.py.j2"),
         (reference, "cells/lstm.py"),
-        (torch_impl, "execution/paths.py"),
+        (torch_impl, "execution/run.py"),
     ],
     ids=lambda part: part if isinstance(part, str) else part.__name__,
 )

@@ -17,7 +17,7 @@ from support.single import NETS
 from support.strategies import problems, seeds
 from support.verdicts import agree, random_like
 from torch_impl.derivatives import second_order as torch_second_order
-from torch_impl.execution.dtypes import UNIT_ROUNDOFF
+from torch_impl.execution.precision import UNIT_ROUNDOFF
 
 
 def hessian_vector_product(problem, direction, w):

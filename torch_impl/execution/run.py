@@ -1,0 +1,130 @@
+"""A problem computed by torch on one execution path."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ..nets.modules import directions, output_size
+from .backend import flags, identify_kernel
+from .calls import Forward, call_of, forward_of, seed, time_major
+from .dtypes import DTYPES, array_of
+from .path import Path
+from .precision import stored
+from .problem import Problem
+from .variants import VARIANTS
+
+
+class Outcome(NamedTuple):
+    """The arrays that a path returned, by name, and the kernel that computed them."""
+
+    results: dict[str, np.ndarray]
+    kernel: str
+
+
+def run(
+    path: Path,
+    problem: Problem,
+    dtype: str,
+    masks: Sequence[np.ndarray] = (),
+    wrap: Callable[[Forward], Forward] | None = None,
+) -> Outcome:
+    """Outputs, final states and all gradients by name, computed on that path.
+
+    The names are output, h_n, c_n, d_x, d_h_0, d_c_0, and d_ before a parameter's name. `masks`
+    are `dropout_masks` of the same problem. `wrap` wraps the path's Forward, to plant a fault.
+    Raises WrongKernel if torch ran another kernel than the path's, and TypeError if a result is
+    not of the net's dtype.
+    """
+    tensor = _tensors(path, dtype)
+    variant = VARIANTS[path.variant]
+    kernels = []
+    with flags(path):
+        call = call_of(problem, tensor, masks)
+        forward = forward_of(path.implementation)
+        if wrap is not None:
+            forward = wrap(forward)
+        if variant.wrap_call is not None:
+            forward = variant.wrap_call(forward)
+        if variant.call_before is not None:
+            variant.call_before(forward, call)
+        state, params = call.state or [], call.params
+        leaves = [call.x, *state, *params.values()]
+        cotangents = [
+            None if d is None else tensor(d, problem.strided)
+            for d in (problem.d_output, *problem.d_state)
+        ]
+
+        def forward_pass() -> list[torch.Tensor]:
+            if problem.net.dropout:
+                seed(problem.seed, path.device)
+            output, final = forward(call)
+            values = [output, *final]
+            if torch.is_grad_enabled():
+                used = [v for v, d in zip(values, cotangents, strict=True) if d is not None]
+                kernels.append(identify_kernel(path, used))
+            return values
+
+        values, grads = variant.evaluate(forward_pass, leaves, cotangents)
+    names = ["output", "h_n", "c_n"][: len(values)]
+    names += ["d_x", *["d_h_0", "d_c_0"][: len(state)], *(f"d_{n}" for n in params)]
+    tensors = [
+        *values,
+        *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, leaves, strict=True)),
+    ]
+    for name, value in zip(names, tensors, strict=True):
+        if value.dtype != DTYPES[dtype] and not path.variant.startswith("autocast"):
+            raise TypeError(f"{name} of a {dtype} net has dtype {value.dtype}")
+    return Outcome(dict(zip(names, map(array_of, tensors), strict=True)), kernels[-1])
+
+
+def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
+    """The dropout masks of zeros and ones that torch's CPU code draws for a problem.
+
+    One mask for each layer except the last, in the layout of the padded output.
+    """
+    net = problem.net
+    if not net.dropout:
+        return []
+    T, B = time_major(problem, problem.x).shape[:2]
+    padded_shape = (T, B, directions(net) * output_size(net))
+    shape: tuple[int, ...] = padded_shape
+    packed = None
+    if problem.lengths is not None:
+        packed = pack_padded_sequence(
+            torch.zeros(padded_shape),
+            torch.tensor(problem.lengths),
+            enforce_sorted=problem.enforce_sorted,
+        )
+        shape = tuple(packed.data.shape)
+    seed(problem.seed, "cpu")
+    masks = []
+    for _ in range(net.num_layers - 1):
+        drawn = torch.nn.functional.dropout(torch.ones(shape, dtype=DTYPES[dtype]), net.dropout)
+        if packed is not None:
+            drawn, _ = pad_packed_sequence(packed._replace(data=drawn))
+        mask = (drawn != 0).double().numpy()
+        mask = mask[:, 0] if problem.x.ndim == 2 else mask
+        masks.append(mask.swapaxes(0, 1) if net.batch_first and mask.ndim == 3 else mask)
+    return masks
+
+
+def _tensors(path: Path, dtype: str) -> Callable[..., torch.Tensor]:
+    """A function (array, strided) → tensor on the path's device.
+
+    A strided tensor is not contiguous and has an offset in its storage, which holds NaN before
+    and between the tensor's elements.
+    """
+    torch_dtype, device = DTYPES[dtype], torch.device(path.device)
+
+    def tensor(array: np.ndarray, strided: bool = False) -> torch.Tensor:
+        value = torch.from_numpy(stored(array, dtype))
+        value = value.to(device, torch_dtype, copy=True)  # aligned: MKL's bits may depend on it
+        if strided and value.dim() > 1:
+            wider = torch.stack([torch.full_like(value, float("nan")), value], dim=-1)
+            value = wider.transpose(0, 1).contiguous().transpose(0, 1)[..., 1]
+        return value
+
+    return tensor
