@@ -14,8 +14,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 from reference import GRU, LSTM, RNN
-from reference.cells.table import read_gates
-from reference.cells.table import cell_params
+from reference.cells.table import cell_params, read_gates
 from reference.derivatives.jacobian import jacobian, steps
 from reference.dynamics import bounds, linear_rnn, products
 from reference.nets import initializers

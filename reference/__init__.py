@@ -30,8 +30,8 @@ Each file's page, named in its last line, derives what the file states; docs/led
 from every equation to the line that computes it.
 """
 
-from .nets.cell_modules import GRUCell, LSTMCell, RNNCell
-from .nets.modules import GRU, LSTM, RNN
+from .nets.cell_modules import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from .nets.modules import GRU, LSTM, RNN, RecurrentNet
 from .sequences.packing import (
     PackedSequence,
     invert_permutation,
@@ -51,6 +51,8 @@ __all__ = [
     "LSTMCell",
     "PackedSequence",
     "RNNCell",
+    "RecurrentCell",
+    "RecurrentNet",
     "invert_permutation",
     "pack_padded_sequence",
     "pack_sequence",

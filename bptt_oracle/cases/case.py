@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import reference
+from reference.cells.table import CELL_TABLE
 from torch_impl.execution.problem import Problem
 
-CELLS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
+CELLS = tuple(name for name, cell in CELL_TABLE.items() if cell.torch)  # of the corpus
 LAYOUTS = ("time", "batch", "unbatched", "sorted", "packed")
 REGIMES = ("generic", "saturated", "cancelling", "wide", "tiny", "exact")
 COTANGENTS = ("output", "h_n", "c_n")
@@ -72,7 +73,7 @@ def _digits(number: float) -> str:
 
 
 _ID = re.compile(
-    rf"(?P<cell>{'|'.join(CELLS)})"
+    rf"(?P<cell>{'|'.join(CELL_TABLE)})"
     r"\.T(?P<T>\d+)\.B(?P<B>\d+)\.I(?P<I>\d+)\.H(?P<H>\d+)\.L(?P<layers>\d+)"
     r"(?P<bidirectional>\.bi)?(?P<nobias>\.nobias)?(\.P(?P<P>\d+))?(?P<tied>\.tied)?"
     rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)"
@@ -126,13 +127,13 @@ def contradiction(case: Case) -> str:
         return f"its arrays have some {_numbers(case):.0e} numbers, and {LARGEST:.0e} are the most"
     if case.seed >= 2**64:
         return "seeds end at 2**64 - 1"
-    if case.P and (case.cell != "LSTM" or case.P >= case.H):
+    if case.P and (not CELL_TABLE[case.cell].projection or case.P >= case.H):
         return "a projection belongs to an LSTM and is narrower than its hidden state"
     if case.tied and not case.bias:
         return "what is tied in every net is its biases"
     if case.cotangents != tuple(name for name in COTANGENTS if name in case.cotangents):
         return f"each cotangent is named once, in the order {', '.join(COTANGENTS)}"
-    if "c_n" in case.cotangents and case.cell != "LSTM":
+    if "c_n" in case.cotangents and not _has_cell_state(case):
         return "only an LSTM has c_n"
     if packed != bool(case.lengths):
         return "packed data has lengths, and other data has none"
@@ -151,6 +152,10 @@ def contradiction(case: Case) -> str:
     if case.regime == "exact" and case.cell != "RNN_RELU":
         return "only the relu net is linear enough to be exact"
     return ""
+
+
+def _has_cell_state(case: Case) -> bool:
+    return len(CELL_TABLE[case.cell].State._fields) == 2
 
 
 def _numbers(case: Case) -> int:
@@ -173,7 +178,9 @@ def net_of(case: Case) -> Any:
         return reference.LSTM(case.I, case.H, proj_size=case.P, **options)
     if case.cell == "GRU":
         return reference.GRU(case.I, case.H, **options)
-    return reference.RNN(case.I, case.H, nonlinearity=case.cell[4:].lower(), **options)
+    if CELL_TABLE[case.cell].torch == "RNN":
+        return reference.RNN(case.I, case.H, nonlinearity=case.cell[4:].lower(), **options)
+    return reference.RecurrentNet(case.cell, case.I, case.H, **options)
 
 
 def draw(case: Case) -> Problem:
@@ -192,7 +199,7 @@ def draw(case: Case) -> Problem:
     D, F = 1 + case.bidirectional, case.P or case.H
     x = numbers(rng, "x", _batch(case, case.I), case)
     rows = () if case.layout == "unbatched" else (case.B,)
-    widths = [F, case.H][: 1 + (case.cell == "LSTM")]
+    widths = net.state_sizes
     shapes = [(case.layers * D, *rows, width) for width in widths]
     state = [numbers(rng, "state", shape, case) for shape in shapes]
     d_output = numbers(rng, "cotangent", _batch(case, D * F), case)

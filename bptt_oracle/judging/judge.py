@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .truth import Expected, largest_of
+from .wide import absolute_difference, narrow
 
 LIMIT = 16.0  # rounding alone came to 9.6 in a million tensors; a fault of 32 is always seen
 
@@ -63,7 +64,8 @@ def score(
     if not truth.size:
         return Score(name, 0.0, (), False)
     with np.errstate(over="ignore", invalid="ignore"):
-        error = np.abs(value - truth)
+        error = absolute_difference(value, truth)
+        truth = narrow(truth)
         at = int(error.argmax())  # of NaN the first
         if not math.isfinite(error.flat[at]):
             known = np.isfinite(truth) & np.isfinite(value)

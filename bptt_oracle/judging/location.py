@@ -1,8 +1,8 @@
 """An element's place, in words: which time, row, layer, direction, gate and unit."""
 
-from ..cases.case import Case
+from reference.cells.table import CELL_TABLE
 
-_GATES = {"RNN_TANH": ("",), "RNN_RELU": ("",), "GRU": ("r", "z", "n"), "LSTM": tuple("ifgo")}
+from ..cases.case import Case
 
 
 def location(case: Case, tensor: str, index: tuple[int, ...]) -> str:
@@ -18,7 +18,10 @@ def location(case: Case, tensor: str, index: tuple[int, ...]) -> str:
     if tensor.startswith("d_weight_hr"):
         return f"unit {index[0]} from unit {index[1]}"
     gate, unit = divmod(index[0], case.H)
-    name = _GATES[case.cell][gate]
+    gates = CELL_TABLE[case.cell].gates
+    if "_ch_" in tensor:  # peepholes of i, f and o
+        gates = tuple(name for name in gates if name != "g")
+    name = gates[gate] if len(gates) > 1 else ""
     source = f" from {'input' if '_ih_' in tensor else 'unit'} {index[1]}" if index[1:] else ""
     return f"{f'gate {name} ' * bool(name)}unit {unit}{source}"
 

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 import torch_impl.nets.modules
+from torch_impl.cells.table import STEPS
 from torch_impl.execution.path import Path
 from torch_impl.execution.run import dropout_masks
 
@@ -25,6 +26,9 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+_IMPORT_OF_STEPS = "from ..cells.table import STEPS\n"
+
+
 def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
     """A program that computes the case on that path's kind of code, called in the path's way, and
     prints how far every tensor lies from the truth, which it holds as numbers. No path of gradients
@@ -38,9 +42,9 @@ def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
         "dropout": net.dropout,
         "bidirectional": net.bidirectional,
     }
-    if net.mode == "LSTM":
+    if net.cell.projection:
         options["proj_size"] = net.proj_size
-    elif net.mode != "GRU":
+    elif net.cell.torch == "RNN":
         options["nonlinearity"] = net.nonlinearity
     masks = dropout_masks(problem, dtype)
     return _TEMPLATES.get_template("script.py.j2").render(
@@ -53,7 +57,7 @@ def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
         problem=problem,
         names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
         threads=max(2, os.cpu_count() or 1) if path.variant == "threads" else 1,
-        source=inspect.getsource(torch_impl.nets.modules),
+        source=_source(net.mode),
         masks=_spelled(masks),
         tied=_tied(problem.params),
         params=_spelled(problem.params),
@@ -63,6 +67,15 @@ def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
         truth=_spelled(measured.truth),
         noise=pprint.pformat({name: noise[0] for name, noise in measured.noise.items()}),
     )
+
+
+def _source(mode: str) -> str:
+    """The code that runs the net, and the step of a cell that torch.nn does not have."""
+    step, steps = "", "{}"
+    if mode in STEPS:
+        step, steps = inspect.getsource(STEPS[mode]), f'{{"{mode}": step}}'
+    defined = f"{step}\n\nSTEPS: dict[str, Any] = {steps}\n"
+    return inspect.getsource(torch_impl.nets.modules).replace(_IMPORT_OF_STEPS, defined)
 
 
 def _tied(params: dict[str, np.ndarray]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..judging.truth import longdouble_is_wider
+from ..judging.wide import describe_longdouble
 
 
 def environment() -> dict[str, Any]:
@@ -30,8 +30,7 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "driver": _driver(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "longdouble": f"{np.finfo(np.longdouble).nmant + 1} bits"
-        + ("" if longdouble_is_wider() else ": no wider than double, float64 stays untrusted"),
+        "longdouble": describe_longdouble(),
     }
     return found | _precision()
 

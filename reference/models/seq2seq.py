@@ -169,9 +169,8 @@ class Seq2Seq:
         """The decoder's state after one token, embedded y [B, E]; and the tape."""
         context, read = memory, None
         if self.attention_size:
-            context, read = attention.attend(
-                _attention(params), split_state(state)[0], memory
-            )  # (3)
+            query, *_ = split_state(state)
+            context, read = attention.attend(_attention(params), query, memory)  # (3)
         x = np.concatenate([y, context], axis=1)
         state, tape = self.decoder.forward(part(params, "decoder."), x, state)  # (4)
         return state, StepTape(read, tape)

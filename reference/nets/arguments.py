@@ -15,14 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetic import NUMPY, Arithmetic
 from ..sequences.packing import PackedSequence, check_consistent
 from .layout import Layout, layout_of
 from .net import Configuration, Net
 
 
-def check_forward(net: Net, params: Any, x: Any, state: Any, dropout_masks: Any) -> None:
+def check_forward(
+    net: Net,
+    params: Any,
+    x: Any,
+    state: Any,
+    dropout_masks: Any,
+    arithmetic: Arithmetic = NUMPY,
+) -> None:
     """Refuse arguments of `forward` of RNN, GRU and LSTM."""
-    dtype = _check_params(net, params)
+    dtype = _check_params(net, params, objects=arithmetic is not NUMPY)
     name = type(net).__name__
     rows = x.data if isinstance(x, PackedSequence) else x
     _check_array(f"the input of {name}", rows, AttributeError)
@@ -130,8 +138,9 @@ _STATE = "[layers·directions, batch, features], no batch if unbatched, whatever
 _CELL_STATE = "[batch, hidden_size], no batch if unbatched"
 
 
-def _check_params(net: Configuration, params: Any) -> np.dtype:
-    """Refuse any other parameters than the net's, and return their dtype."""
+def _check_params(net: Configuration, params: Any, objects: bool = False) -> np.dtype:
+    """Reject any other parameters than the net's, and return their dtype; `objects` allows arrays
+    of numbers that NumPy does not know, for which the net was given an arithmetic."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params should be a dict of arrays, got {type(params).__name__}.")
     shapes = net.parameter_shapes()
@@ -144,7 +153,7 @@ def _check_params(net: Configuration, params: Any) -> np.dtype:
     dtype = getattr(params[next(iter(shapes))], "dtype", np.dtype(object))
     for name, shape in shapes.items():
         check_like(name, params[name], shape, dtype, "as of parameter_shapes()", RuntimeError)
-    if dtype.kind not in "fc":
+    if dtype.kind not in ("fcO" if objects else "fc"):
         raise RuntimeError(
             f"Only floating point and complex parameters have gradients, got dtype {dtype}."
         )

@@ -88,6 +88,21 @@ class CellModule(Configuration):
 
 
 @dataclass(frozen=True)
+class RecurrentCell(CellModule):
+    """One step of any cell of the cell table: `RecurrentCell("LSTM_PEEPHOLE", 4, 6)`."""
+
+    cell_name: str
+    input_size: int
+    hidden_size: int
+    bias: bool = True
+
+    @property
+    def mode(self) -> str:
+        """The name of the row."""
+        return self.cell_name
+
+
+@dataclass(frozen=True)
 class RNNCell(CellModule):
     """One step of the simple recurrent net; see `cells.rnn`."""
 

@@ -20,10 +20,7 @@ from .net import Configuration, Net
 def check_net(net: Any) -> None:
     """Refuse constructor arguments of RNN, GRU and LSTM, in torch's order."""
     _check_nonlinearity(net)
-    if net.mode not in CELL_TABLE:
-        raise ValueError(
-            f"Expected the name of a cell, one of {', '.join(CELL_TABLE)}, got {net.mode!r}."
-        )
+    _check_cell_name(net)
     default = next(f.default for f in fields(net) if f.name == "proj_size")
     projected = net.proj_size is not default
     if projected and not net.cell.projection:
@@ -51,7 +48,7 @@ def check_net(net: Any) -> None:
 
 
 def check_cell(net: Configuration) -> None:
-    """Refuse constructor arguments of a single-step cell; a size may be 0, as in torch."""
+    """Reject constructor arguments of a single-step cell; a size may be 0, as in torch."""
     for name in ("input_size", "hidden_size"):
         if _size(net, name, Integral) < 0:
             raise RuntimeError(
@@ -60,6 +57,14 @@ def check_cell(net: Configuration) -> None:
             )
     _check_flag(net, "bias")
     _check_nonlinearity(net)
+    _check_cell_name(net)
+
+
+def _check_cell_name(net: Configuration) -> None:
+    if net.mode not in CELL_TABLE:
+        raise ValueError(
+            f"Expected the name of a cell, one of {', '.join(CELL_TABLE)}, got {net.mode!r}."
+        )
 
 
 def _check_nonlinearity(net: Configuration) -> None:

@@ -54,7 +54,7 @@ def forward(
     torch raises for the same mistake, before anything is computed. The output is read-only,
     because the tape may hold the same memory: write into a copy of it.
     """
-    arguments.check_forward(net, params, x, state, dropout_masks)
+    arguments.check_forward(net, params, x, state, dropout_masks, arithmetic)
     layout = layout_of(x, net.batch_first)
     rows = schedule(layout.batch_sizes)
     y = layout.to_rows(x)

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bptt_oracle.cases.case import CELLS, COTANGENTS, LAYOUTS, REGIMES, Case, contradiction
+from reference.cells.table import CELL_TABLE
 
 
 @st.composite
@@ -20,7 +21,7 @@ def cases(draw, cells=CELLS, regimes=REGIMES, layouts=LAYOUTS, plain=False):
         if layout == "packed":
             lengths = tuple(draw(st.permutations(lengths)))
     layers = draw(st.integers(1, 3))
-    named = COTANGENTS[: 3 if cell == "LSTM" else 2]
+    named = COTANGENTS[: 1 + len(CELL_TABLE[cell].State._fields)]
     allowed = [r for r in regimes if r != "exact" or cell == "RNN_RELU"]
     case = Case(
         cell=cell,

@@ -75,17 +75,17 @@ MUTANTS = [
         "cells/rnn.py",
         "a = np.matmul(before.h, params.weight_hh.T, out=after.h)\n"
         "    a += u  # (2)\n"
-        "    activations.tanh",
+        "    arithmetic.tanh",
         "a = np.matmul(before.h, params.weight_hh, out=after.h)\n"
         "    a += u  # (2)\n"
-        "    activations.tanh",
+        "    arithmetic.tanh",
         RNN_TEXTBOOK,
     ),
     Mutant(
         "rnn: tanh where relu was asked for",
         "cells/rnn.py",
-        "activations.relu(a, out=a)",
-        "activations.tanh(a, out=a)",
+        "arithmetic.relu(a, out=after.h)",
+        "arithmetic.tanh(a, out=after.h)",
         RNN_TEXTBOOK,
     ),
     Mutant(
@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant(
         "rnn: 1 - h for 1 - h^2",
         "cells/rnn.py",
-        "activations.tanh_slope(after.h)",
+        "1 - after.h * after.h",
         "1 - after.h",
         RNN_ADJOINT,
     ),
@@ -119,8 +119,10 @@ MUTANTS = [
     Mutant(
         "rnn: W_hh transposed on the way back",
         "cells/rnn.py",
-        "np.matmul(delta.a, params.weight_hh, out=total.h)",
-        "np.matmul(delta.a, params.weight_hh.T, out=total.h)",
+        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
+        "    np.matmul(delta.a, params.weight_hh,",
+        "np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)\n"
+        "    np.matmul(delta.a, params.weight_hh.T,",
         RNN_ADJOINT,
     ),
     Mutant(
@@ -148,8 +150,8 @@ MUTANTS = [
     Mutant(
         "gru: z and 1 - z swapped",
         "cells/gru.py",
-        "np.multiply(1 - z, n, out=after.h)\n    np.add(after.h, z * before.h, out=after.h)",
-        "np.multiply(z, n, out=after.h)\n    np.add(after.h, (1 - z) * before.h, out=after.h)",
+        "np.add((1 - z) * n, z * before.h, out=after.h)",
+        "np.add(z * n, (1 - z) * before.h, out=after.h)",
         "test_gru::test_an_open_update_gate_keeps_the_state_bit_for_bit",
     ),
     Mutant(
@@ -163,35 +165,35 @@ MUTANTS = [
     Mutant(
         "gru: = for += in the state's gradient",
         "cells/gru.py",
-        "delta_h += delta.v @ params.weight_hh",
-        "delta_h[:] = delta.v @ params.weight_hh",
+        "np.add(delta_h_before, delta.v @ params.weight_hh, out=total.h)",
+        "np.matmul(delta.v, params.weight_hh, out=total.h)",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: candidate's product not gated on the way back",
         "cells/gru.py",
-        "np.multiply(s_u_n, r, out=s_n)",
-        "s_n[:] = s_u_n",
+        "delta_v_n = delta_u_n * r",
+        "delta_v_n = delta_u_n",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: reset reads n for v_n",
         "cells/gru.py",
-        "s_u_n * tape.v_n",
-        "s_u_n * n",
+        "delta_u_n * v_n",
+        "delta_u_n * n",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: h_t for h_(t-1) in the update gate",
         "cells/gru.py",
-        "np.multiply(before.h - n,",
-        "np.multiply(after.h - n,",
+        "delta_h * (before.h - n)",
+        "delta_h * (after.h - n)",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: 1 - n for 1 - n^2",
         "cells/gru.py",
-        "activations.tanh_slope(n)",
+        "1 - n * n",
         "1 - n",
         GRU_ADJOINT,
     ),
@@ -205,15 +207,15 @@ MUTANTS = [
     Mutant(
         "gru: W_hh's gradient from the input's deltas",
         "cells/gru.py",
-        "delta.v.T @ h_before",
-        "np.hstack([delta.v[:, rz], delta.u_n]).T @ h_before",
+        "delta.v.T @ before.h",
+        "np.hstack([delta.v[:, rz], delta.u_n]).T @ before.h",
         GRU_ADJOINT,
     ),
     Mutant(
         "gru: gates read in another order on the way back",
         "cells/gru.py",
-        "r, z, n = tape.gates",
-        "z, r, n = tape.gates",
+        "(r, z, n), v_n = tape",
+        "(z, r, n), v_n = tape",
         GRU_ADJOINT,
     ),
     Mutant(
@@ -240,50 +242,78 @@ MUTANTS = [
     Mutant(
         "lstm: gates read in another order on the way back",
         "cells/lstm.py",
-        "i, f, g, o = tape.gates",
-        "f, i, g, o = tape.gates",
+        "(i, f, g, o), tanh_c = tape",
+        "(f, i, g, o), tanh_c = tape",
         LSTM_ADJOINT,
     ),
     Mutant(
         "lstm: = for +=, the cell's cotangent lost",
         "cells/lstm.py",
-        "delta_c += delta_m",
-        "delta_c[:] = delta_m",
+        "delta_c = total.c + delta_m * o",
+        "delta_c = delta_m * o",
         LSTM_ADJOINT,
     ),
     Mutant(
         "lstm: 1 - tanh for 1 - tanh^2 of the cell",
         "cells/lstm.py",
-        "activations.tanh_slope(tape.tanh_c, out=s_c)",
-        "1 - tape.tanh_c",
+        "1 - tanh_c * tanh_c",
+        "1 - tanh_c",
         LSTM_ADJOINT,
     ),
     Mutant(
         "lstm: 1 - g for 1 - g^2",
         "cells/lstm.py",
-        "activations.tanh_slope(g, out=s_c)",
+        "1 - g * g",
         "1 - g",
         LSTM_ADJOINT,
     ),
     Mutant(
         "lstm: slope of the output gate lost",
         "cells/lstm.py",
-        "activations.sigmoid_slope(o, out=s_c)",
-        "o",
+        "delta_o * o * (1 - o)",
+        "delta_o * o",
         LSTM_ADJOINT,
     ),
     Mutant(
         "lstm: c_t for c_(t-1) in the forget gate",
         "cells/lstm.py",
-        "np.multiply(before.c, ",
-        "np.multiply(after.c, ",
+        "delta_c * before.c",
+        "delta_c * after.c",
         LSTM_ADJOINT,
+    ),
+    Mutant(
+        "peephole: the output gate's share of the cell's gradient lost",
+        "cells/lstm_peephole.py",
+        "    delta_c += delta_a[:, 3] * p_o\n",
+        "",
+        "test_lstm_peephole::test_the_adjoint_identity_holds",
+    ),
+    Mutant(
+        "peephole: the forget gate's share of the old cell's gradient lost",
+        "cells/lstm_peephole.py",
+        " + delta_a[:, 1] * p_f",
+        "",
+        "test_lstm_peephole::test_the_adjoint_identity_holds",
+    ),
+    Mutant(
+        "peephole: the gradient of p_o from the old cell state",
+        "cells/lstm_peephole.py",
+        "d_a_o * after.c",
+        "d_a_o * before.c",
+        "test_lstm_peephole::test_the_adjoint_identity_holds",
+    ),
+    Mutant(
+        "textbook gru: the reset state's share of the gradient lost",
+        "cells/gru_textbook.py",
+        "    delta_h += delta_q * r\n",
+        "",
+        "test_gru_textbook::test_the_adjoint_identity_holds",
     ),
     Mutant(
         "lstm: the cell's gradient not scaled by the forget gate",
         "cells/lstm.py",
-        "delta_c *= f",
-        "delta_c *= 1",
+        "np.multiply(delta_c, f, out=total.c)",
+        "total.c[:] = delta_c",
         LSTM_ADJOINT,
     ),
     Mutant(
@@ -303,8 +333,8 @@ MUTANTS = [
     Mutant(
         "time: h_t for h_(t-1) in the gradient of W_hh",
         "sequences/unroll.py",
-        "gradients(params, x, before.h,",
-        "gradients(params, x, after.h,",
+        "all_rows = (x, before, ",
+        "all_rows = (x, after, ",
         UNROLL_ADJOINT,
     ),
     Mutant(
@@ -324,8 +354,8 @@ MUTANTS = [
     Mutant(
         "time: = for +=, the path through the next step lost",
         "sequences/unroll.py",
-        "np.add(d_output[now], alive.h, out=alive.h)",
-        "alive.h[:] = d_output[now]",
+        "np.add(d_output[step], of_step.h, out=of_step.h)",
+        "of_step.h[:] = d_output[step]",
         UNROLL_ADJOINT,
     ),
     Mutant(
@@ -359,8 +389,8 @@ MUTANTS = [
     Mutant(
         "time: wrong row count, the longest rows alone go back",
         "sequences/unroll.py",
-        "alive = rows_of(total, slice(now.stop - now.start))",
-        "alive = rows_of(total, slice(len(total[0]) - now.stop + now.start, None))",
+        "of_step = rows_of(total, slice(step.stop - step.start))",
+        "of_step = rows_of(total, slice(len(total[0]) - step.stop + step.start, None))",
         UNROLL_ADJOINT,
     ),
     Mutant(
@@ -373,15 +403,15 @@ MUTANTS = [
     Mutant(
         "dropout: what is kept not scaled",
         "nets/stack.py",
-        "kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0",
-        "kept = 1",
+        "y.dtype.type(net.dropout_scale)",
+        "y.dtype.type(1)",
         "test_dropout::test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p",
     ),
     Mutant(
         "dropout: 1 / (1 - p) at p = 1",
-        "nets/stack.py",
-        "kept = 1 / (1 - net.dropout) if net.dropout < 1 else 0",
-        "kept = np.float64(1) / (1 - net.dropout)",
+        "nets/net.py",
+        "1 / (1 - self.dropout) if self.dropout < 1 else 0.0",
+        "float(np.float64(1) / (1 - self.dropout))",
         ""
         "test_dropout::test_with_everything_dropped_nothing_below_reaches_the_output_or_gets_a_gradient_from_it",
     ),
@@ -395,15 +425,15 @@ MUTANTS = [
     Mutant(
         "stack: every layer starts from the first state",
         "nets/stack.py",
-        "initial._make([s[len(final)] for s in initial])",
-        "initial._make([s[0] for s in initial])",
+        "field[len(final)] for field in initial",
+        "field[0] for field in initial",
         LAYER_OUTSIDE,
     ),
     Mutant(
         "stack: the reverse direction starts from the forward's state",
         "nets/stack.py",
-        "initial._make([s[len(final)] for s in initial])",
-        "initial._make([s[len(final) // (1 + reverse)] for s in initial])",
+        "field[len(final)] for field in initial",
+        "field[len(final) // (1 + reverse)] for field in initial",
         DIRECTIONS,
     ),
     Mutant(
@@ -451,8 +481,8 @@ MUTANTS = [
     Mutant(
         "directions: forward weights for both",
         "nets/stack.py",
-        "cell_params(net, params, suffix)",
-        "cell_params(net, params, f'_l{layer}')",
+        "net.cell_params(params, suffix)",
+        "net.cell_params(params, f'_l{layer}')",
         DIRECTIONS,
     ),
     Mutant(

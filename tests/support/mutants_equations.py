@@ -18,6 +18,8 @@ GRU_TEXTBOOK = "test_gru_textbook::test_values_and_gradients_of_the_textbook_for
 MODEL = "test_language_model::test_logits_state_and_every_gradient_are_torchs"
 LAYERS = "test_layers::test_values_and_gradients_are_torchs"
 LSTM = "test_lstm::test_the_cell_is_the_textbook_equation"
+PEEPHOLE = "test_lstm_peephole::test_the_cell_is_the_textbook_equation"
+PEEPHOLE_BACK = "test_lstm_peephole::test_the_adjoint_identity_holds"
 LSTM_BACK = "test_lstm::test_the_adjoint_identity_holds"
 PROJECTION = (
     "test_lstm::test_the_projection_multiplies_what_the_output_gate_shows_and_leaves_the_cell"
@@ -118,18 +120,22 @@ EQUATIONS = {
         ("2", "w[2]", "w[1]", GRU),
         ("3", "sigmoid", "tanh", GRU),
         ("4", "tanh", "sigmoid", GRU),
-        ("5′", "delta_h *= z", "delta_h *= 1 - z", GRU_BACK),
-        ("3′", "activations.sigmoid_slope(z)", "z", GRU_BACK),
+        ("5", "(1 - z) * n", "z * n", GRU),
+        ("5′", "delta_h * (1 - z)", "delta_h * z", GRU_BACK),
+        ("4′", "1 - n * n", "1 + n * n", GRU_BACK),
+        ("3′", "r * (1 - r)", "r", GRU_BACK),
+        ("2′", "delta.v @", "-delta.v @", GRU_BACK),
+        ("1′", "delta.v.T @ before.h", "-delta.v.T @ before.h", GRU_BACK),
     ],
     "cells/gru_textbook.py": [
         ("1", "x @", "-x @", GRU_TEXTBOOK),
         ("2", "u_r +", "u_r -", GRU_TEXTBOOK),
         ("4", "u_n +", "u_n -", GRU_TEXTBOOK),
         ("5", "(1 - z) * before.h + z * n", "z * before.h + (1 - z) * n", GRU_TEXTBOOK),
-        ("5′", "n - before.h", "n", GRU_TEXTBOOK),
-        ("4′", "delta_u_n @ W_n", "delta_u_n @ W_n.T", GRU_TEXTBOOK),
-        ("3′", "before.h * r", "after.h * r", GRU_TEXTBOOK),
-        ("2′", "z * (1 - z)", "z", GRU_TEXTBOOK),
+        ("5′", "total.h * z", "total.h * (1 - z)", GRU_TEXTBOOK),
+        ("4′", "1 - n * n", "1 - n", GRU_TEXTBOOK),
+        ("3′", "delta_q * before.h", "delta_q * after.h", GRU_TEXTBOOK),
+        ("2′", "r * (1 - r)", "r", GRU_TEXTBOOK),
         ("1′", "delta.u.T @ x", "delta.u.T @ -x", GRU_TEXTBOOK),
     ],
     "derivatives/jacobian.py": [
@@ -177,12 +183,28 @@ EQUATIONS = {
         ("2", "before.h @", "-before.h @", LSTM),
         ("3", "sigmoid", "tanh", LSTM),
         ("4", "i * g", "f * g", LSTM),
-        ("5", "np.multiply(o, tape.tanh_c", "np.multiply(o, after.c", LSTM),
-        ("6", "params.weight_hr", "-params.weight_hr", PROJECTION),
+        ("5", "o * tape.tanh_c", "o * after.c", LSTM),
+        ("6", "m @ params.weight_hr", "-m @ params.weight_hr", PROJECTION),
         ("6′", "total.h @", "-total.h @", PROJECTED_BACK),
-        ("3′", "activations.sigmoid_slope(i, out=s_c)", "i", LSTM_BACK),
+        ("5′", "delta_m * tanh_c", "-delta_m * tanh_c", LSTM_BACK),
+        ("4′", "delta_c * g", "delta_c * i", LSTM_BACK),
+        ("3′", "i * (1 - i)", "i", LSTM_BACK),
         ("2′", "delta.a,", "-delta.a,", LSTM_BACK),
         ("1′", "delta.a.T @ x", "delta.a.T @ -x", LSTM_BACK),
+    ],
+    "cells/lstm_peephole.py": [
+        ("1", "by_gate(params.weight_ih)", "by_gate(params.weight_ih)[[1, 0, 2, 3]]", PEEPHOLE),
+        ("2", "before.h @", "-before.h @", PEEPHOLE),
+        ("3", "p_i * before.c", "p_f * before.c", PEEPHOLE),
+        ("4", "i * g", "f * g", PEEPHOLE),
+        ("5", "after.c", "before.c", PEEPHOLE),
+        ("6", "o, tape.tanh_c", "o, after.c", PEEPHOLE),
+        ("6′", "total.h * tanh_c", "total.h * after.c", PEEPHOLE_BACK),
+        ("5′", "o * (1 - o)", "o", PEEPHOLE_BACK),
+        ("4′", "delta_c * before.c", "delta_c * after.c", PEEPHOLE_BACK),
+        ("3′", "i * (1 - i)", "i", PEEPHOLE_BACK),
+        ("2′", "params.weight_hh", "params.weight_hh * 2", PEEPHOLE_BACK),
+        ("1′", "d_a_f * before.c", "d_a_f * after.c", PEEPHOLE_BACK),
     ],
     "models/one_to_many.py": [
         ("1", 'params["bridge.bias"]', "None", ONE_TO_MANY),
@@ -226,6 +248,7 @@ EQUATIONS = {
     "cells/rnn.py": [
         ("1", "x @", "-x @", RNN),
         ("2", "a += u", "a -= u", RNN),
+        ("2′", "np.matmul(delta.a, ", "np.matmul(-delta.a, ", RNN_BACK),
         ("1′", "delta.a.T @ x", "delta.a.T @ -x", RNN_BACK),
     ],
     "derivatives/rtrl.py": [
@@ -243,7 +266,7 @@ EQUATIONS = {
     "models/seq2seq.py": [
         ("1", "rows)", "rows._replace(data=x[::-1]))", SEQ2SEQ),
         ("2", "f[0] for", "-f[0] for", SEQ2SEQ),
-        ("3", "parts(state)[0]", "-parts(state)[0]", SEQ2SEQ),
+        ("3", "query, memory", "-query, memory", SEQ2SEQ),
         ("4", ", state)", ")", SEQ2SEQ),
         ("5", 'params["head.bias"]', '0 * params["head.bias"]', SEQ2SEQ),
         ("5′", "d_logits", "-d_logits", SEQ2SEQ_BACK),
@@ -334,11 +357,12 @@ EQUATIONS = {
          "test_truncated::test_tbptt_of_any_k1_and_k2_gives_torchs_passes"),
     ],
     "sequences/unroll.py": [
-        ("1", "rows_of(before, slice(now.stop - now.start))",
-         "rows_of(before, slice(now.start - now.stop, None))", PACKED_ROWS),
-        ("2", "u[..., now, :]", "u[..., ::-1, :][..., now, :]", UNROLL),
+        ("1", "rows_of(before, slice(step.stop - step.start))",
+         "rows_of(before, slice(step.start - step.stop, None))", PACKED_ROWS),
+        ("2", "u[..., step, :]", "u[..., ::-1, :][..., step, :]", UNROLL),
         ("3", "rows.last", "slice(B)", UNROLL),
-        ("2′", "d_output[now]", "-d_output[now]", UNROLL_BACK),
+        ("2′", "d_output[step]", "-d_output[step]", UNROLL_BACK),
+        ("1′", "params, all_rows", "params, (2 * x, *all_rows[1:])", UNROLL_BACK),
     ],
     "derivatives/uoro.py": [
         ("2", "rho_0) + over", "rho_1) + over", UORO),

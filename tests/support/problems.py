@@ -68,10 +68,10 @@ def draw(net, T=5, B=3, lengths=None, unbatched=False, state=True, seed=0):
         batch = () if unbatched else (B,)
         P = getattr(net, "proj_size", 0) or net.hidden_size
         inputs["h_0"] = rng.uniform(-1, 1, (*depth, *batch, P))
-        if net.mode == "LSTM":
+        if len(net.state_sizes) == 2:
             inputs["c_0"] = rng.uniform(-1, 1, (*depth, *batch, net.hidden_size))
     for name, shape in net.parameter_shapes().items():
-        scale = 1 if "bias" in name else 1.5 / shape[1] ** 0.5
+        scale = 1 if "bias" in name else 1.5 / shape[-1] ** 0.5
         inputs[name] = scale * rng.uniform(-1, 1, shape)
     return Problem(net, inputs, packing)
 
@@ -101,7 +101,7 @@ def pull_back(problem, tape, cotangents):
     """Gradients by name, from the cotangents given; one that is not given is passed as None."""
     net = problem.net
     d_state = cotangents.get("h_n")
-    if net.mode == "LSTM" and ("h_n" in cotangents or "c_n" in cotangents):
+    if len(net.state_sizes) == 2 and ("h_n" in cotangents or "c_n" in cotangents):
         d_state = (cotangents.get("h_n"), cotangents.get("c_n"))
     if is_cell(net):
         grads = net.backward(tape, d_state)
@@ -191,6 +191,6 @@ def sequences(problem, value):
 
 
 def _name_state(net, state, when):
-    if net.mode == "LSTM":
+    if len(net.state_sizes) == 2:
         return {f"h_{when}": state[0], f"c_{when}": state[1]}
     return {f"h_{when}": state}

@@ -67,7 +67,23 @@ def lstm(params, x, h, c):
     return (affine(params["weight_hr"], h) if "weight_hr" in params else h), c
 
 
-STEP = {"RNN_TANH": rnn_tanh, "RNN_RELU": rnn_relu, "GRU": gru, "LSTM": lstm}
+def lstm_peephole(params, x, h, c):
+    """Input and forget gate also read the old cell state, the output gate the new one."""
+    a = [gate(params, k, "ih", x) + gate(params, k, "hh", h) for k in range(4)]
+    p_i, p_f, p_o = params["weight_ch"].reshape(3, -1)
+    i, f, g = sigmoid(a[0] + p_i * c), sigmoid(a[1] + p_f * c), np.tanh(a[2])
+    c = f * c + i * g
+    return sigmoid(a[3] + p_o * c) * np.tanh(c), c
+
+
+STEP = {
+    "RNN_TANH": rnn_tanh,
+    "RNN_RELU": rnn_relu,
+    "GRU": gru,
+    "LSTM": lstm,
+    "GRU_TEXTBOOK": gru_as_published,
+    "LSTM_PEEPHOLE": lstm_peephole,
+}
 
 
 def layer(mode, params, x, *state):

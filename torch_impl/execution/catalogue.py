@@ -99,6 +99,8 @@ def devices() -> dict[str, str]:
 def exclusion_reason(path: Path, problem: Problem, dtype: str) -> str:
     """Why a path cannot compute a problem in a dtype; empty if it can."""
     net = problem.net
+    if path.implementation == "module" and not net.cell.torch:
+        return f"torch.nn has no module with the equations of {net.mode}"
     if path.kernel == "MkldnnRnn":
         if net.mode != "LSTM" or dtype != "float32":
             return "oneDNN computes only the LSTM in float32"

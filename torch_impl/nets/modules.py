@@ -6,7 +6,8 @@ nn.RNN, nn.GRU or nn.LSTM. The other two write the recurrence out: the loop of c
 the manual stack with time outside and layers inside, as the documentation of nn.RNN sketches it,
 but out of place, as autograd requires.
 
-This file is copied whole into the programs of `bptt-oracle replay --script`: it imports only torch.
+This file is copied into the programs of `bptt-oracle replay --script`: it imports only torch, and
+STEPS, which the program defines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ..cells.table import STEPS
 
 Tensors = Sequence[torch.Tensor]
 Params = Mapping[str, torch.Tensor]
@@ -30,7 +33,7 @@ class NetOptions(Protocol):
     """What is read here of a net: the arguments of torch.nn's modules, and torch's `mode`."""
 
     @property
-    def mode(self) -> str: ...  # RNN_TANH, RNN_RELU, GRU or LSTM
+    def mode(self) -> str: ...  # RNN_TANH, RNN_RELU, GRU, LSTM, or a key of STEPS
     @property
     def input_size(self) -> int: ...
     @property
@@ -66,7 +69,7 @@ def dropout_scale(p: float) -> float:
 
 def zero_state(net: NetOptions, x: torch.Tensor) -> list[torch.Tensor]:
     """h_0 [L·D, B, F], and for an LSTM c_0 [L·D, B, H], of zeros for x [T, B, I]."""
-    sizes = [output_size(net), *([net.hidden_size] if net.mode == "LSTM" else [])]
+    sizes = [output_size(net), *([net.hidden_size] if net.mode.startswith("LSTM") else [])]
     return [x.new_zeros(net.num_layers * directions(net), x.shape[1], size) for size in sizes]
 
 
@@ -193,6 +196,8 @@ def manual_step(
     net: NetOptions, params: Params, suffix: str, x: torch.Tensor, state: Tensors
 ) -> Tensors:
     """One step x [B, I] → state [B, ·] in plain tensor operations, as torch documents the cells."""
+    if net.mode in STEPS:
+        return STEPS[net.mode](params, suffix, x, state)
     h = state[0]
     u = linear(x, params[f"weight_ih{suffix}"], params.get(f"bias_ih{suffix}"))
     v = linear(h, params[f"weight_hh{suffix}"], params.get(f"bias_hh{suffix}"))
@@ -214,8 +219,10 @@ def manual_step(
 def _cell(
     net: NetOptions, params: Params, layer: int, direction: int
 ) -> Callable[[torch.Tensor, Tensors], Tensors]:
-    """A function (x_t, state) → state that calls torch.nn's single-step cell."""
+    """A function (x_t, state) → state that calls torch.nn's single-step cell, or one of STEPS."""
     suffix = f"_l{layer}" + "_reverse" * direction
+    if net.mode in STEPS:
+        return lambda x, state: STEPS[net.mode](params, suffix, x, state)
     names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if net.bias else [])]
     weights = {name: params[name + suffix] for name in names}
     options: dict[str, Any] = {"bias": net.bias, "device": "meta"}

@@ -1,5 +1,7 @@
 """The judge judged, before any case: what it must convict, and what it must not."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -8,17 +10,27 @@ from hypothesis import strategies as st
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging import truth as truths
+from bptt_oracle.judging import wide
+from bptt_oracle.judging.evaluation import evaluate
 from bptt_oracle.judging.judge import LIMIT, judge, score
-from bptt_oracle.judging.sums import step_by_step
-from bptt_oracle.judging.truth import Expected, evaluate, expect
+from bptt_oracle.judging.rounding import move_activations, random_factors, sum_step_by_step
+from bptt_oracle.judging.truth import Expected, error_sizes, expect
 from bptt_oracle.runs.examine import examine
 from bptt_oracle.runs.selftest import trial
-from reference import activations
+from reference.arithmetic import NUMPY, Arithmetic
+from reference.cells.table import CELL_TABLE
 from support.drawn_cases import cases, pinned, rng_of
 from torch_impl.execution.catalogue import PATHS, path_named
 from torch_impl.execution.run import dropout_masks, run
 
 NATIVE = PATHS["cpu-native"]
+SMALL = [
+    "LSTM.T3.B2.I2.H4.L2.bi.P2.packed-1-3.h0.drop0_3.output+h_n+c_n.generic.s1",
+    "GRU.T4.B2.I3.H2.L1.time.h0.output+h_n.saturated.s2",
+    "RNN_RELU.T3.B2.I3.H4.L2.bi.batch.h0.output.cancelling.s3",
+    "RNN_TANH.T3.B1.I3.H4.L1.unbatched.h_n.tiny.s4",
+    "LSTM.T3.B2.I3.H2.L1.tied.time.output.wide.s5",
+]
 
 
 def measured(case, dtype):
@@ -30,8 +42,8 @@ def measured(case, dtype):
 @given(cases(), st.sampled_from(["float32", "float64"]))
 def test_the_reference_in_the_tested_type_is_never_a_fault(case, dtype):
     problem, masks, yard = measured(case, dtype)
-    with step_by_step():
-        verdict = judge(evaluate(problem, np.dtype(dtype), masks), yard)
+    by_step = sum_step_by_step(NUMPY)
+    verdict = judge(evaluate(problem, np.dtype(dtype), masks, by_step), yard)
     assert verdict.word != "fault" and verdict.worst.R <= 1.001
     assert judge(evaluate(problem, np.dtype(dtype), masks), yard).word != "fault"
 
@@ -155,52 +167,129 @@ def test_in_the_exact_regime_the_last_bit_decides():
     assert judge({"x": off}, yard, exact=True).word == "fault"
 
 
-def test_where_longdouble_is_no_wider_float64_verdicts_are_marked_untrusted(monkeypatch):
+def test_where_longdouble_is_no_wider_float64_is_judged_by_mpmath_and_agrees(monkeypatch):
     (before,) = examine(pinned(), "float64", [NATIVE])
-    monkeypatch.setattr("bptt_oracle.runs.examine.longdouble_is_wider", lambda: False)
+    monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
     (after,) = examine(pinned(), "float64", [NATIVE])
     (single,) = examine(pinned(), "float32", [NATIVE])
-    assert (before.verdict, after.verdict, single.verdict) == ("agree", "untrusted", "agree")
-    assert "longdouble" in after.note
+    assert (before.verdict, after.verdict, single.verdict) == ("agree", "agree", "agree")
+    assert pytest.approx(before.R, rel=0.01) == after.R
+    assert "mpmath" in wide.describe_longdouble()
 
 
-def test_moved_activations_are_put_back_even_when_a_run_fails():
-    original = activations.tanh
-    factors = truths._factors(np.random.default_rng(0), 1e-8, np.float64)
-    with pytest.raises(ZeroDivisionError), truths._moved_activations(factors, 0, True):
-        assert activations.tanh is not original
-        raise ZeroDivisionError
-    assert activations.tanh is original
+@pytest.mark.parametrize("name", SMALL)
+def test_truth_and_noise_by_mpmath_are_those_in_longdouble(name, monkeypatch):
+    problem, masks, by_longdouble = measured(parse(name), "float64")
+    monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
+    by_mpmath = expect(problem, "float64", masks=masks)
+    for tensor, truth in by_longdouble.truth.items():
+        noise = by_longdouble.noise[tensor]
+        assert by_mpmath.truth[tensor].dtype == object
+        difference = wide.absolute_difference(truth.astype(float), by_mpmath.truth[tensor])
+        exact = np.abs(truth.astype(float) - truth).astype(float)
+        assert np.abs(difference - exact).max() <= 0.01 * noise[0]
+        assert by_mpmath.noise[tensor] == pytest.approx(noise, rel=0.01)
+
+
+def test_a_mistake_in_float64_is_a_fault_where_longdouble_is_no_wider(monkeypatch):
+    monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
+    problem, masks, expected = measured(pinned(), "float64")
+    results = run(NATIVE, problem, "float64", masks).results
+    assert judge(results, expected).word == "agree"
+    for name, noise in expected.noise.items():
+        wrong = results[name].copy()
+        wrong.flat[-1] += 32 * noise[0]
+        assert judge(results | {name: wrong}, expected).word == "fault", name
+
+
+def test_a_case_too_large_for_mpmath_is_untrusted_and_says_why(monkeypatch):
+    monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
+    monkeypatch.setattr(truths, "LARGEST_MULTIPRECISION", 10)
+    (result,) = examine(pinned(), "float64", [NATIVE])
+    assert result.verdict == "untrusted" and "too large for mpmath" in result.note
+
+
+def nan(a, out=None):
+    """An activation whose values are all NaN."""
+    out = np.empty_like(a) if out is None else out
+    out[:] = np.nan
+    return out
+
+
+@pytest.mark.parametrize("name", CELL_TABLE)
+def test_every_activation_of_every_cell_is_the_arithmetics(name, monkeypatch):
+    """Where NumPy's own functions raise, nothing is computed but by the arithmetic given; and each
+    of its functions that the cell uses reaches the output."""
+    case = pinned(cell=name, layers=1, cotangents=("output", "h_n"))
+    problem = draw(case)
+    elementwise = {f: getattr(np, f) for f in ("exp", "tanh", "reciprocal", "maximum", "log")}
+    functions = {
+        "sigmoid": lambda a: 1 / (1 + elementwise["exp"](-a)),
+        "tanh": elementwise["tanh"],
+        "relu": lambda a: np.where(a > 0, a, 0),
+    }
+    used = set()
+
+    def spy(function):
+        def activation(a, out=None):
+            used.add(function)
+            value = functions[function](a)
+            if out is None:
+                return value
+            out[:] = value
+            return out
+
+        return activation
+
+    def escaped(*arguments, **options):
+        raise AssertionError("an activation escaped the arithmetic")
+
+    for function in elementwise:
+        monkeypatch.setattr(np, function, escaped)
+    spied = Arithmetic(*map(spy, functions), NUMPY.sum_gradients)
+    results = evaluate(problem, np.float64, (), spied)
+    assert used and np.isfinite(results["output"]).all()
+    for function in used:
+        poisoned = spied._replace(**{function: nan})
+        assert np.isnan(evaluate(problem, np.float64, (), poisoned)["output"]).any()
+
+
+def test_judging_replaces_nothing_and_runs_in_several_threads_at_once():
+    """The noise of a problem is the same whether other threads are judging at the time or not."""
+    problems = [draw(pinned(seed=seed)) for seed in range(8)]
+    serial = [expect(problem, "float32").noise for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        parallel = pool.map(lambda problem: expect(problem, "float32").noise, problems)
+        assert list(parallel) == serial
 
 
 def test_what_comes_to_relu_at_its_kink_is_let_through_or_not():
-    ones = truths._factors(np.random.default_rng(0), 0.0, np.float64)
+    ones = random_factors(np.random.default_rng(0), 0.0, np.dtype(np.float64))
     a = np.array([[-1e-7, 1e-7, 1.0], [-1e-7, 1e-7, 1e-3]])
     for on, rows in (
         (True, [[1e-7, 1e-7, 1], [0, 1e-7, 1e-3]]),
         (False, [[0, 0, 1], [0, 1e-7, 1e-3]]),
     ):
-        with truths._moved_activations(ones, 1e-6, on):
-            assert activations.relu(a).tolist() == rows
+        assert move_activations(NUMPY, ones, 1e-6, on).relu(a).tolist() == rows
 
 
 def test_only_what_overflows_where_truth_does_not_makes_an_infinite_error():
     inf = np.inf
     with np.errstate(invalid="ignore"):
-        sizes, means = truths._sizes([np.array([inf, 1.5])], np.array([inf, 1.0]))
+        sizes, means = error_sizes([np.array([inf, 1.5])], np.array([inf, 1.0]))
         assert sizes.tolist() == means.tolist() == [0.5]
         runs = [np.array([inf, 1.0]), np.array([2.0, np.nan]), np.array([2.0, 1.5])]
-        sizes, means = truths._sizes(runs, np.array([2.0, 1.0]))
+        sizes, means = error_sizes(runs, np.array([2.0, 1.0]))
         assert sizes.tolist() == [inf, inf, 0.5] and np.isinf(means.max())
 
 
 def test_each_run_has_its_largest_error_and_its_root_mean_square():
     exact = np.zeros((2, 2))
     runs = [np.full((2, 2), 3e-200), np.array([[0, 6e-200], [0, 0]]), exact]
-    sizes, means = truths._sizes(runs, exact)
+    sizes, means = error_sizes(runs, exact)
     assert sizes.tolist() == [3e-200, 6e-200, 0]
     np.testing.assert_allclose(means, [3e-200, 3e-200, 0], rtol=1e-15)
-    assert [s.tolist() for s in truths._sizes([exact, exact], exact)] == [[0, 0], [0, 0]]
+    assert [s.tolist() for s in error_sizes([exact, exact], exact)] == [[0, 0], [0, 0]]
 
 
 def test_an_overflow_in_one_tensor_makes_the_noise_of_all_infinite():
@@ -302,10 +391,10 @@ def test_truth_is_that_of_the_numbers_as_the_tested_type_stores_them():
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
 def test_every_value_of_every_activation_is_moved_up_or_down_by_one_unit_roundoff(name):
     a = np.random.default_rng(0).uniform(0.5, 1, (40, 25))
-    still, u = getattr(activations, name)(a), 2.0**-24
-    factors = truths._factors(np.random.default_rng(1), u, np.float64)
-    with truths._moved_activations(factors, 0, True):
-        first, second = (getattr(activations, name)(a) / still - 1 for _ in range(2))
+    still, u = getattr(NUMPY, name)(a), 2.0**-24
+    factors = random_factors(np.random.default_rng(1), u, np.dtype(np.float64))
+    arithmetic = move_activations(NUMPY, factors, 0, True)
+    first, second = (getattr(arithmetic, name)(a) / still - 1 for _ in range(2))
     for moved in first, second:
         assert np.allclose(np.abs(moved), u, rtol=1e-6, atol=0)
         assert 0.4 < np.mean(moved > 0) < 0.6
@@ -315,12 +404,13 @@ def test_every_value_of_every_activation_is_moved_up_or_down_by_one_unit_roundof
 def test_the_runs_that_make_the_noise_move_their_activations_and_take_both_sides_of_the_kink(
     monkeypatch,
 ):
-    sides, moved = [], truths._moved_activations
-    monkeypatch.setattr(
-        truths,
-        "_moved_activations",
-        lambda factors, kink, on: sides.append((kink, on)) or moved(factors, kink, on),
-    )
+    sides, moved = [], truths.move_activations
+
+    def spy(exact, factors, kink, open_kink):
+        sides.append((kink, open_kink))
+        return moved(exact, factors, kink, open_kink)
+
+    monkeypatch.setattr(truths, "move_activations", spy)
     expect(draw(pinned()), "float32")
     kink = truths.KINK * 2.0**-24
     assert sides == [(kink, False), (kink, True), (kink, True)]
@@ -328,15 +418,15 @@ def test_the_runs_that_make_the_noise_move_their_activations_and_take_both_sides
 
 def test_every_array_that_goes_in_is_moved_in_every_run_otherwise(monkeypatch):
     problem, given = draw(pinned()), []
-    evaluate_all = truths._evaluate
+    evaluate_all = truths.evaluate_cast
 
-    def spy(problem, cast, masks):
+    def spy(problem, cast, masks, arithmetic):
         given.append([cast(v) for v in (problem.x, *problem.params.values(), *problem.state)])
-        return evaluate_all(problem, cast, masks)
+        return evaluate_all(problem, cast, masks, arithmetic)
 
-    monkeypatch.setattr(truths, "_evaluate", spy)
+    monkeypatch.setattr(truths, "evaluate_cast", spy)
     expect(problem, "float32")
-    exact, _, *runs = given  # the truth, the tested type, then three
+    exact, *runs = given  # the truth, then three moved runs
     signs = [[np.sign(m - e) for m, e in zip(run, exact, strict=True)] for run in runs]
     assert len(runs) == 3 and all(np.all(s != 0) for run in signs for s in run)
     flat = [np.concatenate([s.ravel() for s in run]) for run in signs]

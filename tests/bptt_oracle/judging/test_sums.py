@@ -7,10 +7,11 @@ from hypothesis import given
 import reference
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.judging import truth as truths
-from bptt_oracle.judging.sums import step_by_step
-from bptt_oracle.judging.truth import evaluate, expect
+from bptt_oracle.judging.evaluation import evaluate
+from bptt_oracle.judging.rounding import sum_step_by_step
+from bptt_oracle.judging.truth import expect
 from bptt_oracle.runs.examine import examine
-from reference.nets import stack
+from reference.arithmetic import NUMPY
 from support.drawn_cases import cases, pinned
 from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.run import dropout_masks
@@ -42,8 +43,7 @@ def test_step_by_step_the_sums_are_those_of_all_rows_at_once(case):
     problem = draw(case)
     masks = dropout_masks(problem, "float64")
     at_once = evaluate(problem, np.longdouble, masks)
-    with step_by_step():
-        by_step = evaluate(problem, np.longdouble, masks)
+    by_step = evaluate(problem, np.longdouble, masks, sum_step_by_step(NUMPY))
     noise = expect(problem, "float64", masks=masks).noise
     for name, value in at_once.items():
         assert np.abs(value - by_step[name]).max(initial=0) <= noise[name][0]
@@ -56,40 +56,43 @@ def test_the_last_step_comes_first_and_every_sum_rounds():
     x = np.full((101, 1, 1), 2.0**-24, "f4")
     x[-1] = 1
 
-    def gradient():
-        output, _, tape = net.forward(params, x)
+    def gradient(round_sum=None):
+        arithmetic = sum_step_by_step(NUMPY, round_sum)
+        output, _, tape = net.forward(params, x, arithmetic=arithmetic)
         return float(net.backward(tape, np.ones_like(output)).params["weight_ih_l0"][0, 0])
 
-    with step_by_step():
-        assert gradient() == 1
+    assert gradient() == 1
     x = x[::-1].copy()
-    with step_by_step():
-        assert gradient() == 1 + 100 * 2.0**-24
+    assert gradient() == 1 + 100 * 2.0**-24
     seen = []
-    with step_by_step(lambda total: seen.append(total) or 2 * total):
-        assert gradient() == np.float32((2**102 - 4) * 2.0**-24 + 2)  # doubled 101 times to once
+    doubled = gradient(lambda total: seen.append(total) or 2 * total)
+    assert doubled == np.float32((2**102 - 4) * 2.0**-24 + 2)  # doubled 101 times to once
     assert len(seen) == 2 * 101  # after every step, of each of the two weights
 
 
-def test_sums_are_taken_at_once_again_even_when_a_run_fails():
-    original = stack.unroll_back
-    with pytest.raises(ZeroDivisionError), step_by_step():
-        assert stack.unroll_back is not original
-        raise ZeroDivisionError
-    assert stack.unroll_back is original
+def test_a_net_given_no_arithmetic_sums_at_once_whatever_was_given_to_another():
+    net, rng = reference.RNN(2, 3), np.random.default_rng(0)
+    params, x = net.init(rng), rng.standard_normal((4, 2, 2))
+    first, _, before = net.forward(params, x)
+    net.forward(params, x, arithmetic=sum_step_by_step(NUMPY, lambda total: 0 * total))
+    d_params = net.backward(before, first).params
+    assert all(d.any() for d in d_params.values())
 
 
 @pytest.mark.parametrize("u", [None, 2.0**-11])
 def test_every_run_that_makes_the_noise_sums_so_and_the_moved_ones_round(monkeypatch, u):
     """Sums round as the type does, whatever is rounded of the products' operands."""
-    asked = []
-    monkeypatch.setattr(
-        truths, "step_by_step", lambda *rounded: asked.append(rounded) or step_by_step(*rounded)
-    )
+    rounders = []
+
+    def spy(exact, round_sum=None):
+        rounders.append(round_sum)
+        return sum_step_by_step(exact, round_sum)
+
+    monkeypatch.setattr(truths, "sum_step_by_step", spy)
     expect(draw(pinned()), "float32", u)
-    assert [len(rounded) for rounded in asked] == [0, 1, 1, 1]
+    assert [rounded is None for rounded in rounders] == [True, False, False, False]
     ones = np.ones((50, 40))
-    for (rounded,) in asked[1:]:
+    for rounded in rounders[1:]:
         moved = rounded(ones) - 1
         assert np.allclose(np.abs(moved), 2.0**-24, rtol=1e-6, atol=0)
         assert 0.4 < np.mean(moved > 0) < 0.6

@@ -6,12 +6,18 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bptt_oracle.runs.examine import examine
+from reference import RecurrentCell, RecurrentNet
 from reference.cells import gru, gru_textbook
 from reference.cells.table import CELL_TABLE
 from reference.sequences.unroll import schedule, unroll, unroll_back
+from support.drawn_cases import cases
+from support.problems import draw as draw_problem
 from support.single import close
-from support.strategies import seeds, sizes
+from support.strategies import all_lengths, seeds, sizes
+from support.verdicts import adjoint_identity_holds, agrees_with_textbook
 from torch_impl.cells import gru_textbook as torch_gru_textbook
+from torch_impl.execution.catalogue import PATHS
 
 TEXTBOOK, TORCH = CELL_TABLE["GRU_TEXTBOOK"], CELL_TABLE["GRU"]
 
@@ -171,3 +177,23 @@ def test_with_one_reset_for_all_units_and_no_bias_under_the_gate_the_two_forms_a
     before, _, _ = run(TEXTBOOK, gru_textbook.flip_update(params), x, state)
     after, _, _ = run(TORCH, params, x, state)
     close(before, after)
+
+
+@pytest.mark.claim("D9")
+@given(case=cases(cells=["GRU_TEXTBOOK"]), dtype=st.sampled_from(["float32", "float64"]))
+def test_nets_of_it_have_the_values_and_gradients_of_a_loop_in_torch(case, dtype):
+    """Every layout, length, depth and direction, each tensor judged in units of rounding."""
+    results = examine(case, dtype, [PATHS["cpu-cells"], PATHS["cpu-manual"]])
+    assert results[0].verdict in ("agree", "untrusted")
+    assert {r.verdict for r in results} <= {"agree", "untrusted", "excluded"}
+
+
+@given(seed=seeds, lengths=all_lengths, bias=st.booleans())
+def test_the_adjoint_identity_holds_for_nets(seed, lengths, bias):
+    net = RecurrentNet("GRU_TEXTBOOK", 3, 4, 2, bias, bidirectional=True)
+    adjoint_identity_holds(draw_problem(net, lengths=lengths, seed=seed))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_step_is_the_textbook_equation(bias):
+    agrees_with_textbook(draw_problem(RecurrentCell("GRU_TEXTBOOK", 4, 6, bias), B=3))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from bptt_oracle.judging.judge import judge
-from bptt_oracle.judging.truth import MOVED_RUNS, WIDER, Expected, longdouble_is_wider
+from bptt_oracle.judging.truth import MOVED_RUNS, Expected
+from bptt_oracle.judging.wide import longdouble_is_wider, wide_dtype
 from reference import GRU, LSTM, activations
 from reference.derivatives import second_order, tangent
 from support.directions import loss_weights, pair_of, pull, push, tensors, torch_wrap
@@ -65,7 +66,7 @@ def named(halves):
 
 def expect(problem, direction, w, dtype):
     """Truth in a wider type, and the noise of a careful evaluation, as `judging.truth`."""
-    u, wide = UNIT_ROUNDOFF[dtype], WIDER[dtype]
+    u, wide = UNIT_ROUNDOFF[dtype], wide_dtype(dtype)
     sigmoid, tanh = activations.sigmoid, activations.tanh
     groups = [problem.inputs, direction, w]
 

@@ -1,0 +1,105 @@
+"""Arithmetic with rounding made visible: every result moved by one unit roundoff, up or down.
+
+The truth and the noise of a case come from the same program, the reference, which computes with
+the arithmetic it is given. Two things are varied here.
+
+Activations (Monte Carlo arithmetic, Parker 1997): every value of σ, tanh and relu is multiplied by
+1 + u or 1 − u at random. A net input of relu that is zero but for rounding may have the slope 0 or
+1: what lies within `kink` of 0, relative to the largest of its row, passes or not, as `open_kink`
+says.
+
+Sums over time, in the order in which backpropagation through time meets the terms:
+
+    δW = ((δ_{T−1}ᵀ x_{T−1} + δ_{T−2}ᵀ x_{T−2}) + …) + δ_0ᵀ x_0        every sum rounded
+
+The reference adds up a parameter's gradient over the rows of all steps at once; a loop of steps
+adds one product after another, the last step's first. Over T steps that rounds more, by about √T,
+and by T where the terms shrink on their way back, because a late term is then lost in the sum of
+the earlier ones. A batch of many rows is such a sum as well, so the rows of a step are taken a few
+at a time.
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 4, for the sums.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from reference.arithmetic import Activation, Arithmetic, Gradients
+from reference.cells.fields import add, rows_of
+
+from .wide import widen
+
+ROWS = 8  # of a step, at most, in one product; one at a time would take too long
+
+Factors = Callable[[tuple[int, ...]], np.ndarray]
+
+
+def random_factors(rng: np.random.Generator, u: float, dtype: np.dtype) -> Factors:
+    """A function from a shape to an array of factors, each 1 + u or 1 − u at random."""
+    two, pool, used = widen([1 - u, 1 + u], dtype), np.empty(0, dtype), 0
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray:
+        nonlocal pool, used
+        size = math.prod(shape)
+        if used + size > pool.size:  # many at once: a draw costs more than its numbers
+            pool, used = two[rng.integers(0, 2, max(size, 4096), dtype=np.int8)], 0
+        used += size
+        return pool[used - size : used].reshape(shape)
+
+    return draw
+
+
+def move_activations(
+    exact: Arithmetic, factors: Factors, kink: float, open_kink: bool
+) -> Arithmetic:
+    """The arithmetic with every value of an activation multiplied by one of `factors`."""
+
+    def relu_on_one_side(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        size = np.abs(a)
+        near = size <= kink * size.max(axis=-1, keepdims=True, initial=0)
+        value = exact.relu(a, out=out)
+        value[near] = size[near] * open_kink
+        return value
+
+    def moved(activation: Activation) -> Activation:
+        def function(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            value = activation(a, out=out)
+            return np.multiply(value, factors(value.shape), out=value)
+
+        return function
+
+    return exact._replace(
+        sigmoid=moved(exact.sigmoid), tanh=moved(exact.tanh), relu=moved(relu_on_one_side)
+    )
+
+
+def sum_step_by_step(
+    exact: Arithmetic, round_sum: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Arithmetic:
+    """The arithmetic with gradients summed step after step, the last step first.
+
+    Where the arithmetic does not round by itself, every sum goes through `round_sum`.
+    """
+
+    def sum_gradients(
+        gradients: Gradients, params: Any, rows: tuple[Any, ...], steps: Sequence[slice]
+    ) -> tuple[np.ndarray, Any]:
+        x, *fields = rows
+        pieces = [
+            slice(start, min(start + ROWS, step.stop))
+            for step in steps
+            for start in range(step.start, step.stop, ROWS)
+        ]
+        d_x, total = np.empty_like(x), None
+        for piece in reversed(pieces):
+            of_piece = [rows_of(field, piece) for field in fields]
+            d_x[piece], d_params = gradients(params, x[piece], *of_piece)
+            total = d_params if total is None else add(total, d_params)
+            if round_sum is not None:
+                total = total._make([None if d is None else round_sum(d) for d in total])
+        return d_x, total
+
+    return exact._replace(sum_gradients=sum_gradients)
