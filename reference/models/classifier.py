@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nets.modules import GRU, LSTM, RNN
-from ..nets.state import join_state, split_state
+from ..nets.modules import Module
+from ..nets.stack import Tape as NetTape
+from ..nets.state import State, join_state, split_state
 from ..sequences.packing import PackedSequence, pack_padded_sequence
 from . import loss
 from .layers import (
@@ -54,7 +55,7 @@ class Tape(NamedTuple):
 
     packed: PackedSequence
     emb: EmbeddingTape
-    rnn: Any
+    rnn: NetTape
     head: LinearTape
 
 
@@ -64,7 +65,7 @@ class SequenceClassifier:
 
     vocab_size: int
     num_classes: int
-    rnn: RNN | GRU | LSTM
+    rnn: Module
     padding_idx: int | None = None
 
     def __post_init__(self) -> None:
@@ -126,13 +127,13 @@ def classifier_step(
     return value, clf.backward(tape, loss.cross_entropy_back(loss_tape))  # (6′)
 
 
-def _last_layer(rnn: Any, state: Any) -> np.ndarray:
+def _last_layer(rnn: Module, state: State) -> np.ndarray:
     """h [B, D·H] of the last layer from h_n [L·D, B, H], or from the LSTM's (h_n, c_n)."""
     h_n, *_ = split_state(state)
     return np.concatenate(h_n[-rnn.directions :], axis=1)
 
 
-def _last_layer_back(rnn: Any, d_h: np.ndarray) -> Any:
+def _last_layer_back(rnn: Module, d_h: np.ndarray) -> Any:
     """δh_n [L·D, B, H], for the LSTM (δh_n, None), from δh [B, D·H]."""
     halves = np.stack(np.split(d_h, rnn.directions, axis=1))
     d_h_n = np.concatenate([np.zeros_like(halves)] * (rnn.num_layers - 1) + [halves])

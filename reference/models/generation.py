@@ -21,11 +21,11 @@ Page: docs/models/generation.md
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ..activations import softmax
+from ..nets.state import State
 from . import loss
 from .language_model import TinyRNNLM, loss_and_grads
 from .parameters import Params
@@ -50,7 +50,7 @@ def sample(logits: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 
 def generate_greedy(
-    lm: TinyRNNLM, params: Params, prompt: np.ndarray, steps: int, state: Any = None
+    lm: TinyRNNLM, params: Params, prompt: np.ndarray, steps: int, state: State | None = None
 ) -> np.ndarray:
     """The `steps` tokens [B, steps] that follow prompt [B, T], each the most likely one.
 
@@ -60,7 +60,7 @@ def generate_greedy(
 
 
 def generate_sampled(
-    lm: TinyRNNLM, params: Params, prompt: np.ndarray, draws: np.ndarray, state: Any = None
+    lm: TinyRNNLM, params: Params, prompt: np.ndarray, draws: np.ndarray, state: State | None = None
 ) -> np.ndarray:
     """The tokens [B, steps] that follow prompt [B, T], each sampled with its draw [B, steps].
 
@@ -106,7 +106,12 @@ def scheduled_step(
 
 
 def _generate(
-    lm: TinyRNNLM, params: Params, prompt: np.ndarray, state: Any, steps: int, choose: Choice
+    lm: TinyRNNLM,
+    params: Params,
+    prompt: np.ndarray,
+    state: State | None,
+    steps: int,
+    choose: Choice,
 ) -> np.ndarray:
     """Read the prompt [B, T], then each token that `choose` returns for the last logits."""
     tokens, inputs = np.empty((len(prompt), steps), dtype=np.intp), prompt

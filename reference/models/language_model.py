@@ -25,12 +25,14 @@ Page: docs/models/language_model.md
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..activations import log_softmax
-from ..nets.modules import GRU, LSTM, RNN
+from ..nets.modules import Module
+from ..nets.stack import Tape as NetTape
+from ..nets.state import State
 from . import loss
 from .layers import (
     EmbeddingTape,
@@ -50,14 +52,14 @@ class Tape(NamedTuple):
     """The tapes of (1), (2) and (3)."""
 
     emb: EmbeddingTape
-    rnn: Any
+    rnn: NetTape
     head: LinearTape
 
 
 class Grads(NamedTuple):
     """The gradients of the initial state and of every parameter."""
 
-    state: Any
+    state: State
     params: Params
 
 
@@ -66,7 +68,7 @@ class TinyRNNLM:
     """Embedding, recurrent net, linear head. `rnn` has batch_first=True and one direction."""
 
     vocab_size: int
-    rnn: RNN | GRU | LSTM
+    rnn: Module
     padding_idx: int | None = None
 
     def __post_init__(self) -> None:
@@ -96,8 +98,8 @@ class TinyRNNLM:
         return add_prefix(emb, "emb.") | add_prefix(rnn, "rnn.") | add_prefix(head, "head.")
 
     def forward(
-        self, params: Params, ids: np.ndarray, state: Any = None
-    ) -> tuple[np.ndarray, Any, Tape]:
+        self, params: Params, ids: np.ndarray, state: State | None = None
+    ) -> tuple[np.ndarray, State, Tape]:
         """Logits [B, T, V] of ids [B, T], the state after the last token, and the tape.
 
         Raises IndexError for a token outside the vocabulary, and the errors of `rnn.forward`.
@@ -107,7 +109,7 @@ class TinyRNNLM:
         logits, head = linear(h, params["head.weight"], params["head.bias"])  # (3)
         return logits, state, Tape(emb, rnn, head)
 
-    def backward(self, tape: Tape, d_logits: np.ndarray, d_state: Any = None) -> Grads:
+    def backward(self, tape: Tape, d_logits: np.ndarray, d_state: State | None = None) -> Grads:
         """Gradients from δlogits [B, T, V] and, where it is not None, δ of the last state."""
         head = linear_back(tape.head, d_logits)  # (3′)
         rnn = self.rnn.backward(tape.rnn, head.x, d_state)  # (2′)
@@ -126,7 +128,7 @@ def log_probability(lm: TinyRNNLM, params: Params, ids: np.ndarray) -> np.ndarra
 
 
 def lm_step(
-    lm: TinyRNNLM, params: Params, ids: np.ndarray, state: Any = None
+    lm: TinyRNNLM, params: Params, ids: np.ndarray, state: State | None = None
 ) -> tuple[np.ndarray, Params]:
     """The loss of ids [B, T] under teacher forcing, and the gradient of every parameter.
 
@@ -136,7 +138,11 @@ def lm_step(
 
 
 def loss_and_grads(
-    lm: TinyRNNLM, params: Params, inputs: np.ndarray, targets: np.ndarray, state: Any = None
+    lm: TinyRNNLM,
+    params: Params,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    state: State | None = None,
 ) -> tuple[np.ndarray, Params]:
     """The loss of targets [B, T] given inputs [B, T], and the gradient of every parameter.
 

@@ -21,11 +21,11 @@ Page: docs/models/models.md
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..nets.state import join_state, split_state
+from ..nets.state import State, join_state, split_state
 from .language_model import Tape as LMTape
 from .language_model import TinyRNNLM
 from .layers import LinearTape, linear, linear_back, linear_init
@@ -63,7 +63,7 @@ class OneToMany:
         width, C = self.parameter_shapes()["bridge.weight"]
         return add_prefix(linear_init(rng, C, width), "bridge.") | self.lm.init(rng)
 
-    def initial_state(self, params: Params, z: np.ndarray) -> tuple[Any, LinearTape]:
+    def initial_state(self, params: Params, z: np.ndarray) -> tuple[State, LinearTape]:
         """The initial state from z [B, C], for training and for generation; and the tape."""
         flat, bridge = linear(z, params["bridge.weight"], params["bridge.bias"])  # (1)
         rnn = self.lm.rnn

@@ -28,14 +28,16 @@ Differs: one direction and one layer; the head reads only the decoder's state.
 Page: docs/models/seq2seq.md
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..nets.cell_modules import GRUCell, LSTMCell, RNNCell
-from ..nets.modules import GRU, LSTM, RNN
-from ..nets.state import join_state, split_state
+from ..nets.cell_modules import CellModule, CellTape, GRUCell, LSTMCell, RNNCell
+from ..nets.modules import GRU, LSTM, RNN, Module
+from ..nets.stack import Tape as NetTape
+from ..nets.state import State, join_state, split_state
 from ..sequences.packing import (
     PackedSequence,
     pack_padded_sequence,
@@ -53,7 +55,11 @@ from .layers import (
 )
 from .parameters import Params, add_prefix, select_prefix
 
-CELLS = {"RNN": (RNN, RNNCell), "GRU": (GRU, GRUCell), "LSTM": (LSTM, LSTMCell)}
+CELLS: dict[str, tuple[Callable[..., Module], Callable[..., CellModule]]] = {
+    "RNN": (RNN, RNNCell),
+    "GRU": (GRU, GRUCell),
+    "LSTM": (LSTM, LSTMCell),
+}
 
 Memory = np.ndarray | attention.Keys
 
@@ -61,7 +67,7 @@ Memory = np.ndarray | attention.Keys
 class Encoded(NamedTuple):
     """The decoder's view of the source."""
 
-    state: Any  # s_0
+    state: State  # s_0
     memory: Memory  # read at every step: h_T [B, H], or with attention the keys
 
 
@@ -70,14 +76,14 @@ class EncoderTape(NamedTuple):
 
     emb: EmbeddingTape
     packed: PackedSequence
-    rnn: Any
+    rnn: NetTape
 
 
 class StepTape(NamedTuple):
     """The tapes of (3) and (4) for one step; `read` is None without attention."""
 
     read: attention.Tape | None
-    cell: Any
+    cell: CellTape
 
 
 class Tape(NamedTuple):
@@ -120,12 +126,12 @@ class Seq2Seq:
             )
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> Module:
         """The net that encodes the source."""
         return CELLS[self.cell][0](self.embedding_size, self.hidden_size, batch_first=True)
 
     @property
-    def decoder(self) -> Any:
+    def decoder(self) -> CellModule:
         """The cell that decodes; its input is the last token's embedding and the context."""
         return CELLS[self.cell][1](self.embedding_size + self.hidden_size, self.hidden_size)
 
@@ -165,8 +171,8 @@ class Seq2Seq:
         return Encoded(state, memory), EncoderTape(emb, packed, rnn)
 
     def step(
-        self, params: Params, y: np.ndarray, state: Any, memory: Memory
-    ) -> tuple[Any, StepTape]:
+        self, params: Params, y: np.ndarray, state: State, memory: Memory
+    ) -> tuple[State, StepTape]:
         """The decoder's state after one token with embedding y [B, E]; and the tape."""
         if isinstance(memory, attention.Keys):
             query = split_state(state)[0]
@@ -247,10 +253,11 @@ def _read_back(
     return d.s, {"h": d.h, "k": d.k, "attention.weight_s": d.weight_s, "attention.v": d.v}
 
 
-def _add_to_hidden(d_state: Any, d_hidden: np.ndarray | float) -> Any:
+def _add_to_hidden(d_state: State, d_hidden: np.ndarray | float) -> State:
     """δ of a state with `d_hidden` added to δh; the LSTM's δc stays."""
     d_h, *rest = split_state(d_state)
-    return join_state([d_h + d_hidden, *rest])
+    total: State = join_state([d_h + d_hidden, *rest])
+    return total
 
 
 def _accumulate(total: Params, grads: Params) -> None:

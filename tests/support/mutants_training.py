@@ -115,8 +115,8 @@ TRAINING = [
     (
         "the classifier reads the first layer's last state",
         "models/classifier.py",
-        "h_n[-1 - rnn.bidirectional :]",
-        "h_n[: 1 + rnn.bidirectional]",
+        "h_n[-rnn.directions :]",
+        "h_n[: rnn.directions]",
         "test_classifier::test_logits_and_every_gradient_are_torchs",
     ),
     (
@@ -151,8 +151,8 @@ TRAINING = [
     (
         "layers and batch change places in the state made of a vector",
         "models/one_to_many.py",
-        "flat.reshape(len(z), self.lm.rnn.num_layers, self._hidden()).swapaxes(0, 1)",
-        "flat.reshape(self.lm.rnn.num_layers, len(z), self._hidden())",
+        "flat.reshape(len(z), rnn.num_layers, rnn.output_size).swapaxes(0, 1)",
+        "flat.reshape(rnn.num_layers, len(z), rnn.output_size)",
         "test_one_to_many::test_logits_and_every_gradient_the_inputs_included_are_torchs",
     ),
 ]
