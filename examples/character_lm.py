@@ -146,10 +146,12 @@ def samples(
     draws = np.random.default_rng(options.seed + 1).random((1, steps))
     first, asked = ids[None, :1], torch.tensor(ids[None, :1])
     written = {
-        "greedy, NumPy": generation.greedy(lm, params, first, steps),
-        "greedy, torch": torch_generation.greedy(model, asked, steps).numpy(),
-        "sampled, NumPy": generation.sampled(lm, params, first, draws),
-        "sampled, torch": torch_generation.sampled(model, asked, torch.tensor(draws)).numpy(),
+        "greedy, NumPy": generation.generate_greedy(lm, params, first, steps),
+        "greedy, torch": torch_generation.generate_greedy(model, asked, steps).numpy(),
+        "sampled, NumPy": generation.generate_sampled(lm, params, first, draws),
+        "sampled, torch": torch_generation.generate_sampled(
+            model, asked, torch.tensor(draws)
+        ).numpy(),
     }
     table = Table("by", Column("text", overflow="fold"))
     for name, tokens in written.items():

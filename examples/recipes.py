@@ -18,8 +18,8 @@ import numpy as np
 from reference import GRU, LSTM, RNN
 from reference.models import optim
 from reference.models.classifier import SequenceClassifier
-from reference.models.layers import Params, part, prefixed
 from reference.models.loss import cross_entropy, cross_entropy_back
+from reference.models.parameters import Params, add_prefix, select_prefix
 from reference.nets.initializers import orthogonal_recurrence
 
 PAD, CLASSES, FLOOR = 10, 10, 1e-4
@@ -115,8 +115,10 @@ def start(recipe: Recipe, seed: int) -> tuple[Params, np.random.Generator]:
     clf, rng = model_of(recipe), np.random.default_rng(seed)
     params = clf.init(rng)
     if recipe.orthogonal:
-        rnn = orthogonal_recurrence(clf.rnn, part(params, "rnn."), np.random.default_rng([seed, 2]))
-        params |= prefixed("rnn.", rnn)
+        rnn = orthogonal_recurrence(
+            clf.rnn, select_prefix(params, "rnn."), np.random.default_rng([seed, 2])
+        )
+        params |= add_prefix(rnn, "rnn.")
     return params, rng
 
 

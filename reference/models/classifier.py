@@ -5,10 +5,10 @@
     h_n      [L·D, B, H]   the last state of every layer    o  [B, K]  logits
 
 Forward
-    (1)  rows = pack(ids, lengths)            only real tokens: padding is never read
+    (1)  rows = pack(ids, lengths)            real tokens only: padding is never read
     (2)  x = E[rows]
     (3)  h_n = the state of rnn(x) after each sequence's own last token
-    (4)  h = h_n of the last layer            h_n[−1]; two directions side by side
+    (4)  h = h_n of the last layer            h_n[−1]; two directions are concatenated
     (5)  o = h Wᵀ + b
     (6)  L = the mean over the batch of −log softmax(o)[label]
 
@@ -19,10 +19,10 @@ Adjoint
     (3′) δx, δparameters = rnn′(δh_n)         BPTT, each sequence from its own end
     (2′) δE[v] = Σ δx where rows = v
 
-The last column of the output is not h: for a short sequence it lies in the padding.
-Parameters bear torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
+The last column of the output is not h: in a short sequence it lies in the padding.
+Parameters have torch's names: emb.weight, rnn.weight_ih_l0 …, head.weight, head.bias.
 
-Source: github.com/ShaohonChen/tutorial_with_rnn, whose fc is head here.
+Source: github.com/ShaohonChen/tutorial_with_rnn, whose `fc` is `head` here.
 Page: docs/models/classifier.md
 """
 
@@ -31,51 +31,50 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nets.modules import GRU, LSTM, RNN
-from ..nets.state import join_state, split_state
+from ..nets.modules import Module
+from ..nets.stack import Tape as NetTape
+from ..nets.state import State, join_state, split_state
 from ..sequences.packing import PackedSequence, pack_padded_sequence
 from . import loss
 from .layers import (
     EmbeddingTape,
     LinearTape,
-    Params,
+    check_padding_idx,
     embedding,
     embedding_back,
     embedding_init,
     linear,
     linear_back,
     linear_init,
-    part,
-    prefixed,
-    refuse_padding_idx,
 )
+from .parameters import Params, add_prefix, select_prefix
 
 
 class Tape(NamedTuple):
-    """What `backward` reads: the packing of (1), and one tape for each of (2), (3), (5)."""
+    """The values that `backward` reads: the rows of (1), and the tapes of (2), (3) and (5)."""
 
     packed: PackedSequence
     emb: EmbeddingTape
-    rnn: Any
+    rnn: NetTape
     head: LinearTape
 
 
 @dataclass(frozen=True)
 class SequenceClassifier:
-    """Embedding, recurrent net, head over the last state. `rnn` is an RNN, GRU or LSTM."""
+    """Embedding, recurrent net, and a linear head over the net's last state."""
 
     vocab_size: int
     num_classes: int
-    rnn: RNN | GRU | LSTM
+    rnn: Module
     padding_idx: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse nets that cannot act here, with ValueError."""
+        """Raise ValueError for a net with dropout and for a padding_idx outside the vocabulary."""
         if self.rnn.dropout:
             raise ValueError(
-                f"Expected a net with dropout=0, for no masks are drawn here, got {self.rnn}."
+                f"Expected a net with dropout=0, because no masks are drawn here, got {self.rnn}."
             )
-        refuse_padding_idx(self.vocab_size, self.padding_idx)
+        check_padding_idx(self.vocab_size, self.padding_idx)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every parameter, in torch's order."""
@@ -85,16 +84,16 @@ class SequenceClassifier:
         return shapes | {"head.weight": (self.num_classes, width), "head.bias": (self.num_classes,)}
 
     def init(self, rng: np.random.Generator) -> Params:
-        """Every parameter from torch's distribution, float64."""
+        """Every parameter, drawn from torch's distribution, float64."""
         K, width = self.parameter_shapes()["head.weight"]
         emb = embedding_init(rng, self.vocab_size, self.rnn.input_size, self.padding_idx)
         rnn, head = self.rnn.init(rng), linear_init(rng, width, K)
-        return prefixed("emb.", emb) | prefixed("rnn.", rnn) | prefixed("head.", head)
+        return add_prefix(emb, "emb.") | add_prefix(rnn, "rnn.") | add_prefix(head, "head.")
 
     def forward(
         self, params: Params, ids: np.ndarray, lengths: np.ndarray
     ) -> tuple[np.ndarray, Tape]:
-        """Logits [B, K] and the tape.
+        """Logits [B, K] of ids [B, T] with lengths [B], and the tape.
 
         Raises RuntimeError for an empty batch or a length below 1, IndexError for a token outside
         the vocabulary.
@@ -102,17 +101,17 @@ class SequenceClassifier:
         packed = pack_padded_sequence(ids, lengths, batch_first=True, enforce_sorted=False)  # (1)
         x, emb = embedding(params["emb.weight"], packed.data, self.padding_idx)  # (2)
         rows = packed._replace(data=x)
-        _, state, rnn = self.rnn.forward(part(params, "rnn."), rows)  # (3)
+        _, state, rnn = self.rnn.forward(select_prefix(params, "rnn."), rows)  # (3)
         h = _last_layer(self.rnn, state)  # (4)
         logits, head = linear(h, params["head.weight"], params["head.bias"])  # (5)
         return logits, Tape(packed, emb, rnn, head)
 
     def backward(self, tape: Tape, d_logits: np.ndarray) -> Params:
-        """The gradient of every parameter from that of the logits."""
+        """The gradient of every parameter from δlogits [B, K]."""
         head = linear_back(tape.head, d_logits)  # (5′)
         rnn = self.rnn.backward(tape.rnn, None, _last_layer_back(self.rnn, head.x))  # (4′) (3′)
         emb = {"emb.weight": embedding_back(tape.emb, rnn.x.data)}  # (2′)
-        return emb | prefixed("rnn.", rnn.params) | prefixed("head.", head.params)
+        return emb | add_prefix(rnn.params, "rnn.") | add_prefix(head.params, "head.")
 
 
 def classifier_step(
@@ -128,13 +127,13 @@ def classifier_step(
     return value, clf.backward(tape, loss.cross_entropy_back(loss_tape))  # (6′)
 
 
-def _last_layer(rnn: Any, state: Any) -> np.ndarray:
+def _last_layer(rnn: Module, state: State) -> np.ndarray:
     """h [B, D·H] of the last layer from h_n [L·D, B, H], or from the LSTM's (h_n, c_n)."""
     h_n, *_ = split_state(state)
     return np.concatenate(h_n[-rnn.directions :], axis=1)
 
 
-def _last_layer_back(rnn: Any, d_h: np.ndarray) -> Any:
+def _last_layer_back(rnn: Module, d_h: np.ndarray) -> Any:
     """δh_n [L·D, B, H], for the LSTM (δh_n, None), from δh [B, D·H]."""
     halves = np.stack(np.split(d_h, rnn.directions, axis=1))
     d_h_n = np.concatenate([np.zeros_like(halves)] * (rnn.num_layers - 1) + [halves])

@@ -1,37 +1,37 @@
-"""What the decoder is fed: the target itself while it trains, its own output when it decodes.
+"""The decoder's inputs: the target in training (teacher forcing), its own output in decoding.
 
     targets  [B, U]  tokens t_1 … t_n of each row, lengths n [B]
 
     inputs   ⟨bos⟩ t_1 … t_n               labels   t_1 … t_n ⟨eos⟩               [B, U + 1] each
-    mask     True on these n + 1 steps; after them the inputs are ⟨eos⟩, which nothing counts
+    mask     True on these n + 1 steps; after them inputs and labels are ⟨eos⟩ and do not count
 
     (1)  L = the mean of −log softmax(o_u)[label_u] over the labels of all rows       (training)
     (2)  y_{u+1} = argmax o_u, y_1 = ⟨bos⟩, until every row has had its ⟨eos⟩         (decoding)
 
-Decoding fed with its own output is a fixed point of teacher forcing: feed a decoded sequence as
-the target and the most likely tokens are that sequence again. What a model scores on the true
-prefix says nothing of where its own prefix leads it (exposure bias).
+A decoded sequence is a fixed point of teacher forcing: with that sequence as the target, the most
+likely tokens are the same sequence. The loss on true prefixes does not measure how the model
+continues its own prefixes (exposure bias).
 
 Source: Williams & Zipser 1989 (teacher forcing); Sutskever, Vinyals & Le 2014.
 Page: docs/models/seq2seq.md
 """
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from ..nets.state import split_state
 from . import loss
-from .layers import Params, embedding, linear
+from .layers import embedding, linear
+from .parameters import Params
 from .seq2seq import Seq2Seq
 
 
 def teacher_forcing(
-    targets: np.ndarray, lengths: Any, bos: int, eos: int
+    targets: np.ndarray, lengths: npt.ArrayLike, bos: int, eos: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs, labels and mask [B, U + 1] of targets [B, U]; what lies beyond a length is not read.
+    """Inputs, labels and mask [B, U + 1] of targets [B, U] with lengths [B]; padding is not read.
 
-    Raises ValueError when the lengths are not one whole number for each row, each 0 … U.
+    Raises ValueError unless the lengths are one whole number for each row, each 0 … U.
     """
     B, U = targets.shape
     n = np.asarray(lengths)
@@ -55,7 +55,7 @@ def seq2seq_step(
 ) -> tuple[np.ndarray, Params]:
     """The loss of targets [B, U] given source [B, T], and the gradient of every parameter.
 
-    Raises what `Seq2Seq.forward` and `teacher_forcing` raise, and changes nothing.
+    Raises the errors of `Seq2Seq.forward` and `teacher_forcing`, and changes no argument.
     """
     inputs, labels, mask = teacher_forcing(targets, target_lengths, model.bos, model.eos)
     logits, tape = model.forward(params, source, lengths, inputs)
@@ -63,12 +63,12 @@ def seq2seq_step(
     return value, model.backward(tape, loss.cross_entropy_back(loss_tape))
 
 
-def greedy(
+def decode_greedy(
     model: Seq2Seq, params: Params, source: np.ndarray, lengths: np.ndarray, steps: int
 ) -> np.ndarray:
-    """Tokens [B, ≤ steps], each the most likely one; a row that has had its ⟨eos⟩ goes on as such.
+    """Tokens [B, ≤ steps], each the most likely one; after a row's first ⟨eos⟩ only ⟨eos⟩.
 
-    Of equal logits the first is taken. Ends early when every row has ended.
+    Of equal logits the first is taken. Decoding stops early when every row has ended.
     """
     (state, memory), _ = model.encode(params, source, lengths)
     tokens, ended = [np.full(len(source), model.bos)], np.zeros(len(source), dtype=bool)

@@ -1,4 +1,4 @@
-"""The layers around a recurrent net: embedding, linear map, dropout with an explicit mask.
+"""The layers around a recurrent net: embedding, linear map, dropout with its mask as an argument.
 
     ids   [...]       tokens, integers 0 … V−1     E  [V, D]  embedding, one row a token
     x     [..., I]    input                        W  [O, I]   b [O]
@@ -12,7 +12,7 @@ Forward
 Adjoint
     (3′) δx = δy ⊙ mask / (1 − p)
     (2′) δx = δy W   δW = Σ δyᵀ x   δb = Σ δy           Σ over every axis but the last
-    (1′) δE[v] = Σ δy where ids = v        a token met twice counts twice; the padding row stays 0
+    (1′) δE[v] = Σ δy where ids = v        repeated tokens add up; the padding row's δE stays 0
 
 Source: torch.nn.functional.embedding, linear, dropout.
 Page: docs/models/layers.md
@@ -20,17 +20,16 @@ Page: docs/models/layers.md
 
 from math import prod
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..nets import arguments
-
-Params = dict[str, np.ndarray]
+from .parameters import Params
 
 
 class EmbeddingTape(NamedTuple):
-    """What (1′) reads."""
+    """The values that (1′) reads; `shape` is that of E."""
 
     ids: np.ndarray
     shape: tuple[int, ...]
@@ -38,7 +37,7 @@ class EmbeddingTape(NamedTuple):
 
 
 class LinearTape(NamedTuple):
-    """What (2′) reads."""
+    """The values that (2′) reads."""
 
     x: np.ndarray
     weight: np.ndarray
@@ -46,7 +45,7 @@ class LinearTape(NamedTuple):
 
 
 class LinearGrads(NamedTuple):
-    """δx, δW, δb; no bias, no δb."""
+    """δx, δW, δb; δb is None without a bias."""
 
     x: np.ndarray
     weight: np.ndarray
@@ -62,26 +61,28 @@ class LinearGrads(NamedTuple):
 def embedding(
     weight: np.ndarray, ids: np.ndarray, padding_idx: int | None = None
 ) -> tuple[np.ndarray, EmbeddingTape]:
-    """Rows [..., D] of weight [V, D] at ids [...]; the row at padding_idx is never trained.
+    """Rows [..., D] of weight [V, D] at ids [...], and the tape.
 
-    Its value is whatever the table holds there: zero where the model's `init` left it so.
-    Raises IndexError for a token outside the table, RuntimeError for ids that are not integers.
+    The row at padding_idx is read like any other; only its gradient is 0. Raises IndexError for a
+    token outside the table, RuntimeError for ids that are not integers.
     """
     V = len(weight)
     if ids.dtype.kind not in "iu":
         raise RuntimeError(f"Expected ids to be integers, got {ids.dtype}; convert them first.")
     if ids.size and (ids.min() < 0 or ids.max() >= V):
         raise IndexError(
-            f"Token ids run from {ids.min()} to {ids.max()}, but the embedding has rows 0 to "
-            f"{V - 1}; raise its vocab_size or map the tokens into it."
+            f"Expected token ids in the embedding's rows 0 to {V - 1}, got ids from {ids.min()} to "
+            f"{ids.max()}; raise its vocab_size or map the tokens into it."
         )
     return weight[ids], EmbeddingTape(ids, weight.shape, padding_idx)  # (1)
 
 
 def embedding_back(tape: EmbeddingTape, d_y: np.ndarray) -> np.ndarray:
-    """δE [V, D] from δy [..., D]. Raises TypeError where δy is no array, RuntimeError for another
-    shape than y's."""
-    _refuse_unlike(d_y, (*tape.ids.shape, tape.shape[1]))
+    """δE [V, D] from δy [..., D].
+
+    Raises TypeError where δy is not an array, RuntimeError where its shape is not y's.
+    """
+    _check_cotangent(d_y, (*tape.ids.shape, tape.shape[1]))
     d_weight = np.zeros_like(d_y, shape=tape.shape)
     np.add.at(d_weight, tape.ids, d_y)  # (1′)
     if tape.padding_idx is not None:
@@ -92,7 +93,7 @@ def embedding_back(tape: EmbeddingTape, d_y: np.ndarray) -> np.ndarray:
 def linear(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
 ) -> tuple[np.ndarray, LinearTape]:
-    """y [..., O] from x [..., I], weight [O, I] and bias [O] or None.
+    """y [..., O] from x [..., I], weight [O, I] and bias [O] or None; and the tape.
 
     Raises RuntimeError when the last axis of x is not I.
     """
@@ -105,20 +106,22 @@ def linear(
 
 
 def linear_back(tape: LinearTape, d_y: np.ndarray) -> LinearGrads:
-    """δx [..., I], δW [O, I], δb [O] from δy [..., O]. Raises TypeError where δy is no array,
-    RuntimeError for another shape than y's."""
-    _refuse_unlike(d_y, (*tape.x.shape[:-1], len(tape.weight)))
+    """δx [..., I], δW [O, I], δb [O] from δy [..., O].
+
+    Raises TypeError where δy is not an array, RuntimeError where its shape is not y's.
+    """
+    _check_cotangent(d_y, (*tape.x.shape[:-1], len(tape.weight)))
     rows, d_rows = _rows(tape.x), _rows(d_y)
     d_bias = None if tape.bias is None else d_rows.sum(axis=0)
     return LinearGrads(d_y @ tape.weight, d_rows.T @ rows, d_bias)  # (2′)
 
 
 def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """y, and the tape: the mask [...] as scaled, both in the dtype of x, floating or complex.
+    """y and the tape, which is mask / (1 − p) [...]; both in the dtype of x, floating or complex.
 
-    Raises ValueError for p outside [0, 1] and for a mask of anything but zeros and ones,
+    Raises ValueError for p outside [0, 1] and for a mask with values other than zeros and ones,
     RuntimeError for x of integers and for a mask of another shape or of a dtype wider than x's,
-    TypeError for one that is no array.
+    TypeError for a mask that is not an array.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"Expected a dropout probability between 0 and 1, got {p}.")
@@ -127,19 +130,20 @@ def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.n
             f"Expected x to be floating or complex, got {x.dtype}; convert it first."
         )
     arguments.check_dropout_mask("mask", mask, x.shape, x.dtype)
-    scaled = mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    return x * scaled, scaled  # (3)
+    scale: np.ndarray = mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return x * scale, scale  # (3)
 
 
-def dropout_back(scaled: np.ndarray, d_y: np.ndarray) -> np.ndarray:
-    """δx [...] from δy [...]."""
-    return d_y * scaled  # (3′)
+def dropout_back(scale: np.ndarray, d_y: np.ndarray) -> np.ndarray:
+    """δx [...] from the tape [...] and δy [...]."""
+    d_x: np.ndarray = d_y * scale  # (3′)
+    return d_x
 
 
 def embedding_init(
     rng: np.random.Generator, V: int, D: int, padding_idx: int | None = None
 ) -> Params:
-    """Torch's distribution, float64: N(0, 1), and 0 in the padding row."""
+    """weight [V, D] from torch's distribution, float64: N(0, 1), and 0 in the padding row."""
     weight = rng.standard_normal((V, D))
     if padding_idx is not None:
         weight[padding_idx] = 0
@@ -147,24 +151,14 @@ def embedding_init(
 
 
 def linear_init(rng: np.random.Generator, inputs: int, outputs: int) -> Params:
-    """Torch's distribution, float64: U(−1/√I, 1/√I), weight and bias."""
+    """weight [O, I] and bias [O] from torch's distribution, float64: U(−1/√I, 1/√I)."""
     bound = inputs**-0.5
     shapes = {"weight": (outputs, inputs), "bias": (outputs,)}
     return {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
-def part(params: Params, prefix: str) -> Params:
-    """The parameters of one part of a model under the part's own names: 'rnn.' + name to name."""
-    return {name[len(prefix) :]: p for name, p in params.items() if name.startswith(prefix)}
-
-
-def prefixed(prefix: str, params: Params) -> Params:
-    """The inverse of `part`."""
-    return {prefix + name: p for name, p in params.items()}
-
-
-def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
-    """ValueError for a padding_idx that is no token."""
+def check_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
+    """Raise ValueError for a padding_idx that is neither None nor a token 0 … vocab_size − 1."""
     if padding_idx is None:
         return
     if not isinstance(padding_idx, Integral) or not 0 <= padding_idx < vocab_size:
@@ -174,10 +168,11 @@ def refuse_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """[..., I] as [N, I]."""
+    """[..., I] reshaped to [N, I]."""
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
-def _refuse_unlike(d_y: Any, shape: tuple[int, ...]) -> None:
+def _check_cotangent(d_y: object, shape: tuple[int, ...]) -> None:
+    """Raise TypeError where δy is not an array, RuntimeError where it does not have this shape."""
     dtype = d_y.dtype if isinstance(d_y, np.ndarray) else np.dtype(object)
     arguments.check_like("d_y", d_y, shape, dtype, "as of y", TypeError)

@@ -1,22 +1,22 @@
-"""Softmax cross-entropy over tokens, its masks and denominators, and the shift of labels by one.
+"""Softmax cross-entropy over tokens with masks and weights, and the shift of labels by one.
 
     o  [..., V]  logits      y  [...]  labels 0 … V−1      p = softmax(o)
-    m  [...]     mask, 1 where a label counts; a label under a 0 is never looked at
-    w  [...]     weights, a function of m alone: what the sum is divided by
+    m  [...]     mask, 1 where a label counts; a label where m = 0 is never read
+    w  [...]     weights, a function of m only: the denominator of the mean
 
 Forward
     (1)  ℓ = log Σ_j e^(o_j) − o_y         = −log p_y, finite for logits 10⁴ apart
     (2)  L = Σ w ℓ
 
-    per_token           w = m / Σ m                   every label counts the same; 0 if none does
-    per_token_as_torch  w = m / Σ m                   NaN if none does, as ignore_index has it
+    per_token           w = m / Σ m                   every label counts the same; 0 if none counts
+    per_token_as_torch  w = m / Σ m                   NaN if none counts, as with ignore_index
     per_sequence        w = m / (Σ_t m · sequences)   every sequence [..., T] counts the same
 
 Adjoint
     (2′) δℓ = w δL
-    (1′) δo = δℓ (p − 1[y])                Σ_j δo_j = 0: adding a constant to o moves nothing
+    (1′) δo = δℓ (p − 1[y])                Σ_j δo_j = 0: adding a constant to o changes nothing
 
-What the mask leaves out is selected away, not multiplied by 0: NaN under a 0 stays there.
+Masked logits are replaced by 0, not multiplied by 0: NaN · 0 would still be NaN in the sum.
 
 Source: Bridle 1990; torch.nn.functional.cross_entropy for ignore_index, which is m = [y ≠ index].
 Page: docs/models/loss.md
@@ -31,27 +31,29 @@ from ..activations import log_softmax
 
 
 class Tape(NamedTuple):
-    """What the primed equations read."""
+    """The values that the primed equations read: log p [..., V], the rest [...]."""
 
     log_p: np.ndarray
     labels: np.ndarray
-    counted: np.ndarray
+    mask: np.ndarray
     weights: np.ndarray
 
 
 def per_token(m: np.ndarray) -> np.ndarray:
-    """m / Σ m, and 0 when nothing counts: a batch of padding costs nothing and teaches nothing."""
-    return m / (m.sum() or 1)
+    """m / Σ m, and 0 when nothing counts: loss and gradient of a batch of padding are 0."""
+    weights: np.ndarray = m / (m.sum() or 1)
+    return weights
 
 
 def per_token_as_torch(m: np.ndarray) -> np.ndarray:
-    """m / Σ m, which is 0/0 = NaN when nothing counts: torch's ignore_index."""
+    """m / Σ m, which is 0/0 = NaN when nothing counts, as with torch's ignore_index."""
     with np.errstate(invalid="ignore"):
-        return m / m.sum()
+        weights: np.ndarray = m / m.sum()
+    return weights
 
 
 def per_sequence(m: np.ndarray) -> np.ndarray:
-    """Each sequence's mean over its own labels, then the mean over the sequences that have any."""
+    """The weights [..., T] of each sequence's mean, averaged over the sequences with a label."""
     n = m.sum(axis=-1, keepdims=True)
     return m / np.where(n == 0, 1, n) / max(int(np.count_nonzero(n)), 1)
 
@@ -64,41 +66,42 @@ def cross_entropy(
 ) -> tuple[np.ndarray, Tape]:
     """L, a scalar, from logits [..., V], integer labels [...] and a boolean mask [...].
 
-    Without a mask every label counts. A batch of no labels costs what one of masked labels does.
-    Raises ValueError when the shapes do not fit, IndexError for a label that counts and is outside
-    0 … V−1.
+    Without a mask every label counts. An empty batch reduces like one whose labels are all masked:
+    to 0, or to NaN with `per_token_as_torch`. Raises ValueError when the shapes do not fit,
+    IndexError for a label that counts and is outside 0 … V−1.
     """
     V = logits.shape[-1]
-    counted = np.ones(labels.shape, dtype=bool) if mask is None else mask.copy()
-    if not logits.shape[:-1] == labels.shape == counted.shape:
+    mask = np.ones(labels.shape, dtype=bool) if mask is None else mask.copy()
+    if not logits.shape[:-1] == labels.shape == mask.shape:
         raise ValueError(
             f"Expected logits [..., V] with labels [...] and mask [...], got {list(logits.shape)}, "
-            f"{list(labels.shape)} and {list(counted.shape)}."
+            f"{list(labels.shape)} and {list(mask.shape)}."
         )
-    y = np.where(counted, labels, 0)
+    y = np.where(mask, labels, 0)
     if y.size and (y.min() < 0 or y.max() >= V):
         raise IndexError(
             f"Target {y.min() if y.min() < 0 else y.max()} is out of bounds: expected labels 0 to "
-            f"{V - 1}; mask out those that are padding."
+            f"{V - 1}; mask the labels of padding."
         )
-    log_p = log_softmax(np.where(counted[..., None], logits, 0))
+    log_p = log_softmax(np.where(mask[..., None], logits, 0))
     losses = -np.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]  # (1)
-    w = weights(counted * np.ones_like(losses))
-    tape = Tape(log_p, y, counted, w)
-    if not losses.size:  # labels that are not there cost what labels that do not count cost
+    w = weights(mask * np.ones_like(losses))
+    tape = Tape(log_p, y, mask, w)
+    if not losses.size:  # an empty batch reduces like one whose labels are all ignored
         return weights(np.zeros_like(losses, shape=(1,) * losses.ndim)).sum(), tape
     return (w * losses).sum(), tape  # (2)
 
 
 def cross_entropy_back(tape: Tape, d_loss: float | np.ndarray = 1.0) -> np.ndarray:
-    """δo [..., V] from δL."""
+    """δo [..., V] from δL, a scalar."""
     one_hot = np.arange(tape.log_p.shape[-1]) == tape.labels[..., None]
-    d_losses = np.where(tape.counted, tape.weights, 0) * d_loss  # (2′)
-    return d_losses[..., None] * (np.exp(tape.log_p) - one_hot)  # (1′)
+    d_losses = np.where(tape.mask, tape.weights, 0) * d_loss  # (2′)
+    d_logits: np.ndarray = d_losses[..., None] * (np.exp(tape.log_p) - one_hot)  # (1′)
+    return d_logits
 
 
 def shift(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets [B, T−1] of a language model from ids [B, T]: each target is next.
+    """Inputs and targets [B, T−1] of a language model from ids [B, T]: a target is the next token.
 
     Raises ValueError when there is no next token.
     """

@@ -1,7 +1,7 @@
-"""One to many: a sequence for one vector, as a caption for an image.
+"""One to many: a sequence from one vector, for example a caption for an image.
 
-    z    [B, C]   the one input            U  [L·H, C]   a [L·H]  bridge
-    ids  [B, T]   the many outputs         the rest as in `language_model`
+    z    [B, C]   the input vector         U  [L·H, C]   a [L·H]  bridge
+    ids  [B, T]   the output sequence      other symbols as in `language_model`
 
 Forward
     (1)  h_0 = z Uᵀ + a                    one state for each layer; the LSTM's c_0 is 0
@@ -11,34 +11,36 @@ Adjoint
     (2′) δh_0, δparameters = lm′(δlogits)
     (1′) δz = δh_0 U   δU = Σ δh_0ᵀ z   δa = Σ δh_0                    Σ over the batch
 
-The input acts through the initial state alone, so its gradient is the one that BPTT hands out at
-the very beginning. Parameters: bridge.weight, bridge.bias, and those of the language model.
+The input acts only through the initial state, so its gradient comes from δh_0, the end of BPTT.
+Parameters: bridge.weight, bridge.bias, and those of the language model.
 
-Source: Xu et al. 2015 for (1), by a small net there. Vinyals et al. 2015 feed z as the first input
-instead; Karpathy & Fei-Fei 2015 add it to the first net input.
+Source: Xu et al. 2015 for (1).
+Differs: (1) is linear; it is a small net in Xu et al. Vinyals et al. 2015 use z as the first input
+instead, and Karpathy & Fei-Fei 2015 add it to the first net input.
 Page: docs/models/models.md
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..nets.state import join_state, split_state
+from ..nets.state import State, join_state, split_state
 from .language_model import Tape as LMTape
 from .language_model import TinyRNNLM
-from .layers import LinearTape, Params, linear, linear_back, linear_init, prefixed
+from .layers import LinearTape, linear, linear_back, linear_init
+from .parameters import Params, add_prefix
 
 
 class Tape(NamedTuple):
-    """What `backward` reads."""
+    """The tapes of (1) and (2)."""
 
     bridge: LinearTape
     lm: LMTape
 
 
 class Grads(NamedTuple):
-    """The gradient of the one input, and of every parameter."""
+    """The gradients of z [B, C] and of every parameter."""
 
     z: np.ndarray
     params: Params
@@ -57,12 +59,12 @@ class OneToMany:
         return {"bridge.weight": (width, C), "bridge.bias": (width,)} | self.lm.parameter_shapes()
 
     def init(self, rng: np.random.Generator) -> Params:
-        """Every parameter from torch's distribution, float64."""
+        """Every parameter, drawn from torch's distribution, float64."""
         width, C = self.parameter_shapes()["bridge.weight"]
-        return prefixed("bridge.", linear_init(rng, C, width)) | self.lm.init(rng)
+        return add_prefix(linear_init(rng, C, width), "bridge.") | self.lm.init(rng)
 
-    def initial_state(self, params: Params, z: np.ndarray) -> tuple[Any, LinearTape]:
-        """The language model's state from z [B, C], and the tape; generation starts from it."""
+    def initial_state(self, params: Params, z: np.ndarray) -> tuple[State, LinearTape]:
+        """The initial state from z [B, C], for training and for generation; and the tape."""
         flat, bridge = linear(z, params["bridge.weight"], params["bridge.bias"])  # (1)
         rnn = self.lm.rnn
         h_0 = flat.reshape(len(z), rnn.num_layers, rnn.output_size).swapaxes(0, 1)
@@ -76,10 +78,10 @@ class OneToMany:
         return logits, Tape(bridge, lm)
 
     def backward(self, tape: Tape, d_logits: np.ndarray) -> Grads:
-        """Gradients of z and of every parameter from that of the logits."""
+        """The gradients of z and of every parameter from δlogits [B, T, V]."""
         lm = self.lm.backward(tape.lm, d_logits)  # (2′)
         d_h_0, *_ = split_state(lm.state)
         L, B, H = d_h_0.shape
         d_flat = d_h_0.swapaxes(0, 1).reshape(B, L * H)
         bridge = linear_back(tape.bridge, d_flat)  # (1′)
-        return Grads(bridge.x, prefixed("bridge.", bridge.params) | lm.params)
+        return Grads(bridge.x, add_prefix(bridge.params, "bridge.") | lm.params)

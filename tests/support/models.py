@@ -1,4 +1,4 @@
-"""Whole models in tests: nets to build them from, their tangents, and runs of an optimiser."""
+"""Helpers for tests of whole models: nets, parameters, states, and runs of an optimiser."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch_impl.models.optim import adam as torch_adam
 
 @st.composite
 def nets(draw, directions=(False,)):
-    """RNN, GRU or LSTM with batch_first, one to three layers, with projection or without."""
+    """RNN, GRU or LSTM with batch_first, one to three layers, with or without projection."""
     kind, hidden = draw(st.sampled_from([RNN, GRU, LSTM])), draw(sizes)
     options = {
         "num_layers": draw(st.integers(1, 3)),
@@ -26,7 +26,7 @@ def nets(draw, directions=(False,)):
 
 
 def params_of(model, rng, scale=0.7):
-    """Random parameters: no zero row, no two alike."""
+    """Random parameters, all different and none zero, padding row included."""
     return {n: scale * rng.standard_normal(s) for n, s in model.parameter_shapes().items()}
 
 
@@ -39,7 +39,7 @@ def states_of(net, B, rng):
 
 
 def state_in(net, named, when="0"):
-    """The state as the net takes it, from arrays by name; None where there are none."""
+    """The state of the net from arrays by name; None where `named` has no h."""
     if f"h_{when}" not in named:
         return None
     h = named[f"h_{when}"]

@@ -54,7 +54,7 @@ UORO = "test_uoro::test_the_mean_over_all_signs_is_the_gradient"
 EQUATIONS = {
     "models/attention.py": [
         ("1", "h @", "h[:, ::-1] @", ATTENTION),
-        ("2", "+ memory.k", "- memory.k", ATTENTION),
+        ("2", "+ keys.k", "- keys.k", ATTENTION),
         ("3", "-np.inf", "-1", "test_attention::test_a_masked_key_is_as_good_as_absent"),
         ("4", "alpha[:, None]", "alpha[:, None, ::-1]", ATTENTION),
         ("4′", "d_context[", "-d_context[", ATTENTION_BACK),
@@ -163,7 +163,7 @@ EQUATIONS = {
     "models/layers.py": [
         ("1", "weight[ids]", "weight[ids[::-1]]", LAYERS),
         ("2", "x @", "-x @", LAYERS),
-        ("3", "x * scaled,", "x,",
+        ("3", "x * scale,", "x,",
          "test_layers::test_dropout_is_what_torch_does_once_it_has_drawn_the_mask"),
     ],
     "dynamics/linear_rnn.py": [
@@ -217,7 +217,7 @@ EQUATIONS = {
         ("2", "g * scale", "g / scale", CLIPPING),
         ("3", "momentum * velocity[n]", "velocity[n]", SGD),
         ("4", "p - lr", "p + lr", SGD),
-        ("5", "(1 - one)", "one", "test_optim::test_adam_takes_torchs_steps"),
+        ("5", "(1 - beta_1)", "beta_1", "test_optim::test_adam_takes_torchs_steps"),
         ("7", "t / warmup", "(t + 1) / warmup",
          "test_optim::test_warm_up_and_cosine_are_torchs_rates_at_every_step"),
     ],
@@ -266,11 +266,11 @@ EQUATIONS = {
     "models/seq2seq.py": [
         ("1", "rows)", "rows._replace(data=x[::-1]))", SEQ2SEQ),
         ("2", "f[0] for", "-f[0] for", SEQ2SEQ),
-        ("3", "query, memory", "-query, memory", SEQ2SEQ),
+        ("3", "query", "-query", SEQ2SEQ),
         ("4", ", state)", ")", SEQ2SEQ),
         ("5", 'params["head.bias"]', '0 * params["head.bias"]', SEQ2SEQ),
         ("5′", "d_logits", "-d_logits", SEQ2SEQ_BACK),
-        ("4′", "_plus(d_state, d_s[:, u])", "d_state", SEQ2SEQ_BACK),
+        ("4′", "d_s)", "d_state)", SEQ2SEQ_BACK),
         ("3′", "d_context)", "-d_context)", SEQ2SEQ_BACK),
         ("2′", "d[None] for", "-d[None] for", SEQ2SEQ_BACK),
         ("1′", "d_output,", "None,", SEQ2SEQ_BACK),

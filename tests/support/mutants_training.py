@@ -22,7 +22,7 @@ TRAINING = [
         "test_layers::test_the_padding_row_is_read_but_never_trained",
     ),
     (
-        "a linear map's weight gradient of the first row alone",
+        "a linear map's weight gradient of the first row only",
         "models/layers.py",
         "d_rows.T @ rows",
         "d_rows[:1].T @ rows[:1]",
@@ -31,15 +31,15 @@ TRAINING = [
     (
         "dropout's adjoint without the scale",
         "models/layers.py",
-        "return d_y * scaled  # (3′)",
-        "return d_y * (scaled != 0)",
+        "= d_y * scale  # (3′)",
+        "= d_y * (scale != 0)",
         LAYERS_ADJOINT,
     ),
     (
         "the mean over all labels, the masked ones included",
         "models/loss.py",
-        "return m / (m.sum() or 1)",
-        "return m / m.size",
+        "= m / (m.sum() or 1)",
+        "= m / m.size",
         MASKED,
     ),
     (
@@ -52,16 +52,16 @@ TRAINING = [
     (
         "the gradient of cross-entropy forgets the cotangent",
         "models/loss.py",
-        "np.where(tape.counted, tape.weights, 0) * d_loss",
-        "np.where(tape.counted, tape.weights, 0)",
+        "np.where(tape.mask, tape.weights, 0) * d_loss",
+        "np.where(tape.mask, tape.weights, 0)",
         MASKED,
     ),
     (
         "masking by multiplication",
         "models/loss.py",
-        "log_softmax(np.where(counted[..., None], logits, 0))",
+        "log_softmax(np.where(mask[..., None], logits, 0))",
         "log_softmax(logits)",
-        "test_loss::test_not_a_number_under_the_mask_stays_there",
+        "test_loss::test_nan_in_a_masked_logit_changes_no_loss_and_no_gradient",
     ),
     (
         "no shift of the labels",
@@ -101,8 +101,8 @@ TRAINING = [
     (
         "the language model forgets its initial state",
         "models/language_model.py",
-        'self.rnn.forward(part(params, "rnn."), x, state)',
-        'self.rnn.forward(part(params, "rnn."), x)',
+        'self.rnn.forward(select_prefix(params, "rnn."), x, state)',
+        'self.rnn.forward(select_prefix(params, "rnn."), x)',
         "test_language_model::test_the_log_probability_of_a_sequence_is_the_sum_of_its_steps",
     ),
     (

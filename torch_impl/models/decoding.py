@@ -28,7 +28,7 @@ def seq2seq_step(
 
 
 @torch.no_grad()
-def greedy(model: Seq2Seq, source: Tensor, lengths: Tensor, steps: int) -> Tensor:
+def decode_greedy(model: Seq2Seq, source: Tensor, lengths: Tensor, steps: int) -> Tensor:
     """Tokens [B, ≤ steps], each the most likely one; ⟨eos⟩ after a row's own ⟨eos⟩."""
     state, h, real = model.encode(source, lengths)
     context = hidden(state)

@@ -16,7 +16,7 @@ def sample(logits: Tensor, u: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def greedy(model: TinyRNNLM, prompt: Tensor, steps: int, state: Any = None) -> Tensor:
+def generate_greedy(model: TinyRNNLM, prompt: Tensor, steps: int, state: Any = None) -> Tensor:
     """The `steps` tokens [B, steps] that follow prompt [B, T], each the most likely one."""
     tokens, fed = [], prompt
     for _ in range(steps):
@@ -27,7 +27,7 @@ def greedy(model: TinyRNNLM, prompt: Tensor, steps: int, state: Any = None) -> T
 
 
 @torch.no_grad()
-def sampled(model: TinyRNNLM, prompt: Tensor, draws: Tensor, state: Any = None) -> Tensor:
+def generate_sampled(model: TinyRNNLM, prompt: Tensor, draws: Tensor, state: Any = None) -> Tensor:
     """The tokens [B, steps] that follow prompt [B, T], one for each of draws [B, steps]."""
     tokens, fed = [], prompt
     for u in draws.unbind(dim=1):

@@ -1,4 +1,4 @@
-"""Additive attention: its adjoint, torch's values, and what a masked key may not do."""
+"""Additive attention: its adjoint, torch's values, and that masked keys act as if absent."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ WEIGHTS = attention.Params._fields
 
 
 def draw(B, T, S, H, A, seed, masked=True, dtype=np.float64):
-    """Queries s [2, B, S] that read the same keys, keys, weights, and a mask with a key a row."""
+    """Two queries s [2, B, S], keys h, weights; and a mask [B, T] with at least one key per row."""
     rng = np.random.default_rng(seed)
     shapes = {"s": (2, B, S), "h": (B, T, H), "weight_s": (A, S), "weight_h": (A, H), "v": (A,)}
     mask = rng.random((B, T)) < 0.6 if masked else np.ones((B, T), dtype=bool)
@@ -28,20 +28,19 @@ problems = st.builds(draw, sizes, sizes, sizes, sizes, sizes, seeds, st.booleans
 
 
 def run_with(mask):
-    """Both queries over one memory, and the gradient of everything."""
+    """The contexts of both queries over the same keys, and the gradient of every input."""
 
     def run(inputs):
         params = attention.Params(*(inputs[n] for n in WEIGHTS))
-        memory = attention.remember(params, inputs["h"], mask)
-        c_0, tape_0 = attention.attend(params, inputs["s"][0], memory)
-        c_1, tape_1 = attention.attend(params, inputs["s"][1], memory)
+        keys = attention.project_keys(params, inputs["h"], mask)
+        c_0, tape_0 = attention.attend(params, inputs["s"][0], keys)
+        c_1, tape_1 = attention.attend(params, inputs["s"][1], keys)
 
         def pull(d):
-            one, two = (
-                attention.attend_back(tape_0, d["c_0"]),
-                attention.attend_back(tape_1, d["c_1"]),
-            )
-            d_h, d_weight_h = attention.remember_back(params, memory, one.h + two.h, one.k + two.k)
+            one = attention.attend_back(tape_0, d["c_0"])
+            two = attention.attend_back(tape_1, d["c_1"])
+            d_h, d_k = one.h + two.h, one.k + two.k
+            d_h, d_weight_h = attention.project_keys_back(params, keys, d_h, d_k)
             return {
                 "s": np.stack([one.s, two.s]),
                 "h": d_h,
@@ -56,7 +55,7 @@ def run_with(mask):
 
 
 def graph_with(mask):
-    """The same by the module."""
+    """The contexts as computed by the torch module."""
 
     def graph(inputs):
         (A, S), (_, H) = inputs["weight_s"].shape, inputs["weight_h"].shape
@@ -75,9 +74,8 @@ def graph_with(mask):
 def read(inputs, mask):
     """The context and the weights of the first query."""
     params = attention.Params(*(inputs[n] for n in WEIGHTS))
-    context, tape = attention.attend(
-        params, inputs["s"][0], attention.remember(params, inputs["h"], mask)
-    )
+    keys = attention.project_keys(params, inputs["h"], mask)
+    context, tape = attention.attend(params, inputs["s"][0], keys)
     return context, tape.alpha
 
 
@@ -141,11 +139,11 @@ def test_a_masked_key_is_as_good_as_absent(problem, seed):
     grads = pull(cotangents)
     for b in range(len(mask)):
         row = {"s": inputs["s"][:, b : b + 1], "h": inputs["h"][b : b + 1, mask[b]]}
-        alone, pull_alone = run_with(None)(inputs | row)
-        agree(alone, {n: c[b : b + 1] for n, c in outputs.items()}, 1e-11)
-        own = pull_alone({n: d[b : b + 1] for n, d in cotangents.items()})
+        unmasked, pull_row = run_with(None)(inputs | row)
+        agree(unmasked, {n: c[b : b + 1] for n, c in outputs.items()}, 1e-11)
+        d_row = pull_row({n: d[b : b + 1] for n, d in cotangents.items()})
         agree(
-            {n: own[n] for n in row},
+            {n: d_row[n] for n in row},
             {"s": grads["s"][:, b : b + 1], "h": grads["h"][b : b + 1, mask[b]]},
             1e-11,
         )
@@ -186,7 +184,7 @@ def test_attention_keeps_the_dtype(dtype):
     assert {a.dtype for a in (*outputs.values(), *pull(outputs).values())} == {np.dtype(dtype)}
 
 
-def test_bad_masks_are_refused_with_one_sentence():
+def test_bad_masks_are_rejected_with_one_sentence():
     inputs, mask = draw(2, 4, 3, 5, 6, seed=0)
     refuses(ValueError, "[2, 4]", read, inputs, mask.T)
     refuses(TypeError, "int64", read, inputs, mask.astype(int))

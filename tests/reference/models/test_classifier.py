@@ -1,4 +1,4 @@
-"""The many-to-one classifier: gradients, packing, rows apart, and 200 steps beside torch."""
+"""The many-to-one classifier: gradients, packing, independent rows, 200 steps next to torch."""
 
 from functools import cache
 
@@ -24,7 +24,7 @@ from torch_impl.models import classifier as torch_classifier
 
 @st.composite
 def cases(draw, padded=True):
-    """A classifier, ids [B, T], lengths [B], labels [B], parameters, the generator that drew."""
+    """A classifier, ids [B, T], lengths [B], labels [B], parameters, the random generator."""
     V, K, B = draw(st.integers(2, 7)), draw(sizes), draw(sizes)
     net, rng = draw(nets(directions=(False, True))), np.random.default_rng(draw(seeds))
     pad = draw(st.none() | st.integers(0, V - 1)) if padded else None
@@ -90,9 +90,9 @@ def test_the_loss_of_a_step_and_its_gradients_are_torchs(case):
 def test_what_lies_in_the_padding_changes_no_bit(case):
     clf, ids, lengths, labels, params, rng = case
     beyond = np.arange(ids.shape[1]) >= lengths[:, None]
-    others = np.where(beyond, rng.integers(-9, 99, ids.shape), ids)
+    changed = np.where(beyond, rng.integers(-9, 99, ids.shape), ids)
     for found, expected in zip(
-        classifier_step(clf, params, others, lengths, labels)[1].values(),
+        classifier_step(clf, params, changed, lengths, labels)[1].values(),
         classifier_step(clf, params, ids, lengths, labels)[1].values(),
         strict=True,
     ):
@@ -105,8 +105,8 @@ def test_a_row_in_a_batch_is_the_row_alone_and_order_does_not_matter(case):
     clf, ids, lengths, _, params, rng = case
     logits, _ = clf.forward(params, ids, lengths)
     for b, n in enumerate(lengths):
-        alone, _ = clf.forward(params, ids[b : b + 1, :n], lengths[b : b + 1])
-        np.testing.assert_allclose(logits[b], alone[0], rtol=1e-12, atol=1e-13)
+        own, _ = clf.forward(params, ids[b : b + 1, :n], lengths[b : b + 1])
+        np.testing.assert_allclose(logits[b], own[0], rtol=1e-12, atol=1e-13)
     order = rng.permutation(len(ids))
     np.testing.assert_allclose(
         clf.forward(params, ids[order], lengths[order])[0], logits[order], rtol=1e-12, atol=1e-13
@@ -119,14 +119,14 @@ def test_a_classifier_that_reads_the_last_column_depends_on_the_padding(case):
     clf, ids, lengths, _, params, _ = case
     padded = np.full(len(ids), ids.shape[1])
     right, _ = clf.forward(params, ids, lengths)
-    wrong, _ = clf.forward(params, ids, padded)  # every column taken for real: h[:, −1]
+    wrong, _ = clf.forward(params, ids, padded)  # reads h[:, −1]: no column is padding
     full = lengths == ids.shape[1]
     np.testing.assert_allclose(wrong[full], right[full], rtol=1e-12, atol=1e-13)
     assert not np.any(np.all(wrong[~full] == right[~full], axis=1))
 
 
 def course(kind, steps=200):
-    """A classifier of sums modulo 10, a start, and batches of the tutorial's kind."""
+    """A classifier of sums modulo 10, initial parameters, and batches like the tutorial's."""
     clf = SequenceClassifier(11, 10, kind(10, 16, num_layers=2), padding_idx=10)
     rng = np.random.default_rng(5)
     batches = []
@@ -140,7 +140,7 @@ def course(kind, steps=200):
 
 @cache
 def trajectories(kind):
-    """The loss at each step: here, in torch, and here from a start one ulp away."""
+    """The loss at each step: in NumPy, in torch, and in NumPy from a start one ulp away."""
     clf, start, batches = course(kind)
     step = lambda p, *batch: classifier_step(clf, p, *batch)  # noqa: E731
     moved = one_ulp_away(start, np.random.default_rng(7))
@@ -161,12 +161,12 @@ def test_two_hundred_steps_of_adam_stay_with_torch_to_one_part_in_a_billion(kind
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
 def test_what_parts_the_trajectories_is_what_parts_two_starts_one_ulp_apart(kind):
     here, in_torch, moved = trajectories(kind)
-    gap, ulps = (np.abs(other / here - 1).max() for other in (in_torch, moved))
+    gap, ulps = (np.abs(losses / here - 1).max() for losses in (in_torch, moved))
     assert gap <= 30 * max(ulps, 1e-16)
 
 
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
-def test_initial_parameters_bear_torchs_names_shapes_and_ranges(kind):
+def test_initial_parameters_have_torchs_names_shapes_and_ranges(kind):
     clf = SequenceClassifier(40, 7, kind(30, 25, num_layers=2), padding_idx=4)
     params = clf.init(np.random.default_rng(0))
     model = torch_classifier.SequenceClassifier(clf, params)
@@ -175,7 +175,7 @@ def test_initial_parameters_bear_torchs_names_shapes_and_ranges(kind):
     assert not params["emb.weight"][4].any()
 
 
-def test_bad_input_is_refused_with_one_sentence_of_torchs_class():
+def test_bad_input_is_rejected_with_one_sentence_of_torchs_class():
     clf = SequenceClassifier(5, 3, GRU(4, 6), padding_idx=0)
     params = clf.init(np.random.default_rng(0))
     model = torch_classifier.SequenceClassifier(clf, params)
@@ -202,7 +202,7 @@ def test_bad_input_is_refused_with_one_sentence_of_torchs_class():
     refuses(IndexError, "Target 3", classifier_step, clf, params, good[0], good[1], good[1])
 
 
-def test_a_net_with_dropout_and_padding_that_is_no_token_are_refused_with_one_sentence():
+def test_a_net_with_dropout_and_padding_that_is_no_token_are_rejected_with_one_sentence():
     refuses(ValueError, "dropout=0,", SequenceClassifier, 5, 3, GRU(4, 6, 2, dropout=0.5))
     for bad in (5, -1):
         refuses(ValueError, f"0 to 4, got {bad}", SequenceClassifier, 5, 3, GRU(4, 6), bad)

@@ -1,4 +1,4 @@
-"""Teacher forcing and greedy decoding: the shift, torch's tokens, and a trajectory of training."""
+"""Teacher forcing and greedy decoding: the shift, torch's tokens, and 200 training steps."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models import optim
-from reference.models.decoding import greedy, seq2seq_step, teacher_forcing
+from reference.models.decoding import decode_greedy, seq2seq_step, teacher_forcing
 from reference.models.seq2seq import Seq2Seq
 from support.calculus import agree, refuses
 from support.strategies import seeds, sizes
@@ -29,7 +29,7 @@ def draw(rng, B, T, U):
 
 
 def model_of(cell="GRU", attention_size=4, hidden_size=5):
-    """A small model whose targets are 4 … 8."""
+    """A small model; the targets drawn for it are 4 … 8."""
     return Seq2Seq(7, 9, 3, hidden_size, BOS, EOS, cell, attention_size)
 
 
@@ -90,9 +90,11 @@ def test_greedy_decoding_is_torchs(cell, attention_size, B, T, steps, seed):
     model, (source, lengths, *_) = model_of(cell, attention_size), draw(rng, B, T, 1)
     params = model.init(rng)
     params["head.weight"] *= 8  # far from ties, and some rows end
-    found = greedy(model, params, source, lengths, steps)
+    found = decode_greedy(model, params, source, lengths, steps)
     module = TorchSeq2Seq(model, params)
-    expected = torch_decoding.greedy(module, torch.tensor(source), torch.tensor(lengths), steps)
+    expected = torch_decoding.decode_greedy(
+        module, torch.tensor(source), torch.tensor(lengths), steps
+    )
     np.testing.assert_array_equal(found, expected.numpy())
 
 
@@ -102,11 +104,11 @@ def test_a_decoded_sequence_is_a_fixed_point_of_teacher_forcing(cell, attention_
     rng = np.random.default_rng(seed)
     model, (source, lengths, *_) = model_of(cell, attention_size), draw(rng, 4, 5, 1)
     params = model.init(rng)
-    decoded = greedy(model, params, source, lengths, steps=7)
+    decoded = decode_greedy(model, params, source, lengths, steps=7)
     before_eos = (decoded == EOS).cumsum(axis=1) == 0
     inputs, labels, mask = teacher_forcing(decoded, before_eos.sum(axis=1), BOS, EOS)
     logits, _ = model.forward(params, source, lengths, inputs)
-    steps = mask[:, : decoded.shape[1]]  # a row that was cut off has no ⟨eos⟩ to ask for
+    steps = mask[:, : decoded.shape[1]]  # a row cut off at 7 steps has no ⟨eos⟩
     np.testing.assert_array_equal(logits.argmax(-1)[:, : decoded.shape[1]][steps], decoded[steps])
 
 
@@ -117,7 +119,7 @@ def test_a_row_that_has_ended_stays_ended_and_decoding_stops_when_all_have():
         model, (source, lengths, *_) = model_of(), draw(rng, 4, 5, 1)
         params = model.init(rng)
         params["head.weight"] *= 8
-        tokens = greedy(model, params, source, lengths, steps=5)
+        tokens = decode_greedy(model, params, source, lengths, steps=5)
         ended = (tokens == EOS).cumsum(axis=1) > 0
         assert (tokens[ended] == EOS).all()
         assert tokens.shape[1] == 5 or (ended[:, -1].all() and not ended[:, :-1].all(axis=0).any())
@@ -128,7 +130,7 @@ def test_a_row_that_has_ended_stays_ended_and_decoding_stops_when_all_have():
 def test_no_steps_give_no_tokens():
     rng = np.random.default_rng(0)
     model, (source, lengths, *_) = model_of(), draw(rng, 4, 5, 1)
-    tokens = greedy(model, model.init(rng), source, lengths, steps=0)
+    tokens = decode_greedy(model, model.init(rng), source, lengths, steps=0)
     assert tokens.shape == (4, 0) and tokens.dtype.kind == "i"
 
 
@@ -160,7 +162,7 @@ def test_two_hundred_steps_of_adam_stay_with_torchs(attention_size):
     agree(params, trained, 1e-9)
 
 
-def test_bad_lengths_are_refused_with_one_sentence():
+def test_bad_lengths_are_rejected_with_one_sentence():
     targets = np.array([[5, 6, 7], [8, 4, 4]])
     for lengths in ([3], [3, 4], [-1, 2], [[3, 1]], [1.5, 2.0], [np.nan, 2.0]):
         refuses(ValueError, str(lengths), teacher_forcing, targets, lengths, BOS, EOS)

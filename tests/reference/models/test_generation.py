@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from reference import RNN
 from reference.models.generation import (
-    greedy,
+    generate_greedy,
+    generate_sampled,
     most_likely,
     sample,
-    sampled,
     scheduled_inputs,
     scheduled_step,
 )
@@ -39,14 +39,14 @@ def test_greedy_and_sampled_generation_are_torchs_with_the_same_draws(case, B, T
     model, named = TorchLM(lm, params), states_of(lm.rnn, B, rng) if given else {}
     state = state_in(lm.rnn, named)
     torch_state = state_in(lm.rnn, {n: torch.tensor(v) for n, v in named.items()})
-    asked, uniform = torch.tensor(prompt), torch.tensor(draws)
+    torch_prompt, torch_draws = torch.tensor(prompt), torch.tensor(draws)
     np.testing.assert_array_equal(
-        greedy(lm, params, prompt, steps, state),
-        torch_generation.greedy(model, asked, steps, torch_state).numpy(),
+        generate_greedy(lm, params, prompt, steps, state),
+        torch_generation.generate_greedy(model, torch_prompt, steps, torch_state).numpy(),
     )
     np.testing.assert_array_equal(
-        sampled(lm, params, prompt, draws, state),
-        torch_generation.sampled(model, asked, uniform, torch_state).numpy(),
+        generate_sampled(lm, params, prompt, draws, state),
+        torch_generation.generate_sampled(model, torch_prompt, torch_draws, torch_state).numpy(),
     )
 
 
@@ -56,8 +56,8 @@ def test_every_generated_token_is_the_models_choice_after_all_tokens_before_it(c
     lm, params, rng = case
     prompt, draws = rng.integers(0, lm.vocab_size, (3, T)), rng.random((3, steps))
     for tokens, choose in (
-        (greedy(lm, params, prompt, steps), lambda o, t: most_likely(o)),
-        (sampled(lm, params, prompt, draws), lambda o, t: sample(o, draws[:, t])),
+        (generate_greedy(lm, params, prompt, steps), lambda o, t: most_likely(o)),
+        (generate_sampled(lm, params, prompt, draws), lambda o, t: sample(o, draws[:, t])),
     ):
         text = np.concatenate([prompt, tokens], axis=1)
         logits, _, _ = lm.forward(params, text[:, :-1])
@@ -123,13 +123,15 @@ def test_scheduled_sampling_with_ratio_zero_is_the_models_own_text(case, B, T):
     text, draws = rng.integers(0, lm.vocab_size, (B, T)), rng.random((B, T))
     inputs = scheduled_inputs(lm, params, text, np.zeros((B, T), dtype=bool), draws)
     np.testing.assert_array_equal(inputs[:, 0], text[:, 0])
-    np.testing.assert_array_equal(inputs[:, 1:], sampled(lm, params, text[:, :1], draws[:, 1:]))
+    np.testing.assert_array_equal(
+        inputs[:, 1:], generate_sampled(lm, params, text[:, :1], draws[:, 1:])
+    )
 
 
 @pytest.mark.claim("B7")
 def test_teacher_forcing_shows_one_wrong_step_where_generation_loses_the_whole_text():
-    """Counting 0, 1, 2 …, right everywhere but after 4. Told the truth, the model errs once in ten
-    steps; left to itself it never finds back, and only its own text shows that.
+    """A model that counts 0, 1, 2 … and is wrong only after 4. With the true inputs it errs once
+    in ten steps; after its own mistake it never returns to the right count.
     """
     V = 10
     lm = TinyRNNLM(V, RNN(V, V, bias=False, batch_first=True))
@@ -144,9 +146,9 @@ def test_teacher_forcing_shows_one_wrong_step_where_generation_loses_the_whole_t
     }
     text = np.arange(31)[None] % V
     forced = lm.forward(params, text[:, :-1])[0].argmax(axis=-1)
-    alone = greedy(lm, params, text[:, :1], 30)
+    generated = generate_greedy(lm, params, text[:, :1], 30)
     assert (forced != text[:, 1:]).mean() == 0.1
-    assert (alone != text[:, 1:]).mean() > 0.7
+    assert (generated != text[:, 1:]).mean() > 0.7
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint64])
@@ -156,18 +158,21 @@ def test_a_token_that_the_prompts_type_cannot_hold_is_written_all_the_same(dtype
     params = lm.init(np.random.default_rng(0))
     params["head.bias"][290] = 1e3
     prompt, draws = np.array([[1, 2, 3]], dtype), np.full((1, 3), 0.5)
-    assert (greedy(lm, params, prompt, 3) == 290).all()
-    assert (sampled(lm, params, prompt, draws) == 290).all()
+    assert (generate_greedy(lm, params, prompt, 3) == 290).all()
+    assert (generate_sampled(lm, params, prompt, draws) == 290).all()
     mixed = scheduled_inputs(lm, params, prompt, np.zeros((1, 3), bool), draws)
     assert mixed.tolist() == [[1, 290, 290]]
 
 
-def test_bad_input_is_refused_with_one_sentence():
+def test_bad_input_is_rejected_with_one_sentence():
     lm = TinyRNNLM(3, RNN(2, 4, batch_first=True))
     params, text = lm.init(np.random.default_rng(0)), np.array([[0, 1, 2]])
     truth, draws = np.ones((1, 3), dtype=bool), np.full((1, 2), 0.5)
     refuses(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
-    refuses(ValueError, "[1, steps], a row for each", sampled, lm, params, text, np.ones((3, 2)))
-    refuses(ValueError, "got [2]", sampled, lm, params, text, np.ones(2))
+    for bad, message in (
+        (np.ones((3, 2)), "[1, steps], one row for each"),
+        (np.ones(2), "got [2]"),
+    ):
+        refuses(ValueError, message, generate_sampled, lm, params, text, bad)
     refuses(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
-    refuses(IndexError, "rows 0 to 2", greedy, lm, params, np.array([[0, 3]]), 2)
+    refuses(IndexError, "rows 0 to 2", generate_greedy, lm, params, np.array([[0, 3]]), 2)

@@ -1,4 +1,4 @@
-"""TinyRNNLM: gradients, probabilities, the label shift, padding, and 200 steps beside torch."""
+"""TinyRNNLM: gradients, probabilities, the label shift, padding, and 200 steps next to torch."""
 
 from functools import cache
 from itertools import product
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reference import GRU, LSTM, RNN
 from reference.models import loss
-from reference.models.generation import greedy
+from reference.models.generation import generate_greedy
 from reference.models.language_model import TinyRNNLM, lm_step, log_probability, loss_and_grads
 from support.calculus import (
     adjoint_gap,
@@ -38,7 +38,7 @@ TEXT = "深度学习很有趣"
 
 @st.composite
 def cases(draw, padded=True):
-    """A model, ids [B, T], and inputs: every parameter, and an initial state or none."""
+    """A model, ids [B, T], and inputs: every parameter and, in some cases, an initial state."""
     V, B, T = draw(st.integers(2, 7)), draw(sizes), draw(st.integers(2, 7))
     lm = TinyRNNLM(V, draw(nets()), draw(st.none() | st.integers(0, V - 1)) if padded else None)
     rng = np.random.default_rng(draw(seeds))
@@ -146,19 +146,19 @@ def test_right_padding_adds_nothing_to_loss_or_gradient(net, lengths, seed):
     rows = [rng.choice([0, 1, 2, 4], n) for n in lengths]
     padded = np.array([np.pad(row, (0, T - len(row)), constant_values=3) for row in rows])
     value, grads = lm_step(lm, params, padded)
-    alone = [lm_step(lm, params, row[None]) for row in rows]
+    unpadded = [lm_step(lm, params, row[None]) for row in rows]
     share = [(n - 1) / (sum(lengths) - len(lengths)) for n in lengths]
-    expected = sum(w * v for w, (v, _) in zip(share, alone, strict=True))
+    expected = sum(w * v for w, (v, _) in zip(share, unpadded, strict=True))
     assert abs(value - expected) < 1e-13 * expected
     agree(
         grads,
-        {n: sum(w * g[n] for w, (_, g) in zip(share, alone, strict=True)) for n in grads},
+        {n: sum(w * g[n] for w, (_, g) in zip(share, unpadded, strict=True)) for n in grads},
         1e-11,
     )
 
 
 def sentence():
-    """The notes' corpus as ids [1, T], and a model of it."""
+    """The letters of TEXT, TEXT as ids [1, T], and a model over these letters."""
     letters = sorted(set(TEXT))
     ids = np.array([[letters.index(c) for c in TEXT]])
     return letters, ids, TinyRNNLM(len(letters), GRU(8, 16, batch_first=True))
@@ -174,13 +174,13 @@ def test_the_sentence_is_learned_to_the_letter_here_and_in_torch_alike():
     np.testing.assert_allclose(losses, torch_losses, rtol=1e-9)
     assert losses[0] > 0.8 * np.log(len(letters)) and losses[-1] < 0.02
     assert log_probability(lm, params, ids) > -0.1
-    read = "".join(letters[i] for i in greedy(lm, params, ids[:, :1], len(TEXT) - 1)[0])
+    read = "".join(letters[i] for i in generate_greedy(lm, params, ids[:, :1], len(TEXT) - 1)[0])
     assert TEXT[0] + read == TEXT
 
 
 @cache
 def trajectories(kind, steps=200, lr=1e-2):
-    """The loss at each step: here, in torch, and here from a start one ulp away."""
+    """The loss at each step: in NumPy, in torch, and in NumPy from a start one ulp away."""
     lm, start, batches = course(kind, steps)
     step = lambda p, x: lm_step(lm, p, x)  # noqa: E731
     moved = one_ulp_away(start, np.random.default_rng(7))
@@ -193,14 +193,14 @@ def trajectories(kind, steps=200, lr=1e-2):
 def test_two_hundred_steps_of_adam_stay_with_torch_to_one_part_in_a_billion(kind):
     here, in_torch, _ = trajectories(kind)
     np.testing.assert_allclose(here, in_torch, rtol=1e-9)
-    assert here[-20:].mean() < 0.7 * here[0]  # it did learn: the comparison is not of noise
+    assert here[-20:].mean() < 0.7 * here[0]  # it learned: the losses are not noise
 
 
 @pytest.mark.claim("B8")
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
 def test_what_parts_the_trajectories_is_what_parts_two_starts_one_ulp_apart(kind):
     here, in_torch, moved = trajectories(kind)
-    gap, ulps = (np.abs(other / here - 1).max() for other in (in_torch, moved))
+    gap, ulps = (np.abs(losses / here - 1).max() for losses in (in_torch, moved))
     assert gap <= 30 * max(ulps, 1e-16)
 
 
@@ -210,8 +210,9 @@ def test_a_short_run_is_the_beginning_of_a_long_one():
         np.testing.assert_array_equal(short, long[:3])
 
 
-def partings(kind, steps, lr):
-    """The largest relative difference of the loss up to each step: to torch, and one ulp away."""
+def relative_differences(kind, steps, lr):
+    """The largest relative difference of the loss up to each step: to torch's loss, and to that
+    from a start one ulp away."""
     here, in_torch, moved = trajectories(kind, steps, lr)
     return [np.maximum.accumulate(np.abs(x / here - 1)) for x in (in_torch, moved)]
 
@@ -219,17 +220,17 @@ def partings(kind, steps, lr):
 @pytest.mark.slow
 @pytest.mark.claim("B8")
 def test_at_ten_times_the_rate_training_is_chaotic_and_torch_parts_no_sooner_than_one_ulp():
-    gap, ulps = partings(RNN, 500, 0.1)
-    assert ulps[-1] > 1e-6 and gap[-1] > 1e-6  # neither is the truth: no rounding is
+    gap, ulps = relative_differences(RNN, 500, 0.1)
+    assert ulps[-1] > 1e-6 and gap[-1] > 1e-6  # rounding decides both trajectories
     for step in (100, 200, 300):
         assert gap[step - 1] < 100 * ulps[step - 1]
 
 
 def course(kind, steps=200):
-    """A model with padding, a start, and batches of a noisy counting language."""
+    """A model with padding, initial parameters, and batches of a noisy counting language."""
     lm = TinyRNNLM(11, kind(6, 12, batch_first=True), padding_idx=10)
     rng = np.random.default_rng(3)
-    start, batches = lm.init(rng), []  # first: a shorter course is the beginning of a longer one
+    start, batches = lm.init(rng), []  # drawn first: the start does not depend on steps
     for _ in range(steps):
         ids = (rng.integers(0, 10, (4, 1)) + rng.integers(1, 3, (4, 1)) * np.arange(9)) % 10
         ids[1, 6:] = ids[2, 4:] = 10
@@ -239,7 +240,7 @@ def course(kind, steps=200):
 
 @pytest.mark.claim("B3")
 def test_a_model_trained_without_the_shift_sees_its_own_target_and_is_found_out():
-    """Of letters drawn at random nobody knows the next: below log V is only who sees it."""
+    """Random letters cannot be predicted: a loss below log V means the target is an input."""
     V, rng = 6, np.random.default_rng(0)
     lm = TinyRNNLM(V, GRU(5, 12, batch_first=True))
     batches = [(rng.integers(0, V, (8, 11)),) for _ in range(120)]
@@ -250,7 +251,7 @@ def test_a_model_trained_without_the_shift_sees_its_own_target_and_is_found_out(
         _, params = train(lm.init(np.random.default_rng(1)), step, batches)
         return step(params, unseen)[0]
 
-    assert final_loss(lambda ids: (ids[:, :-1], ids[:, :-1])) < 0.1 * np.log(V)  # identity copy
+    assert final_loss(lambda ids: (ids[:, :-1], ids[:, :-1])) < 0.1 * np.log(V)  # a copy
     assert final_loss(loss.shift) > 0.98 * np.log(V)
 
 
@@ -260,12 +261,12 @@ def test_targets_two_ahead_still_lower_the_loss_but_generate_another_text():
     step = lambda p, x: loss_and_grads(lm, p, x[:, :-2], x[:, 2:])  # noqa: E731
     losses, params = train(lm.init(np.random.default_rng(0)), step, [(ids,)] * 200)
     assert losses[-1] < 0.05
-    read = greedy(lm, params, ids[:, :1], 6)[0]
+    read = generate_greedy(lm, params, ids[:, :1], 6)[0]
     assert letters[read[0]] == TEXT[2]
 
 
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
-def test_initial_parameters_bear_torchs_names_shapes_and_ranges(kind):
+def test_initial_parameters_have_torchs_names_shapes_and_ranges(kind):
     lm = TinyRNNLM(40, kind(30, 25, num_layers=2, batch_first=True), padding_idx=4)
     params = lm.init(np.random.default_rng(0))
     model = torch_lm.TinyRNNLM(lm, params)
@@ -275,7 +276,7 @@ def test_initial_parameters_bear_torchs_names_shapes_and_ranges(kind):
     assert all(0.15 < np.abs(p).max() <= 0.2 for n, p in params.items() if n != "emb.weight")
 
 
-def test_bad_input_is_refused_with_one_sentence():
+def test_bad_input_is_rejected_with_one_sentence():
     lm = TinyRNNLM(5, GRU(3, 4, batch_first=True), padding_idx=0)
     params = lm.init(np.random.default_rng(0))
     step = lambda ids: lm_step(lm, params, np.array(ids))  # noqa: E731
@@ -287,8 +288,8 @@ def test_bad_input_is_refused_with_one_sentence():
     refuses(ValueError, "T ≥ 2", step, [1, 2, 3])
     for bad in (GRU(3, 4), GRU(3, 4, 2, batch_first=True, dropout=0.5)):
         refuses(ValueError, "batch_first=True", TinyRNNLM, 5, bad)
-    two_ways = GRU(3, 4, batch_first=True, bidirectional=True)
-    refuses(ValueError, "bidirectional", TinyRNNLM, 5, two_ways)
+    bidirectional = GRU(3, 4, batch_first=True, bidirectional=True)
+    refuses(ValueError, "bidirectional", TinyRNNLM, 5, bidirectional)
     for bad in (5, -1):
         refuses(ValueError, "padding_idx", TinyRNNLM, 5, lm.rnn, bad)
 
@@ -300,8 +301,8 @@ def main():
     print("|---|---|" + "---|" * len(steps))
     for lr in (0.01, 0.1):
         for kind in (RNN, GRU, LSTM):
-            apart = np.transpose(partings(kind, steps[-1], lr))
-            cells = ["{:.0e}, {:.0e} |".format(*apart[step - 1]) for step in steps]
+            differences = np.transpose(relative_differences(kind, steps[-1], lr))
+            cells = ["{:.0e}, {:.0e} |".format(*differences[step - 1]) for step in steps]
             print(f"| {kind.__name__} | {lr} |", *cells)
 
 

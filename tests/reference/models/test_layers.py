@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models import layers
+from reference.models.parameters import add_prefix, select_prefix
 from support.calculus import (
     adjoint_gap,
     agree,
@@ -96,7 +97,7 @@ def test_values_and_gradients_are_torchs(cases, data, seed):
 @given(dropouts(), seeds)
 def test_dropout_is_what_torch_does_once_it_has_drawn_the_mask(case, seed):
     p = case[3]
-    x = torch.tensor(1 + np.abs(case[0]["x"]))  # no zeros: a zero in y is then a dropped one
+    x = torch.tensor(1 + np.abs(case[0]["x"]))  # not 0, so that a zero in y was dropped
     torch.manual_seed(seed % 2**31)
     y = torch.nn.functional.dropout(x, p)
     found, _ = layers.dropout(x.numpy(), (y != 0).numpy(), p)
@@ -136,10 +137,11 @@ def test_initial_values_have_torchs_ranges_and_a_zero_padding_row(seed):
     assert 0.15 < np.abs(linear["bias"]).max() <= 0.2
 
 
-def test_parts_of_a_model_are_named_apart_and_together():
+def test_adding_a_prefix_is_the_inverse_of_selecting_it():
     params = {"rnn.w": np.array([1.0]), "head.w": np.array([2.0])}
-    assert layers.part(params, "rnn.") == {"w": params["rnn.w"]}
-    assert layers.prefixed("rnn.", layers.part(params, "rnn.")) == {"rnn.w": params["rnn.w"]}
+    rnn = select_prefix(params, "rnn.")
+    assert rnn == {"w": params["rnn.w"]}
+    assert add_prefix(rnn, "rnn.") == {"rnn.w": params["rnn.w"]}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
@@ -154,7 +156,7 @@ def test_every_layer_keeps_the_dtype(dtype):
     assert {a.dtype for a in (y, z, e, d_z, *grads)} == {np.dtype(dtype)}
 
 
-def test_bad_input_is_refused_with_one_sentence():
+def test_bad_input_is_rejected_with_one_sentence():
     W = np.random.default_rng(0).standard_normal((4, 3))
     for token in (4, -1):
         refuses(IndexError, "rows 0 to 3", layers.embedding, W, np.array([[token, 2]]))
@@ -167,14 +169,14 @@ def test_bad_input_is_refused_with_one_sentence():
     with pytest.raises(RuntimeError):
         torch_layers.linear(torch.ones(2, 5, dtype=torch.float64), torch.tensor(W))
     refuses(ValueError, "1.5", layers.dropout, W, W > 0, 1.5)
-    refuses(ValueError, "got 1.5", layers.refuse_padding_idx, 4, 1.5)
+    refuses(ValueError, "got 1.5", layers.check_padding_idx, 4, 1.5)
     refuses(RuntimeError, "int64", layers.dropout, np.arange(3), np.ones(3, bool), 0.3)
     with pytest.raises(RuntimeError):
         torch.nn.functional.dropout(torch.arange(3), 0.3)
 
 
-def test_a_cotangent_is_refused_that_is_not_like_the_output():
-    """[1, 4] for ids [2, 3] would count once for each; [3, 2, ·] for [2, 3, ·] has as many rows."""
+def test_a_cotangent_is_rejected_that_is_not_like_the_output():
+    """NumPy would broadcast δy [1, 5] to ids [2, 3]; δy [3, 2, ·] has as many rows as [2, 3, ·]."""
     ids, x, W = np.zeros((2, 3), int), np.ones((2, 3, 5)), np.ones((4, 5))
     tape = layers.embedding(W, ids)[1]
     refuses(RuntimeError, "size (2, 3, 5)", layers.embedding_back, tape, np.ones((1, 5)))
@@ -192,7 +194,7 @@ def test_a_linear_layer_of_no_rows_or_no_features_has_gradients_of_zeros(shape):
     assert not found.weight.any() and found.bias.tolist() == [y.size / 4] * 4
 
 
-def test_a_dropout_mask_is_refused_as_a_nets_is():
+def test_a_dropout_mask_is_rejected_as_a_nets_is():
     x = np.ones((2, 3), np.float32)
     drop = lambda mask: layers.dropout(x, mask, 0.3)  # noqa: E731
     refuses(RuntimeError, "got int64, which would widen", drop, np.ones((2, 3), np.int64))

@@ -29,7 +29,7 @@ def run_of(labels, mask=None, weights=loss.per_token):
 
 @st.composite
 def batches(draw, least_vocab=1, scales=(1, 30)):
-    """Logits [B, T, V], labels and mask [B, T], some labels outside the vocabulary if masked."""
+    """Logits [B, T, V], labels and mask [B, T]; masked labels are outside the vocabulary."""
     B, T, V = draw(sizes), draw(sizes), draw(st.integers(least_vocab, 7))
     rng = np.random.default_rng(draw(seeds))
     mask = rng.random((B, T)) < draw(st.sampled_from([0.3, 0.7, 1.0]))
@@ -51,10 +51,11 @@ def test_the_gradient_is_the_adjoint_of_the_tangent(name, case, seed):
 @given(case=batches(scales=(1,)), seed=seeds)
 def test_masked_value_and_gradient_are_torchs(name, case, seed):
     inputs, labels, mask = case
-    marks, named = torch.tensor(mask), torch.tensor(labels)
+    torch_mask, torch_labels = torch.tensor(mask), torch.tensor(labels)
 
     def graph(leaves):
-        return {"L": torch_loss.cross_entropy(leaves["logits"], named, marks, WEIGHTS[name])}
+        logits, weights = leaves["logits"], WEIGHTS[name]
+        return {"L": torch_loss.cross_entropy(logits, torch_labels, torch_mask, weights)}
 
     run = run_of(labels, mask, getattr(loss, name))
     agrees_with_torch(run, graph, inputs, seed)
@@ -73,7 +74,7 @@ def test_masking_the_padding_is_torchs_ignore_index(case, seed):
 
 
 @pytest.mark.claim("P8")
-def test_a_batch_of_padding_alone_costs_nan_in_torch_and_nothing_here():
+def test_a_batch_of_padding_only_costs_nan_in_torch_and_zero_here():
     logits = np.random.default_rng(0).standard_normal((2, 3, 5))
     labels = np.full((2, 3), -100)
     leaf = torch.tensor(logits, requires_grad=True)
@@ -89,7 +90,7 @@ def test_a_batch_of_padding_alone_costs_nan_in_torch_and_nothing_here():
 
 @pytest.mark.claim("P8")
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (3, 0)])
-def test_a_batch_without_labels_costs_what_a_batch_of_padding_does(shape):
+def test_an_empty_batch_reduces_like_one_whose_labels_are_all_ignored(shape):
     logits, labels = np.zeros((*shape, 5)), np.zeros(shape, int)
     value = torch_loss.ignoring(torch.tensor(logits), torch.tensor(labels), -100)
     assert np.isnan(value.item())
@@ -101,7 +102,7 @@ def test_a_batch_without_labels_costs_what_a_batch_of_padding_does(shape):
 
 @pytest.mark.claim("P8")
 @given(batches())
-def test_not_a_number_under_the_mask_stays_there(case):
+def test_nan_in_a_masked_logit_changes_no_loss_and_no_gradient(case):
     inputs, labels, mask = case
     clean, tape = loss.cross_entropy(inputs["logits"], labels, mask)
     dirty = np.where(mask[..., None], inputs["logits"], np.nan)
@@ -122,12 +123,12 @@ def test_each_denominator_is_the_mean_it_is_called_after(case):
     ]
     token = np.mean(list(itertools.chain(*losses)))
     sequence = np.mean([np.mean(row) for row in losses if row])
-    named = {"token": token, "sequence": sequence}
+    expected = {"token": token, "sequence": sequence}
     found = {
         "token": loss.cross_entropy(inputs["logits"], labels, mask)[0],
         "sequence": loss.cross_entropy(inputs["logits"], labels, mask, loss.per_sequence)[0],
     }
-    for name, value in named.items():
+    for name, value in expected.items():
         assert abs(found[name] - value) <= 1e-12 * max(abs(value), np.abs(inputs["logits"]).max())
 
 
@@ -191,7 +192,7 @@ def test_a_mask_cleared_after_the_loss_changes_no_gradient():
     np.testing.assert_array_equal(loss.cross_entropy_back(tape), expected)
 
 
-def test_bad_input_is_refused_with_one_sentence():
+def test_bad_input_is_rejected_with_one_sentence():
     logits, labels = np.zeros((2, 3)), np.array([2, 1])
     for label in (3, -1):
         bad = np.array([label, 1])

@@ -1,4 +1,4 @@
-"""One to many and one to one: the shapes of recurrence beside many to one and many to many."""
+"""One to many and one to one: the two shapes of recurrence without a page of their own."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import GRU, LSTM, RNN
-from reference.models.generation import greedy
+from reference.models.generation import generate_greedy
 from reference.models.language_model import TinyRNNLM
 from reference.models.one_to_many import OneToMany
 from support.calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, refuses
@@ -82,8 +82,8 @@ def test_what_is_generated_for_a_vector_is_torchs(case):
     with torch.no_grad():
         torch_state = module.initial_state(torch.tensor(inputs["z"]))
     np.testing.assert_array_equal(
-        greedy(model.lm, params, ids[:, :1], 5, state),
-        torch_generation.greedy(lm, torch.tensor(ids[:, :1]), 5, torch_state).numpy(),
+        generate_greedy(model.lm, params, ids[:, :1], 5, state),
+        torch_generation.generate_greedy(lm, torch.tensor(ids[:, :1]), 5, torch_state).numpy(),
     )
 
 
@@ -103,7 +103,7 @@ def test_one_to_one_is_a_layer_without_recurrence_its_gradient_of_w_hh_is_zero(k
         np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-13)
 
 
-def test_initial_parameters_bear_torchs_names_and_shapes():
+def test_initial_parameters_have_torchs_names_and_shapes():
     model = OneToMany(3, TinyRNNLM(5, LSTM(4, 7, 2, batch_first=True, proj_size=2)))
     params = model.init(np.random.default_rng(0))
     module = TorchOneToMany(model, params)
@@ -111,7 +111,7 @@ def test_initial_parameters_bear_torchs_names_and_shapes():
     assert list(params) == list(model.parameter_shapes())
 
 
-def test_a_vector_of_the_wrong_width_is_refused_as_torch_does():
+def test_a_vector_of_the_wrong_width_is_rejected_as_torch_does():
     model = OneToMany(3, TinyRNNLM(5, GRU(4, 7, batch_first=True)))
     params = model.init(np.random.default_rng(0))
     z, ids = np.zeros((2, 4)), np.array([[1], [2]])

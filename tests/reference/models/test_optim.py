@@ -1,4 +1,4 @@
-"""Clipping, SGD, Adam and the schedule: step by step what torch does, and hand-computed values."""
+"""Clipping, SGD, Adam and the schedule: torch's values at every step, and hand-computed ones."""
 
 import math
 
@@ -18,14 +18,14 @@ NAMES = list(SHAPES)
 
 
 def gradients(rng, scale=1.0):
-    """Gradients of SHAPES, their sizes spread over six powers of ten."""
+    """Gradients of SHAPES, with magnitudes over six powers of ten."""
     return {
         n: scale * rng.standard_normal(s) * 10.0 ** rng.uniform(-3, 3, s) for n, s in SHAPES.items()
     }
 
 
 def leaves_of(params, grads=None):
-    """The same as torch parameters."""
+    """`params` as torch parameters, in the order of NAMES, with `grads` where they are given."""
     leaves = [torch.nn.Parameter(torch.tensor(params[n])) for n in NAMES]
     for name, leaf in zip(NAMES, leaves, strict=True):
         if grads is not None:
@@ -36,8 +36,8 @@ def leaves_of(params, grads=None):
 def trajectory(step, optimizer_of, seed, steps=40):
     """Assert the same parameters after each step on the same gradients, here and in torch.
 
-    The unit of an array is the largest element it ever had: one that passes through zero keeps
-    the rounding of where it came from.
+    The unit of an array is the largest element it has had: an element near zero still has the
+    rounding errors of its earlier, larger values.
     """
     rng = np.random.default_rng(seed)
     params, state = {n: rng.standard_normal(s) for n, s in SHAPES.items()}, None
@@ -96,14 +96,14 @@ def test_momentum_sums_past_gradients_with_geometric_weights():
 def test_no_step_changes_what_it_was_given():
     rng = np.random.default_rng(0)
     params, grads = gradients(rng), gradients(rng)
-    kept = [{n: v.copy() for n, v in given.items()} for given in (params, grads)]
+    copies = [{n: v.copy() for n, v in arrays.items()} for arrays in (params, grads)]
     _, state = optim.adam(params, grads, optim.adam_start(params), 0.1)
     before = {n: v.copy() for n, v in state.m.items()}
     optim.adam(params, grads, state, 0.1)
     _, v = optim.sgd(params, grads, None, 0.1, 0.9)
     optim.sgd(params, grads, v, 0.1, 0.9)
     optim.clip_by_global_norm(grads, 0.01)
-    for now, then in zip((params, grads, state.m), (*kept, before), strict=True):
+    for now, then in zip((params, grads, state.m), (*copies, before), strict=True):
         for name in then:
             np.testing.assert_array_equal(now[name], then[name])
 

@@ -1,7 +1,7 @@
-"""The seven pitfalls of training recurrent nets: each a law that the pitfall breaks.
+"""The seven pitfalls of training recurrent nets, each as a law that the pitfall breaks.
 
-A law takes a way of doing things. The right way obeys it; stepping into the pitfall makes the
-same assertions fail, which is asserted too.
+A law takes a procedure as its argument. The correct procedure satisfies the law; the test also
+asserts that the law's assertions fail for the pitfall.
 """
 
 import tracemalloc
@@ -11,7 +11,7 @@ import pytest
 
 from reference import GRU, LSTM, RNN
 from reference.models import loss, optim
-from reference.models.generation import greedy
+from reference.models.generation import generate_greedy
 from reference.models.language_model import TinyRNNLM, lm_step
 from reference.sequences.padding import last_valid
 from reference.streams import truncated
@@ -20,10 +20,10 @@ from reference.streams.state_bank import StateBank
 V = 12
 
 
-def breaks(law, *way):
-    """Assert that this way breaks the law."""
+def breaks(law, *procedure):
+    """Assert that the law fails for this procedure."""
     with pytest.raises(AssertionError):
-        law(*way)
+        law(*procedure)
 
 
 def language_model(seed=0, hidden=8):
@@ -38,29 +38,26 @@ def test_teacher_forcing_hides_errors_of_generation():
     lm, params, rng = language_model()
     text = rng.integers(0, V, (4, 16))
     state = optim.adam_start(params)
-    for _ in range(60):  # half learned: mistakes are few under teacher forcing
+    for _ in range(60):  # half trained: few mistakes under teacher forcing
         _, grads = lm_step(lm, params, text)
         params, state = optim.adam(params, grads, state, lr=0.02)
 
-    def fed_with_the_truth():
+    def teacher_forced():
         return lm.forward(params, text[:, :-1])[0].argmax(axis=-1)
 
-    def fed_with_its_own_output():
-        return greedy(lm, params, text[:, :1], steps=15)
+    def free_running():
+        return generate_greedy(lm, params, text[:, :1], steps=15)
 
     def law(predict):
-        """What is judged is what the model would write after what it has written."""
-        written = predict()
-        prefix = np.concatenate([text[:, :1], written[:, :-1]], axis=1)
-        after = lm.forward(params, prefix)[0].argmax(axis=-1)
-        assert np.array_equal(after, written)
+        """The predictions are what the model writes when its inputs are these predictions."""
+        predictions = predict()
+        prefix = np.concatenate([text[:, :1], predictions[:, :-1]], axis=1)
+        continuation = lm.forward(params, prefix)[0].argmax(axis=-1)
+        assert np.array_equal(continuation, predictions)
 
-    law(fed_with_its_own_output)
-    breaks(law, fed_with_the_truth)
-    forced, free = [
-        (predict() == text[:, 1:]).mean()
-        for predict in (fed_with_the_truth, fed_with_its_own_output)
-    ]
+    law(free_running)
+    breaks(law, teacher_forced)
+    forced, free = [(predict() == text[:, 1:]).mean() for predict in (teacher_forced, free_running)]
     assert forced > 0.8 and free < 0.7
 
 
@@ -81,7 +78,7 @@ def gradient_of_the_first_token(K):
 
 
 def peak(strategy, T):
-    """The memory that a pass over T steps takes at most."""
+    """The peak memory of a pass over T steps, in bytes."""
     net, rng = GRU(3, 8), np.random.default_rng(0)
     params, x, d = net.init(rng), rng.standard_normal((T, 2, 3)), rng.standard_normal((T, 2, 8))
     blocks = [(x[t : t + 8], d[t : t + 8]) for t in range(0, T, 8)]
@@ -124,7 +121,7 @@ def test_a_batch_row_is_not_a_stream():
         return lm.forward(params, two[order], bank.get(order)[0])[0]
 
     def law(run):
-        """Streams in other rows read on where they were."""
+        """A stream moved to another row continues from its own state."""
         order = [2, 0, 1]
         np.testing.assert_allclose(run(order), run([0, 1, 2])[order], rtol=1e-12)
 
@@ -141,8 +138,8 @@ def test_the_last_hidden_state_is_not_the_last_column():
         """A row's state does not depend on how far it was padded."""
         output, _, _ = net.forward(params, x)
         for b, n in enumerate(lengths):
-            alone, _, _ = net.forward(params, x[b : b + 1, :n])
-            np.testing.assert_allclose(read(output)[b], alone[0, -1], rtol=1e-12)
+            unpadded, _, _ = net.forward(params, x[b : b + 1, :n])
+            np.testing.assert_allclose(read(output)[b], unpadded[0, -1], rtol=1e-12)
 
     law(lambda output: last_valid(output, lengths, batch_first=True))
     breaks(law, lambda output: output[:, -1])
@@ -155,11 +152,11 @@ def test_targets_are_shifted_by_one_neither_none_nor_two():
     successor[ids[0, :-1]] = ids[0, 1:]
 
     def law(split):
-        """Who knows the next token loses nothing, who copies the last one loses much."""
+        """Logits of the next token have a small loss, logits of the current token a large one."""
         inputs, targets = split(ids)
-        copies, knows = 20 * np.eye(V)[inputs], 20 * np.eye(V)[successor[inputs]]
-        assert loss.cross_entropy(knows, targets)[0] < 1e-6
-        assert loss.cross_entropy(copies, targets)[0] > 10
+        current, following = 20 * np.eye(V)[inputs], 20 * np.eye(V)[successor[inputs]]
+        assert loss.cross_entropy(following, targets)[0] < 1e-6
+        assert loss.cross_entropy(current, targets)[0] > 10
 
     law(loss.shift)
     breaks(law, lambda ids: (ids[:, :-1], ids[:, :-1]))
@@ -167,7 +164,7 @@ def test_targets_are_shifted_by_one_neither_none_nor_two():
 
 
 def back_from_the_end(net, params, x, state, d_state):
-    """δh_0, δx of a cotangent on the last state."""
+    """δh_0 and δx from a cotangent of the last state."""
     _, _, tape = net.forward(params, x, state)
     grads = net.backward(tape, None, d_state)
     return grads.state, grads.x
@@ -190,29 +187,29 @@ def test_orthogonal_initialisation_helps_but_does_not_solve_everything():
         d_h, _ = back_from_the_end(net, params, scale * x, np.zeros((1, 1, 8)), d)
         assert abs(np.linalg.norm(d_h) / np.linalg.norm(d) - 1) < 1e-3
 
-    law(params, 1e-6)  # near 0 the net is linear, and W_hh all there is
+    law(params, 1e-6)  # near 0 the net is linear: h = W_hh h₋
     breaks(law, params, 1.0)  # tanh′ < 1
-    breaks(law, trained, 1e-6)  # one step of training, and W_hh is orthogonal no more
+    breaks(law, trained, 1e-6)  # after one step W_hh is not orthogonal
 
 
 @pytest.mark.claim("D3", "D6")
 def test_long_context_is_not_free():
     rng = np.random.default_rng(0)
     tanh, lstm = RNN(3, 8), LSTM(3, 8)
-    plain, remembering = tanh.init(rng), lstm.init(rng)
-    remembering["bias_ih_l0"][8:16] += 8  # forget gates open: c is kept
+    plain, open_gates = tanh.init(rng), lstm.init(rng)
+    open_gates["bias_ih_l0"][8:16] += 8  # forget gates near 1: c persists
 
     def law(net, params, T):
-        """The first input still moves the last state: a millionth of what it moved the first."""
-        shares = []
+        """∂(last state)/∂(first input) over T steps is at least 1e-6 of that over one step."""
+        norms = []
         for steps in (1, T):
             x = np.random.default_rng(1).standard_normal((steps, 1, 3))
             d = np.random.default_rng(2).standard_normal((1, 1, 8))
             d_state = (d, None) if net is lstm else d
             _, d_x = back_from_the_end(net, params, x, None, d_state)
-            shares.append(np.linalg.norm(d_x[0]))
-        assert shares[1] > 1e-6 * shares[0]
+            norms.append(np.linalg.norm(d_x[0]))
+        assert norms[1] > 1e-6 * norms[0]
 
     law(tanh, plain, 5)
     breaks(law, tanh, plain, 200)
-    law(lstm, remembering, 200)
+    law(lstm, open_gates, 200)

@@ -1,4 +1,4 @@
-"""The encoder–decoder: adjoint and torch, and what may and may not reach its logits."""
+"""The encoder–decoder: adjoint identity, torch's values, and which inputs affect its logits."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ problems = st.builds(draw, cells, attentions, sizes, sizes, sizes, sizes, sizes,
 
 
 def run_with(model, *batch):
-    """Logits and the gradient of every parameter."""
+    """Logits and the gradient of every parameter, in NumPy."""
 
     def run(params):
         logits, tape = model.forward(params, *batch)
@@ -40,7 +40,7 @@ def run_with(model, *batch):
 
 
 def graph_with(model, params, *batch):
-    """The same by torch."""
+    """Logits as computed by the torch module."""
     module = TorchSeq2Seq(model, params)
     args = tuple(torch.tensor(a) for a in batch)
     return lambda tensors: {"logits": torch.func.functional_call(module, tensors, args)}
@@ -94,10 +94,9 @@ def test_a_row_alone_is_the_row_in_its_batch(problem):
     model, params, source, lengths, inputs = problem
     logits, _ = model.forward(params, source, lengths, inputs)
     for b, n in enumerate(lengths):
-        alone, _ = model.forward(
-            params, source[b : b + 1, :n], lengths[b : b + 1], inputs[b : b + 1]
-        )
-        agree({"o": alone[0]}, {"o": logits[b]}, 1e-11)
+        row = source[b : b + 1, :n], lengths[b : b + 1], inputs[b : b + 1]
+        own, _ = model.forward(params, *row)
+        agree({"o": own[0]}, {"o": logits[b]}, 1e-11)
 
 
 @pytest.mark.claim("Q3")
@@ -114,12 +113,12 @@ def test_logits_do_not_see_the_tokens_they_are_to_predict(problem, seed):
 
 @pytest.mark.claim("Q2")
 def test_attention_sends_a_gradient_to_every_encoder_state_past_a_closed_encoder():
-    """With W_hh = 0 the last state knows the last token alone; attention reaches the others."""
+    """With W_hh = 0 the last state depends on the last token only; attention reaches the others."""
     reached = {}
     for attention in (0, 4):
         model, params, source, _, inputs = draw("RNN", attention, seed=1)
         params["encoder.weight_hh_l0"][:] = 0
-        source[:] = [0, 1, 2, 3, 4, 5]  # token t stands at step t alone
+        source[:] = [0, 1, 2, 3, 4, 5]  # token t occurs at step t only
         lengths = np.full(3, 6)
         logits, tape = model.forward(params, source, lengths, inputs)
         d_logits = np.random.default_rng(2).standard_normal(logits.shape)
@@ -136,7 +135,7 @@ def test_the_model_keeps_the_dtype(dtype, attention):
     assert {a.dtype for a in (*outputs.values(), *pull(outputs).values())} == {np.dtype(dtype)}
 
 
-def test_parameters_bear_torchs_names_and_shapes_in_torchs_order():
+def test_parameters_have_torchs_names_and_shapes_in_torchs_order():
     for cell in ("RNN", "GRU", "LSTM"):
         model, params, *_ = draw(cell)
         named = TorchSeq2Seq(model, params).named_parameters()
@@ -144,7 +143,7 @@ def test_parameters_bear_torchs_names_and_shapes_in_torchs_order():
         assert shapes == model.parameter_shapes() == {n: p.shape for n, p in params.items()}
 
 
-def test_bad_input_is_refused_with_one_sentence():
+def test_bad_input_is_rejected_with_one_sentence():
     model, params, source, lengths, inputs = draw()
     forward = model.forward
     refuses(IndexError, "rows 0 to 6", forward, params, source + 7, lengths, inputs)
