@@ -1,8 +1,8 @@
-"""The pictures of the docs, drawn from the reference itself.
+"""The pictures of the docs, drawn from the reference.
 
     python -m pip install -e '.[test]' && python docs/figures.py
 
-writes docs/figures/*.svg; the same bytes on every run with the same matplotlib.
+writes docs/figures/*.svg, with the same bytes on every run of the same matplotlib.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 
 from reference import GRU, LSTM, RNN
 from reference.cells.table import cell_params, read_gates
-from reference.derivatives.jacobian import jacobian, steps
+from reference.derivatives.jacobian import jacobian, linearize_steps
 from reference.dynamics import bounds, linear_rnn, products
 from reference.nets import initializers
 
@@ -38,7 +38,7 @@ plt.rcParams.update(
 
 
 def credit():
-    """How much of a loss reaches the state of d steps before, cell by cell, under its bound."""
+    """The norm of the gradient over d steps, for each cell, below its bound."""
     T, H, rng = 60, 16, np.random.default_rng(0)
     x = rng.standard_normal((T, 1, 4))
     nets = {
@@ -53,9 +53,9 @@ def credit():
         if net.mode == "LSTM":
             params = initializers.forget_bias(net, params, float(label[-1]))
         weights = cell_params(net, params, "_l0")
-        taken = list(steps(net, params, x, None))
-        J = np.stack([jacobian(weights, now) for now in taken])
-        bound = np.stack([bounds.step_bound(net, weights, now) for now in taken])
+        steps = list(linearize_steps(net, params, x, None))
+        J = np.stack([jacobian(weights, step) for step in steps])
+        bound = np.stack([bounds.step_bound(net, weights, step) for step in steps])
         d = np.arange(T + 1)
         reach = [bounds.norm(products.propagator(J, T - k, T)).item() for k in d]
         limit = [bounds.path_bound(bound, T - k, T).item() for k in d]
@@ -68,7 +68,7 @@ def credit():
 
 
 def transient():
-    """Two matrices with the same eigenvalues: what the spectrum tells and what it does not."""
+    """Two matrices with the same eigenvalues and different growth."""
     rng = np.random.default_rng(1)
     angles, radii = np.array([0.4, 1.2, 2.3]), np.array([0.9, 0.8, 0.6])
     blocks = [r * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
@@ -95,7 +95,7 @@ def transient():
 
 
 def latch():
-    """An LSTM of one unit, set by hand: it writes x when told to, and forgets when told to."""
+    """An LSTM of one unit with weights set by hand, which writes and forgets x on command."""
     net = LSTM(3, 1)  # x: value, write, forget
     params = {name: np.zeros(shape) for name, shape in net.parameter_shapes().items()}
     params["weight_ih_l0"][:] = [[0, 10, 0], [0, -4, -10], [2, 0, 0], [0, 0, 0]]  # i f g o
@@ -107,13 +107,13 @@ def latch():
         x[t, 0, :2] = value, 1
     x[26, 0, 2] = 1
     weights = cell_params(net, params, "_l0")
-    taken = list(steps(net, params, x, None))
-    opened = [read_gates(net, weights, now.x, now.before) for now in taken]
+    steps = list(linearize_steps(net, params, x, None))
+    gate_values = [read_gates(net, weights, step.x, step.before) for step in steps]
     lines = {
         "x": x[:, 0, 0],
-        "input gate i": [g.i.item() for g in opened],
-        "forget gate f": [g.f.item() for g in opened],
-        "cell c": [g.c.item() for g in opened],
+        "input gate i": [g.i.item() for g in gate_values],
+        "forget gate f": [g.f.item() for g in gate_values],
+        "cell c": [g.c.item() for g in gate_values],
     }
     figure, axes = plt.subplots(4, 1, figsize=(6.4, 3.6), sharex=True)
     for axis, (label, values), color in zip(
@@ -133,7 +133,7 @@ def latch():
 
 
 def packed():
-    """Four sequences as they are padded, sorted and packed."""
+    """Four sequences: padded, sorted by length, and packed."""
     lengths, names = [2, 5, 1, 4], "abcd"
     order = np.argsort([-n for n in lengths], kind="stable")
     colors = dict(zip(names, (BLUE, ORANGE, GREEN, RED), strict=True))
@@ -165,20 +165,21 @@ def _box(axis, x, y, name, t, color, filled):
 
 
 def tape():
-    """What an LSTM's backward pass finds on the tape, whole and checkpointed."""
+    """The tape that the backward pass of an LSTM reads, plain and checkpointed."""
     rows = ["x", "h", "c", "i f g o", "tanh c"]
     T, K = 16, 4
     figure, axes = plt.subplots(2, 1, figsize=(6.8, 3.6), sharex=True)
     for axis, checkpointed in zip(axes, (False, True), strict=True):
         for r, name in enumerate(rows):
             for t in range(T + 1):
-                if t == 0 and name not in ("h", "c"):  # step 0 has made a state alone
+                if t == 0 and name not in ("h", "c"):  # before step 1 there is only a state
                     continue
-                given, segment = name == "x", (t - 1) // K == T // K - 2
+                is_input, segment = name == "x", (t - 1) // K == T // K - 2
                 start = name in ("h", "c") and t % K == 0 and t < T
-                kept = not checkpointed or given or start or segment
-                color = GREY if given else RED if checkpointed and segment and not start else BLUE
-                face, edge = (PALE[color], color) if kept else ("white", "#e3e5e8")
+                stored = not checkpointed or is_input or start or segment
+                again = checkpointed and segment and not start
+                color = GREY if is_input else RED if again else BLUE
+                face, edge = (PALE[color], color) if stored else ("white", "#e3e5e8")
                 axis.add_patch(plt.Rectangle((t, r), 0.86, 0.8, facecolor=face, edgecolor=edge))
         axis.set(xlim=(-0.3, T + 1.1), ylim=(5.1, -0.2), yticks=np.arange(5) + 0.4)
         axis.set_yticklabels(rows)
@@ -196,7 +197,7 @@ def tape():
 
 
 def rounds():
-    """The scan's rounds: every step combined with the one 1, 2, 4, … before it."""
+    """The rounds of the scan: every step combined with the step 1, 2, 4, … before it."""
     T = 16
     figure, axis = plt.subplots(figsize=(6.4, 2.6))
     for j in range(5):

@@ -1,7 +1,7 @@
 """A value with its derivative along one direction, and the linear map on such pairs.
 
-    v̇  the derivative of v while every input moves:  d/dε v(input + ε · its direction) at ε = 0
-    δv̇  the derivative of δv = ∂L/∂v in the same sense, so second derivatives of L
+    v̇  the derivative of v when every input moves:  d/dε v(input + ε · its direction) at ε = 0
+    δv̇  the derivative of δv = ∂L/∂v in the same sense, so a second derivative of L
 
 Forward
     (1)  y = x Wᵀ + b          (1˙)  ẏ = ẋ Wᵀ + x Ẇᵀ + ḃ
@@ -16,71 +16,80 @@ Page: docs/derivatives/tangent.md
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-
-class Dual(NamedTuple):
-    """v and v̇: two arrays of one shape, or two tuples or dicts of such."""
-
-    value: Any
-    dot: Any
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-def both(f: Callable[..., Any], *arguments: Any) -> Dual:
-    """f of the values and f of the derivatives: right wherever f is linear in the pairs.
+class Dual(NamedTuple, Generic[T_co]):
+    """v and v̇: two arrays of one shape, or two tuples or dicts of such arrays."""
 
-    An argument that is no pair goes to both.
+    value: T_co
+    dot: T_co
+
+
+def map_dual(f: Callable[..., T], *arguments: Any) -> Dual[T]:
+    """f of the values and f of the derivatives; correct where f is linear in the pairs.
+
+    An argument that is not a Dual is passed to both calls.
     """
     pairs = [a if isinstance(a, Dual) else Dual(a, a) for a in arguments]
     return Dual(f(*[a.value for a in pairs]), f(*[a.dot for a in pairs]))
 
 
-def refuse_plain(**arguments: Any) -> None:
-    """TypeError for what is no pair, or is one with a half missing: `both` would take a plain
-    value for its own derivative."""
-    for name, given in arguments.items():
-        pair = isinstance(given, Dual)
-        if not pair or given.value is None or given.dot is None:
+def check_duals(**arguments: Any) -> None:
+    """Raise TypeError for an argument that is not a Dual, or whose value or dot is None.
+
+    `map_dual` would use a plain value as its own derivative.
+    """
+    for name, argument in arguments.items():
+        is_dual = isinstance(argument, Dual)
+        if not is_dual or argument.value is None or argument.dot is None:
             raise TypeError(
                 f"{name} should be a Dual, a value and its derivative, got "
-                f"{'one without a half' if pair else type(given).__name__}: where it stays fixed, "
-                f"its derivative is zeros."
+                f"{'one with None' if is_dual else type(argument).__name__}: for a constant, "
+                f"pass zeros as the derivative."
             )
 
 
-def linear(x: Dual, W: Dual, b: Dual | None = None) -> Dual:
-    """y [n, O] and ẏ from x [n, I], W [O, I] and perhaps b [O]."""
+def linear(
+    x: Dual[np.ndarray], W: Dual[np.ndarray], b: Dual[np.ndarray] | None = None
+) -> Dual[np.ndarray]:
+    """y [n, O] and ẏ from x [n, I], W [O, I] and b [O], or None for no bias."""
     value = x.value @ W.value.T
     dot = x.dot @ W.value.T + x.value @ W.dot.T
     return Dual(value, dot) if b is None else Dual(value + b.value, dot + b.dot)  # (1) (1˙)
 
 
-def linear_back(x: Dual, W: Dual, b: Dual | None, delta: Dual) -> tuple[Dual, Dual, Dual | None]:
-    """δx, δW, δb and their derivatives; no δb where there is no b."""
+def linear_back(
+    x: Dual[np.ndarray], W: Dual[np.ndarray], b: Dual[np.ndarray] | None, delta: Dual[np.ndarray]
+) -> tuple[Dual[np.ndarray], Dual[np.ndarray], Dual[np.ndarray] | None]:
+    """δx, δW, δb and their derivatives; δb is None if b is None."""
     d_x = Dual(delta.value @ W.value, delta.dot @ W.value + delta.value @ W.dot)
     d_W = Dual(delta.value.T @ x.value, delta.dot.T @ x.value + delta.value.T @ x.dot)
     d_b = Dual(delta.value.sum(axis=0), delta.dot.sum(axis=0))  # (1′) (1′˙)
     return d_x, d_W, None if b is None else d_b
 
 
-def part(pair: Dual, name: str) -> Any:
-    """A field of both halves as a pair of its own; None where the field is absent."""
+def pick(pair: Dual[Any], name: str) -> Any:
+    """One field of a pair of tuples, as a Dual; None where the field is None."""
     if getattr(pair.value, name) is None:
         return None
-    return both(getattr, pair, name)
+    return map_dual(getattr, pair, name)
 
 
-def pack(kind: Any, *fields: Dual | None) -> Dual:
-    """The pair of tuples `kind` whose fields are these pairs."""
+def make(kind: Callable[..., T], *fields: Dual[np.ndarray] | None) -> Dual[T]:
+    """The pair of tuples of type `kind` with these fields, each a Dual or None."""
     return Dual(
         kind(*[None if f is None else f.value for f in fields]),
         kind(*[None if f is None else f.dot for f in fields]),
     )
 
 
-def columns(pair: Dual, count: int) -> list[Dual]:
+def split_columns(pair: Dual[np.ndarray], count: int) -> list[Dual[np.ndarray]]:
     """A pair of arrays [n, count·H] as `count` pairs [n, H]."""
     values, dots = [np.split(half, count, axis=1) for half in pair]
     return [Dual(*halves) for halves in zip(values, dots, strict=True)]

@@ -1,7 +1,7 @@
-"""The LSTM to second order: its step and its adjoint, each with its derivative.
+"""The LSTM to second order: one step and its adjoint, each with its derivative.
 
-The numbers are those of `lstm`, b_hh in (2); a dot marks the derivative of a line, v̇ as in `dual`.
-τ = tanh(c).
+The equation numbers are those of `lstm`, with b_hh in (2); a dot marks the derivative of a line,
+with v̇ as in `dual`. τ = tanh(c).
 
 Forward
     (1)  u = x W_ihᵀ + b_ih                (1˙)  by `dual.linear`
@@ -32,49 +32,53 @@ import numpy as np
 
 from .. import activations
 from ..cells.lstm import Params, State
-from .dual import Dual, both, columns, linear, linear_back, pack, part
+from .dual import Dual, linear, linear_back, make, map_dual, pick, split_columns
 
 
 class Tape(NamedTuple):
-    """What the primed equations read, each with its derivative."""
+    """The values that the primed equations read, each with its derivative."""
 
-    x: Dual
-    before: Dual
-    gates: list[Dual]
-    tanh_c: Dual
-    m: Dual
+    x: Dual[np.ndarray]
+    before: Dual[State]
+    gates: list[Dual[np.ndarray]]
+    tanh_c: Dual[np.ndarray]
+    m: Dual[np.ndarray]
 
 
-def step(params: Dual, x: Dual, before: Dual) -> tuple[Dual, Tape]:
-    """The State after the step and its derivative, and the tape."""
-    u = linear(x, part(params, "weight_ih"), part(params, "bias_ih"))  # (1) (1˙)
-    v = linear(part(before, "h"), part(params, "weight_hh"), part(params, "bias_hh"))  # (2) (2˙)
-    a_i, a_f, a_g, a_o = columns(both(np.add, u, v), 4)
+def step(
+    params: Dual[Params], x: Dual[np.ndarray], before: Dual[State]
+) -> tuple[Dual[State], Tape]:
+    """The State after the step, with its derivative, and the tape."""
+    u = linear(x, pick(params, "weight_ih"), pick(params, "bias_ih"))  # (1) (1˙)
+    v = linear(pick(before, "h"), pick(params, "weight_hh"), pick(params, "bias_hh"))  # (2) (2˙)
+    a_i, a_f, a_g, a_o = split_columns(map_dual(np.add, u, v), 4)
     i, f, o = [activations.sigmoid(a.value) for a in (a_i, a_f, a_o)]  # (3)
     g = activations.tanh(a_g.value)
     i_dot, f_dot, o_dot = i * (1 - i) * a_i.dot, f * (1 - f) * a_f.dot, o * (1 - o) * a_o.dot
     g_dot = (1 - g * g) * a_g.dot  # (3˙)
-    c_before, c_before_dot = part(before, "c")
+    c_before, c_before_dot = pick(before, "c")
     c = f * c_before + i * g  # (4)
     c_dot = f_dot * c_before + f * c_before_dot + i_dot * g + i * g_dot  # (4˙)
     tau = activations.tanh(c)
     tau_dot = (1 - tau * tau) * c_dot
     h = m = Dual(o * tau, o_dot * tau + o * tau_dot)  # (5) (5˙)
     if params.value.weight_hr is not None:
-        h = linear(m, part(params, "weight_hr"))  # (6) (6˙)
+        h = linear(m, pick(params, "weight_hr"))  # (6) (6˙)
     gates = [Dual(i, i_dot), Dual(f, f_dot), Dual(g, g_dot), Dual(o, o_dot)]
-    return pack(State, h, Dual(c, c_dot)), Tape(x, before, gates, Dual(tau, tau_dot), m)
+    return make(State, h, Dual(c, c_dot)), Tape(x, before, gates, Dual(tau, tau_dot), m)
 
 
-def step_back(params: Dual, tape: Tape, delta: Dual) -> tuple[Dual, Dual, Dual]:
+def step_back(
+    params: Dual[Params], tape: Tape, delta: Dual[State]
+) -> tuple[Dual[np.ndarray], Dual[State], Dual[Params]]:
     """δx, the State δh₋, δc₋ and the Params δθ of one step, each with its derivative."""
     (i, i_dot), (f, f_dot), (g, g_dot), (o, o_dot) = tape.gates
-    (tau, tau_dot), (c_before, c_before_dot) = tape.tanh_c, part(tape.before, "c")
-    fields = [part(params, name) for name in Params._fields]
+    (tau, tau_dot), (c_before, c_before_dot) = tape.tanh_c, pick(tape.before, "c")
+    fields = [pick(params, name) for name in Params._fields]
     weight_ih, weight_hh, bias_ih, bias_hh, weight_hr = fields
-    (d_m, d_m_dot), d_weight_hr = part(delta, "h"), None
+    (d_m, d_m_dot), d_weight_hr = pick(delta, "h"), None
     if weight_hr is not None:
-        d_h = part(delta, "h")
+        d_h = pick(delta, "h")
         (d_m, d_m_dot), d_weight_hr, _ = linear_back(tape.m, weight_hr, None, d_h)  # (6′) (6′˙)
     d_o, d_o_dot = d_m * tau, d_m_dot * tau + d_m * tau_dot  # (5′) (5′˙)
     d_c = delta.value.c + d_m * o * (1 - tau * tau)
@@ -91,9 +95,11 @@ def step_back(params: Dual, tape: Tape, delta: Dual) -> tuple[Dual, Dual, Dual]:
         d_g_dot * (1 - g * g) - 2 * d_g * g * g_dot,
         d_o_dot * o * (1 - o) + d_o * (1 - 2 * o) * o_dot,
     ]
-    a = both(np.hstack, Dual(d_a, d_a_dot))
-    h_before = part(tape.before, "h")
-    d_x, d_weight_ih, d_bias_ih = linear_back(tape.x, weight_ih, bias_ih, a)  # (1′) (1′˙)
-    d_h, d_weight_hh, d_bias_hh = linear_back(h_before, weight_hh, bias_hh, a)  # (2′) (2′˙)
-    d_params = pack(Params, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, d_weight_hr)
-    return d_x, pack(State, d_h, d_c_before), d_params
+    delta_a = map_dual(np.hstack, Dual(d_a, d_a_dot))
+    h_before = pick(tape.before, "h")
+    d_x, d_weight_ih, d_bias_ih = linear_back(tape.x, weight_ih, bias_ih, delta_a)  # (1′) (1′˙)
+    d_h, d_weight_hh, d_bias_hh = linear_back(  # (2′) (2′˙)
+        h_before, weight_hh, bias_hh, delta_a
+    )
+    d_params = make(Params, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, d_weight_hr)
+    return d_x, make(State, d_h, d_c_before), d_params

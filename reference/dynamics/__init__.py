@@ -1,1 +1,1 @@
-"""What gradients and states do over many steps: products, bounds, memory, linear nets."""
+"""Gradients and states over many steps: products, bounds, memory, linear nets."""

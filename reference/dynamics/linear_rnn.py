@@ -1,25 +1,25 @@
-"""The linear recurrence: its closed form, its spectrum, and how far both reach.
+"""The linear recurrence: its closed form, its spectrum, and the limits of both.
 
     A  [H, H]  transition      x  [T, n, I]  inputs     ρ(A)  spectral radius, the largest |λ_j|
     B  [H, I]  input weight    h  [T, n, H]  states     κ(Q)  condition number, ‖Q‖₂ ‖Q⁻¹‖₂
 
 Forward
     (1)  h_t = A h_{t−1} + B x_t
-    (2)  h_t = Aᵗ h_0 + Σ_{i=1..t} A^{t−i} B x_i      the same, written out
+    (2)  h_t = Aᵗ h_0 + Σ_{i=1..t} A^{t−i} B x_i      the same, unrolled
 
-Adjoint                                    ȳ_t  cotangent of h_t; δ_t  ∂L/∂h_t over all paths
+Adjoint                                    ȳ_t  direct cotangent of h_t; δ_t  ∂L/∂h_t over all paths
     (1′) δ_t = ȳ_t + Aᵀ δ_{t+1}            δx_t = Bᵀ δ_t   δh_0 = Aᵀ δ_1
          δA = Σ_t δ_t h_{t−1}ᵀ             δB = Σ_t δ_t x_tᵀ
 
-Spectrum, where A = QΛQ⁻¹ can be diagonalised
+Spectrum, if A = QΛQ⁻¹ can be diagonalized
     (3)  A^k = Q Λ^k Q⁻¹
     (4)  ρ(A)^k ≤ ‖A^k‖₂ ≤ κ(Q) ρ(A)^k
     (5)  ‖A‖_Q = ‖Q⁻¹ A Q‖₂ = ρ(A)         the vector norm is ‖h‖_Q = ‖Q⁻¹ h‖₂
 
-The rate is the spectrum's, the constant is not. A normal A has a unitary Q, with κ(Q) = 1; `eig`
-finds it where no two eigenvalues are equal, else its κ may be larger and (4) looser. Where A is not
-normal ‖A^k‖₂ may first grow although ρ(A) < 1. "There is a norm in which ‖A‖ ≤ ρ(A) + ε" speaks of
-(5), a norm that depends on A; in the Euclidean norm the bound is (4).
+The spectrum determines the rate but not the constant. A normal A has a unitary Q, with κ(Q) = 1;
+`eig` finds it if no two eigenvalues are equal; otherwise its κ may be larger and (4) looser. If A
+is not normal, ‖A^k‖₂ may grow at first although ρ(A) < 1. "There is a norm in which ‖A‖ ≤ ρ(A) + ε"
+refers to a norm that depends on A, such as (5); in the Euclidean norm the bound is (4).
 
 Source: Horn & Johnson, Matrix Analysis, 2nd ed., §5.6; Trefethen & Embree, Spectra and
 Pseudospectra, ch. 14 for the transient.
@@ -31,18 +31,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..nets.layout import read_only
-from .products import refuse_steps
+from .ranges import check_range
 
 
 class Params(NamedTuple):
-    """A [H, H] and B [H, I]. The gradient is a Params too."""
+    """A [H, H] and B [H, I]. Their gradients are a Params too."""
 
     A: np.ndarray
     B: np.ndarray
 
 
 class Tape(NamedTuple):
-    """What (1′) reads."""
+    """The values that (1′) reads; `history` [T + 1, n, H] begins with h_0."""
 
     params: Params
     x: np.ndarray
@@ -50,7 +50,7 @@ class Tape(NamedTuple):
 
 
 class Grads(NamedTuple):
-    """The gradients, each in the shape of what it belongs to."""
+    """The gradients, each in the shape of its array."""
 
     x: np.ndarray
     h_0: np.ndarray
@@ -60,7 +60,7 @@ class Grads(NamedTuple):
 def unroll(params: Params, x: np.ndarray, h_0: np.ndarray) -> tuple[np.ndarray, Tape]:
     """h [T, n, H] after every step, from x [T, n, I] and h_0 [n, H], in any floating dtype.
 
-    h is read-only, for it is the tape's own memory.
+    h is read-only, because it shares the memory of the tape.
     """
     A, B = params
     history = np.concatenate([h_0[None], x @ B.T])
@@ -82,23 +82,27 @@ def unroll_back(tape: Tape, d_h: np.ndarray) -> Grads:
 
 
 def closed_form(params: Params, x: np.ndarray, h_0: np.ndarray, t: int) -> np.ndarray:
-    """h_t [n, H] for 0 ≤ t ≤ T, each past input weighed by its own power of A; ValueError for
-    another t."""
-    refuse_steps(0, t, len(x))
+    """h_t [n, H] for 0 ≤ t ≤ T, each past input weighted by its own power of A.
+
+    Raises ValueError for any other t.
+    """
+    check_range(0, t, len(x))
     A, B = params
-    h, power = np.zeros_like(h_0), np.eye(len(A), dtype=A.dtype)
+    h: np.ndarray = np.zeros_like(h_0)
+    power = np.eye(len(A), dtype=A.dtype)
     for i in reversed(range(t)):
         h = h + x[i] @ (power @ B).T  # (2)
         power = power @ A
-    return h + h_0 @ power.T
+    h = h + h_0 @ power.T
+    return h
 
 
 def power(A: np.ndarray, k: int) -> np.ndarray:
-    """A^k [H, H] through the eigenvectors, as wide as A; complex where an eigenvalue is.
+    """A^k [H, H] from the eigenvectors, in the precision of A; complex if an eigenvalue is complex.
 
-    A is of float32, float64, or complex: LAPACK has no wider. Raises LinAlgError where κ(Q) times
-    the eps of that dtype is 1 or more, as for a single Jordan block: no digit would be right. Short
-    of that the result is as inaccurate as κ(Q) says, at any k.
+    A is float32, float64, complex64 or complex128, the widest dtypes of LAPACK. Raises LinAlgError
+    if κ(Q) times the eps of that dtype is 1 or more, as for a single Jordan block, because no digit
+    would be correct. Below that the relative error grows with κ(Q), for any k.
     """
     eigenvalues, Q = np.linalg.eig(A)
     kappa = np.linalg.cond(Q)
@@ -107,33 +111,38 @@ def power(A: np.ndarray, k: int) -> np.ndarray:
             f"Expected a matrix with a basis of eigenvectors, got one whose eigenvectors have "
             f"condition number {kappa:.1e}: use numpy.linalg.matrix_power."
         )
-    powers = (Q * eigenvalues**k) @ np.linalg.inv(Q)  # (3)
+    powers: np.ndarray = (Q * eigenvalues**k) @ np.linalg.inv(Q)  # (3)
     return powers if np.iscomplexobj(A) or eigenvalues.imag.any() else powers.real
 
 
 def spectral_radius(A: np.ndarray) -> np.floating:
-    """ρ(A), real and as wide as A: float32 or complex64, float64 or complex128."""
-    return np.abs(np.linalg.eigvals(A)).max()
+    """ρ(A), real, in the precision of A: float32, float64, complex64 or complex128."""
+    radius: np.floating = np.abs(np.linalg.eigvals(A)).max()
+    return radius
 
 
 def growth(A: np.ndarray, steps: int) -> np.ndarray:
-    """‖A^k‖₂ [steps + 1] for k = 0 … steps, real and as wide as A, as `power` takes it.
+    """‖A^k‖₂ [steps + 1] for k = 0 … steps, real, in the precision of A; dtypes as in `power`.
 
-    It is the most that k steps can stretch a state.
+    The largest factor by which k steps can stretch a state.
     """
     powers = [np.eye(len(A), dtype=A.dtype)]
     for _ in range(steps):
         powers.append(A @ powers[-1])
-    return np.linalg.norm(powers, 2, axis=(1, 2))
+    norms: np.ndarray = np.linalg.norm(powers, 2, axis=(1, 2))
+    return norms
 
 
 def growth_bound(A: np.ndarray, steps: int) -> np.ndarray:
-    """κ(Q) ρ(A)^k, float64 [steps + 1], k = 0 … steps; κ is huge where A is (nearly) defective."""
+    """κ(Q) ρ(A)^k, float64 [steps + 1], k = 0 … steps; κ is huge if A is (nearly) defective."""
     eigenvalues, Q = np.linalg.eig(A)
-    return np.linalg.cond(Q) * np.abs(eigenvalues).max() ** np.arange(steps + 1)  # (4)
+    radius = np.abs(eigenvalues).max()
+    bound: np.ndarray = np.linalg.cond(Q) * radius ** np.arange(steps + 1)  # (4)
+    return bound
 
 
 def adapted_norm(A: np.ndarray, h: np.ndarray) -> np.ndarray:
     """‖h‖_Q [...] of states [..., H]: in this norm A never stretches by more than ρ(A)."""
     Q = np.linalg.eig(A).eigenvectors
-    return np.linalg.norm(np.linalg.solve(Q, h[..., None])[..., 0], axis=-1)  # (5)
+    norms: np.ndarray = np.linalg.norm(np.linalg.solve(Q, h[..., None])[..., 0], axis=-1)  # (5)
+    return norms

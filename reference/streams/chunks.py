@@ -1,16 +1,16 @@
-"""Long streams cut into chunks of K steps: no token is lost, and no two streams are mixed.
+"""Long streams cut into chunks of K steps; no token is lost, and streams are never mixed.
 
     tokens  x_0 … x_{N−1} of one stream
 
-    chunk j    inputs   x_{jK} … x_{jK+K−1}          the last chunk ends where the stream does
+    chunk j    inputs   x_{jK} … x_{jK+K−1}          the last chunk ends with the stream
                targets  x_{jK+1} … x_{jK+K}
 
 Consecutive chunks overlap by one token: the last target of one is the first input of the next. So
 every token but the last enters the state once, and every token but the first is predicted once.
-Cut side by side instead, x_{jK} … x_{jK+K−1} with the last as target only, the chunks never feed
-their last token to the state: from the second on, it is the state of another stream.
+With chunks x_{jK} … x_{jK+K−1} that do not overlap, the last token of a chunk is only a target and
+never enters the state: from the second chunk on, the state is that of another stream.
 
-Source: the batches of continuous streams in Mikolov 2012, §3.3 and PyTorch's word language model.
+Source: batches of continuous streams in Mikolov 2012, §3.3 and PyTorch's word language model.
 Page: docs/streams/streams.md
 """
 
@@ -22,25 +22,25 @@ import numpy as np
 
 
 class Chunk(NamedTuple):
-    """A batch of B rows, one stream each, padded to the longest of them."""
+    """A batch of B rows, one stream each, padded to the longest row."""
 
     ids: list[Hashable]  # the stream of each row
     inputs: np.ndarray  # [B, K]
     targets: np.ndarray  # [B, K]
     mask: np.ndarray  # [B, K], False on padding
-    reset: np.ndarray  # [B], True where the stream begins
-    ended: list[Hashable]  # streams that end here: their states can be dropped
+    reset: np.ndarray  # [B], True if the stream begins in this chunk
+    ended: list[Hashable]  # streams that end in this chunk: their states can be dropped
 
 
 def chunks(
     streams: Mapping[Hashable, np.ndarray], rows: int, length: int, pad: int = 0
 ) -> Iterator[Chunk]:
-    """Streams of tokens [N] in chunks of `length`, at most `rows` of them at a time.
+    """Yield streams of tokens [N] in chunks of `length` steps, at most `rows` streams at a time.
 
-    A stream's chunks follow each other. Where one ends, the next of the mapping takes its row;
-    when none is left the batch gets smaller and rows move up, so carry states by id. To shuffle,
-    shuffle the order of the mapping: inside a stream the order is time.
-    Raises ValueError for rows or length below 1, for a stream that has nothing to predict, and for
+    The chunks of a stream are consecutive. When a stream ends, the next one of the mapping takes
+    its row; when none is left, the batch gets smaller and rows move up, so carry states by id. To
+    shuffle, shuffle the order of the mapping; inside a stream the order is time.
+    Raises ValueError for rows or length below 1, for a stream of fewer than 2 tokens, and for
     tokens or a pad that are not integers.
     """
     if rows < 1 or length < 1:
@@ -50,12 +50,12 @@ def chunks(
     for i, tokens in streams.items():
         if len(tokens) < 2:
             raise ValueError(
-                f"Stream {i!r} has length {len(tokens)}; expected at least 2, an input and the "
-                "target after it."
+                f"Stream {i!r} has length {len(tokens)}; expected at least 2 tokens, an input and "
+                "its target."
             )
-        kind = np.asarray(tokens).dtype
-        if kind.kind not in "iu":
-            raise ValueError(f"Stream {i!r} holds {kind}; expected tokens, which are integers.")
+        dtype = np.asarray(tokens).dtype
+        if dtype.kind not in "iu":
+            raise ValueError(f"Stream {i!r} holds {dtype}; expected tokens, which are integers.")
     return _chunks(streams, rows, length, pad)
 
 
@@ -100,7 +100,7 @@ def _chunk(
 
 
 def _ends(tokens: np.ndarray, start: int, length: int) -> bool:
-    """Whether the chunk from `start` holds the last target."""
+    """True if the chunk that begins at `start` holds the last target."""
     return start + length + 1 >= len(tokens)
 
 

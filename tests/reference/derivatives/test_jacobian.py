@@ -17,7 +17,7 @@ names = st.sampled_from(sorted(NETS))
 
 
 def first_step(p):
-    return next(jacobian.steps(p.net, p.params, p.x, p.state))
+    return next(jacobian.linearize_steps(p.net, p.params, p.x, p.state))
 
 
 @pytest.mark.claim("B5", "D3")
@@ -44,11 +44,11 @@ def test_the_jacobian_of_the_simple_cell_is_its_slope_times_the_recurrent_weight
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
-def test_a_step_from_what_is_no_finite_number_makes_the_state_of_the_forward_pass(value):
+def test_a_step_with_a_bias_that_is_not_finite_has_the_state_of_the_forward_pass(value):
     p = single("relu")
     params = p.params | {"bias_ih_l0": np.full(4, value)}
-    made = next(jacobian.steps(p.net, params, p.x, p.state)).after.h
-    assert np.array_equal(made, p.net.forward(params, p.x[:1], p.state)[0][0], equal_nan=True)
+    h = next(jacobian.linearize_steps(p.net, params, p.x, p.state)).after.h
+    assert np.array_equal(h, p.net.forward(params, p.x[:1], p.state)[0][0], equal_nan=True)
 
 
 @pytest.mark.claim("B5", "X1")
@@ -70,10 +70,10 @@ def test_the_columns_of_the_jacobian_are_complex_steps_of_the_state(name, seed):
 @given(name=names, seed=seeds)
 def test_the_derivatives_by_parameter_are_complex_steps_of_the_state(name, seed):
     p = single(name, seed=seed, T=1)
-    found = jacobian.by_parameter(p.weights, first_step(p))
-    assert {f"{key}_l0" for key in found} == p.params.keys()
+    results = jacobian.parameter_jacobians(p.weights, first_step(p))
+    assert {f"{key}_l0" for key in results} == p.params.keys()
     rng = np.random.default_rng(seed)
-    for key, M in found.items():
+    for key, M in results.items():
         u = rng.standard_normal(M.shape[2:])
         _, moved = derivative(p, d_params={f"{key}_l0": u})
         size = np.abs(M).max() * np.abs(u).sum()
@@ -85,11 +85,11 @@ def test_the_derivatives_by_parameter_are_complex_steps_of_the_state(name, seed)
 def test_the_steps_make_the_states_of_the_forward_pass(name, seed):
     p = single(name, seed=seed)
     output, final, _ = p.net.forward(p.params, p.x, p.state)
-    taken = list(jacobian.steps(p.net, p.params, p.x, p.state))
-    close(np.array([now.after.h for now in taken]), output)
-    close(np.hstack(taken[-1].after), side_by_side(p.net, final))
-    from_zero = list(jacobian.steps(p.net, p.params, p.x, None))
-    close(np.array([now.after.h for now in from_zero]), p.net.forward(p.params, p.x)[0])
+    steps = list(jacobian.linearize_steps(p.net, p.params, p.x, p.state))
+    close(np.array([step.after.h for step in steps]), output)
+    close(np.hstack(steps[-1].after), side_by_side(p.net, final))
+    from_zero = list(jacobian.linearize_steps(p.net, p.params, p.x, None))
+    close(np.array([step.after.h for step in from_zero]), p.net.forward(p.params, p.x)[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
@@ -97,30 +97,33 @@ def test_the_steps_make_the_states_of_the_forward_pass(name, seed):
 def test_the_dtype_is_kept(name, dtype):
     p = single(name)
     params = {key: value.astype(dtype) for key, value in p.params.items()}
-    now = next(jacobian.steps(p.net, params, p.x.astype(dtype), None))
+    step = next(jacobian.linearize_steps(p.net, params, p.x.astype(dtype), None))
     weights = cell_params(p.net, params, "_l0")
-    found = [jacobian.jacobian(weights, now), *jacobian.by_parameter(weights, now).values()]
-    assert {value.dtype for value in found} == {np.dtype(dtype)}
+    results = [
+        jacobian.jacobian(weights, step),
+        *jacobian.parameter_jacobians(weights, step).values(),
+    ]
+    assert {value.dtype for value in results} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize("options", [{"num_layers": 2}, {"bidirectional": True}])
-def test_a_net_whose_step_has_no_single_jacobian_is_refused(options):
+def test_a_net_whose_step_has_no_single_jacobian_is_rejected(options):
     from reference import GRU
 
     net = GRU(3, 4, **options)
     params = net.init(np.random.default_rng(0))
     with pytest.raises(ValueError, match="one layer in one direction"):
-        next(jacobian.steps(net, params, np.ones((5, 2, 3)), None))
+        next(jacobian.linearize_steps(net, params, np.ones((5, 2, 3)), None))
 
 
-def test_what_net_forward_refuses_is_refused_as_it_does_and_a_pack_by_name():
+def test_invalid_arguments_are_rejected_as_by_net_forward_and_packed_input_by_name():
     from reference import RNN, pack_sequence
     from reference.dynamics import products
 
     net = RNN(3, 4)
     params = net.init(np.random.default_rng(0))
     x = np.ones((5, 2, 3))
-    for find in (jacobian.steps, products.jacobians):
+    for find in (jacobian.linearize_steps, products.jacobians):
         with pytest.raises(AttributeError, match="should be an array, got list"):
             find(net, params, x.tolist(), None)
         with pytest.raises(TypeError, match="params should be a dict of arrays, got list"):

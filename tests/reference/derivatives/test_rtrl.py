@@ -21,21 +21,21 @@ def by_bptt(p, d_output, d_state=None):
 @given(name=names, seed=seeds, T=st.integers(1, 8))
 def test_rtrl_is_bptt(name, seed, T):
     p = single(name, T=T, seed=seed)
-    found = rtrl.rtrl(p.net, p.params, p.x, p.d_output, p.d_state, p.state)
+    actual = rtrl.rtrl(p.net, p.params, p.x, p.d_output, p.d_state, p.state)
     expected = by_bptt(p, p.d_output, p.d_state)
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for key, value in expected.items():
-        close(found[key], value)
+        close(actual[key], value)
 
 
 @pytest.mark.claim("X1")
 @given(name=names, seed=seeds)
 def test_a_loss_at_one_step_needs_nothing_from_later_steps(name, seed):
     p = single(name, seed=seed)
-    alone = np.zeros_like(p.d_output)
-    alone[2] = p.d_output[2]
-    early = rtrl.rtrl(p.net, p.params, p.x[:3], alone[:3], None, p.state)
-    for key, value in by_bptt(p, alone).items():
+    d_output = np.zeros_like(p.d_output)
+    d_output[2] = p.d_output[2]
+    early = rtrl.rtrl(p.net, p.params, p.x[:3], d_output[:3], None, p.state)
+    for key, value in by_bptt(p, d_output).items():
         close(early[key], value)
 
 
@@ -55,9 +55,9 @@ def test_either_half_of_an_lstms_cotangent_may_be_none(name):
     p = single(name)
     d_h, d_c = p.d_state
     for d_state in ((d_h, None), (None, d_c), (None, None)):
-        found = rtrl.rtrl(p.net, p.params, p.x, p.d_output, d_state, p.state)
+        results = rtrl.rtrl(p.net, p.params, p.x, p.d_output, d_state, p.state)
         for key, value in by_bptt(p, p.d_output, d_state).items():
-            close(found[key], value)
+            close(results[key], value)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
@@ -65,12 +65,12 @@ def test_either_half_of_an_lstms_cotangent_may_be_none(name):
 def test_the_dtype_is_kept(name, dtype):
     p = single(name)
     params = {key: value.astype(dtype) for key, value in p.params.items()}
-    found = rtrl.rtrl(p.net, params, p.x.astype(dtype), p.d_output.astype(dtype))
-    assert {value.dtype for value in found.values()} == {np.dtype(dtype)}
+    results = rtrl.rtrl(p.net, params, p.x.astype(dtype), p.d_output.astype(dtype))
+    assert {value.dtype for value in results.values()} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize("name", sorted(NETS))
-def test_a_cotangent_is_refused_that_is_not_like_what_it_belongs_to(name):
+def test_a_cotangent_unlike_its_output_or_state_is_rejected(name):
     p = single(name)
     for wrong in (p.d_output[:, :, :1], p.d_output[:, :1], p.d_output.astype("f")):
         with pytest.raises(RuntimeError, match="d_output"):

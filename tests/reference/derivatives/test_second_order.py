@@ -42,10 +42,10 @@ def by_torch(problem, direction, w):
         named = dict(zip(("output", "h_n", "c_n"), values, strict=False))
         return sum((weight * named[k] ** 2).sum() / 2 for k, weight in tensors(w).items())
 
-    found = torch_second_order.hessian_vector_product(
+    results = torch_second_order.hessian_vector_product(
         loss, tensors(problem.inputs), tensors(direction)
     )
-    return [{k: v.detach().numpy() for k, v in half.items()} for half in found]
+    return [{k: v.detach().numpy() for k, v in half.items()} for half in results]
 
 
 @pytest.mark.claim("X2")
@@ -71,8 +71,8 @@ def expect(problem, direction, w, dtype):
     groups = [problem.inputs, direction, w]
 
     def evaluate(moved):
-        inputs, *others = [{k: moved(v.astype(dtype)) for k, v in g.items()} for g in groups]
-        return named(hessian_vector_product(replace(problem, inputs=inputs), *others))
+        inputs, *rest = [{k: moved(v.astype(dtype)) for k, v in g.items()} for g in groups]
+        return named(hessian_vector_product(replace(problem, inputs=inputs), *rest))
 
     truth = evaluate(lambda v: v.astype(wide))
     runs = [evaluate(lambda v: v)]
@@ -106,22 +106,22 @@ def test_the_judge_finds_torch_s_double_backward_within_rounding(dtype, problem,
         pytest.skip("longdouble is no wider than double on this machine")
     direction, w = random_like(problem.inputs, seed), loss_weights(problem)
     narrow = [{k: v.astype(dtype) for k, v in d.items()} for d in (direction, w)]
-    found = named(by_torch(cast(problem, dtype), *narrow))
-    verdict = judge(found, expect(problem, direction, w, dtype))
+    results = named(by_torch(cast(problem, dtype), *narrow))
+    verdict = judge(results, expect(problem, direction, w, dtype))
     assert verdict.word in ("agree", "untrusted"), verdict.worst
 
 
 @pytest.mark.claim("X2", "X6")
 @pytest.mark.parametrize("name", sorted(NETS))
-def test_the_judge_convicts_a_hessian_that_is_wrong_by_a_ten_thousandth(name):
+def test_the_judge_detects_a_hessian_that_is_wrong_by_a_ten_thousandth(name):
     problem = draw(NETS[name])
     direction, w = random_like(problem.inputs), loss_weights(problem)
     narrow = [{k: v.astype("float32") for k, v in d.items()} for d in (direction, w)]
-    found = named(by_torch(cast(problem, "float32"), *narrow))
+    results = named(by_torch(cast(problem, "float32"), *narrow))
     measured = expect(problem, direction, w, "float32")
-    assert judge(found, measured).word == "agree"
-    for tensor in [t for t in found if t.startswith("Hv_")]:
-        wrong = found | {tensor: found[tensor] * np.float32(1.0001)}
+    assert judge(results, measured).word == "agree"
+    for tensor in [t for t in results if t.startswith("Hv_")]:
+        wrong = results | {tensor: results[tensor] * np.float32(1.0001)}
         assert judge(wrong, measured).word == "fault", tensor
 
 
@@ -152,8 +152,8 @@ def test_the_hessian_is_symmetric(problem, seed):
 def test_every_block_of_the_hessian_couples_with_every_other_as_its_transpose(name):
     problem = draw(NETS[name])
     w, u = loss_weights(problem), random_like(problem.inputs)
-    alone = {k: {j: u[j] if j == k else 0 * u[j] for j in u} for k in u}
-    moved = {k: hessian_vector_product(problem, alone[k], w)[1] for k in u}
+    directions = {k: {j: u[j] if j == k else 0 * u[j] for j in u} for k in u}
+    moved = {k: hessian_vector_product(problem, directions[k], w)[1] for k in u}
     block = np.array([[(moved[k][j] * u[j]).sum() for k in u] for j in u])
     assert np.abs(block - block.T).max() <= 1e-12 * np.abs(block).max()
     assert np.abs(block).min() > 0, "no pair of inputs is left uncoupled"
@@ -192,7 +192,7 @@ UNLIKE = {
 
 @pytest.mark.parametrize("half", ["value", "dot"])
 @pytest.mark.parametrize("unlike", UNLIKE)
-def test_a_cotangent_is_refused_that_is_not_like_the_output(unlike, half):
+def test_a_cotangent_unlike_the_output_is_rejected(unlike, half):
     net, inputs = (problem := draw(LSTM(3, 4))).net, problem.inputs
     output, state, tape = tangent.forward(net, *pair_of(problem, random_like(inputs)))
     change, error, message = UNLIKE[unlike]
@@ -202,7 +202,7 @@ def test_a_cotangent_is_refused_that_is_not_like_the_output(unlike, half):
 
 
 @pytest.mark.parametrize("half", ["value", "dot"])
-def test_a_cotangent_is_refused_that_is_not_like_the_state(half):
+def test_a_cotangent_unlike_the_state_is_rejected(half):
     net, inputs = (problem := draw(LSTM(3, 4))).net, problem.inputs
     output, state, tape = tangent.forward(net, *pair_of(problem, random_like(inputs)))
     h, c = getattr(state, half)
@@ -211,7 +211,7 @@ def test_a_cotangent_is_refused_that_is_not_like_the_state(half):
             second_order.backward(net, tape, output, state._replace(**{half: wrong}))
 
 
-def test_cotangents_packed_in_another_order_are_refused():
+def test_cotangents_packed_in_another_order_are_rejected():
     problem = draw(GRU(3, 4), lengths=[2, 5, 4])
     output, state, tape = tangent.forward(
         problem.net, *pair_of(problem, random_like(problem.inputs))

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 
 from reference import LSTM, RNN
-from reference.derivatives import second_order, tangent
+from reference.derivatives import jacobian, second_order, tangent
 from reference.derivatives.dual import Dual
+from reference.nets.modules import RecurrentNet
 from support.directions import pair_of, pull, push, tensors, torch_wrap
 from support.problems import draw, pull_back, solve, torch_module
 from support.single import NETS
@@ -53,15 +54,15 @@ def test_pushing_forward_and_pulling_back_give_one_inner_product(problem, seed):
 
 @pytest.mark.claim("X1")
 @pytest.mark.parametrize("name", sorted(NETS))
-def test_the_tangent_is_linear_in_its_direction_and_blind_to_nothing(name):
+def test_the_tangent_is_linear_in_its_direction_and_depends_on_every_input(name):
     problem = draw(NETS[name])
     one, two = random_like(problem.inputs, 1), random_like(problem.inputs, 2)
-    both = {k: 2 * one[k] - 3 * two[k] for k in one}
-    pushed = [push(problem, d)[1] for d in (one, two, both)]
+    combined = {k: 2 * one[k] - 3 * two[k] for k in one}
+    pushed = [push(problem, d)[1] for d in (one, two, combined)]
     agree(pushed[2], {k: 2 * pushed[0][k] - 3 * pushed[1][k] for k in pushed[0]})
     for k, v in one.items():
-        alone = {j: v if j == k else 0 * one[j] for j in one}
-        assert push(problem, alone)[1]["output"].any(), k
+        single = {j: v if j == k else 0 * one[j] for j in one}
+        assert push(problem, single)[1]["output"].any(), k
 
 
 @pytest.mark.claim("X1", "A7")
@@ -94,18 +95,28 @@ def test_masks_of_booleans_widen_no_value_tangent_or_gradient(dtype):
     mask = np.random.default_rng(0).random((5, 3, 4)) < 0.75
     problem = type(problem)(problem.net, inputs, None, (mask,))
     outputs, pushed, tape = push(problem, random_like(inputs))
-    found = [outputs, pushed, *pull(problem, tape, (outputs, pushed))]
-    assert {v.dtype for arrays in found for v in arrays.values()} == {np.dtype(dtype)}
+    results = [outputs, pushed, *pull(problem, tape, (outputs, pushed))]
+    assert {v.dtype for arrays in results for v in arrays.values()} == {np.dtype(dtype)}
 
 
-def test_a_direction_of_another_shape_is_refused_as_the_facade_refuses_it():
+@pytest.mark.parametrize("name", ["GRU_TEXTBOOK", "LSTM_PEEPHOLE"])
+def test_a_cell_without_a_derived_tangent_or_jacobian_is_rejected(name):
+    net = RecurrentNet(name, 3, 4)
+    params, x = net.init(np.random.default_rng(0)), np.ones((5, 2, 3))
+    with pytest.raises(ValueError, match=f"derived tangent, .* got {name}"):
+        tangent.forward(net, Dual(params, params), Dual(x, x))
+    with pytest.raises(ValueError, match=f"derived Jacobian, .* got {name}"):
+        next(jacobian.linearize_steps(net, params, x, None))
+
+
+def test_a_direction_of_another_shape_is_rejected_as_by_net_forward():
     problem = draw(RNN(3, 4))
     params, x, state = pair_of(problem, random_like(problem.inputs))
     with pytest.raises(RuntimeError, match="input_size"):
         tangent.forward(problem.net, params, x._replace(dot=x.dot[:, :, :2]), state)
 
 
-def test_a_direction_that_does_not_lie_as_x_does_is_refused():
+def test_a_direction_in_another_layout_than_x_is_rejected():
     problem = draw(RNN(3, 4), lengths=[4, 2])
     params, x, state = pair_of(problem, random_like(problem.inputs))
     for dot, message in [
@@ -125,21 +136,22 @@ def test_torch_differentiates_the_same_function():
     problem = draw(RNN(3, 4))
     values = torch_second_order.run(torch_module(problem.net), tensors(problem.inputs))
     with torch.no_grad():
-        found = [v.numpy() for v in values]
-    agree(dict(zip(("output", "h_n"), found, strict=True)), solve(problem)[0])
+        results = [v.numpy() for v in values]
+    agree(dict(zip(("output", "h_n"), results, strict=True)), solve(problem)[0])
 
 
 @pytest.mark.parametrize("net", [RNN(3, 4), LSTM(3, 4)], ids=["RNN", "LSTM"])
-def test_a_plain_value_is_refused_for_it_would_be_taken_for_its_own_derivative(net):
+def test_a_plain_value_in_place_of_a_dual_is_rejected(net):
+    """It would be used as its own derivative."""
     problem = draw(net)
     params, x, state = pair_of(problem, random_like(problem.inputs))
     plain = {"params": params.value, "x": x.value, "state": state.value}
-    given = {"params": params, "x": x, "state": state}
+    arguments = {"params": params, "x": x, "state": state}
     for name, value in plain.items():
         for wrong in (value, Dual(value, None), Dual(None, value)):
             with pytest.raises(TypeError, match=f"^{name} should be a Dual"):
-                tangent.forward(net, **given | {name: wrong})
-    output, final, tape = tangent.forward(net, **given)
+                tangent.forward(net, **arguments | {name: wrong})
+    output, final, tape = tangent.forward(net, **arguments)
     for wrong in ({"d_output": output.value}, {"d_state": final.value}, {"d_output": None}):
         cotangents = {"d_output": output, "d_state": final} | wrong
         with pytest.raises(TypeError, match=f"^{next(iter(wrong))} should be a Dual"):

@@ -50,9 +50,9 @@ def test_the_mean_over_all_signs_is_the_gradient(name, seed):
     width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
     signs = every_sign(T, width)
     many = repeated(p, signs.shape[1])
-    found = uoro.uoro(net, p.params, many.x, many.d_output, signs, many.state)
+    results = uoro.uoro(net, p.params, many.x, many.d_output, signs, many.state)
     for key, value in bptt(p).items():
-        close(found[key] / signs.shape[1], value)
+        close(results[key] / signs.shape[1], value)
 
 
 @pytest.mark.claim("X3")
@@ -62,8 +62,8 @@ def test_a_single_estimate_is_not_the_gradient(name):
     p = single(net, T=T, B=1, seed=4)
     width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (T, 1, width))
-    found = uoro.uoro(net, p.params, p.x, p.d_output, signs, p.state)
-    assert any(np.abs(found[k] - v).max() > 0.1 * np.abs(v).max() for k, v in bptt(p).items())
+    results = uoro.uoro(net, p.params, p.x, p.d_output, signs, p.state)
+    assert any(np.abs(results[k] - v).max() > 0.1 * np.abs(v).max() for k, v in bptt(p).items())
 
 
 @pytest.mark.claim("X3")
@@ -108,14 +108,14 @@ def test_balancing_makes_both_factors_equally_long_and_leaves_a_vanishing_one_al
     s = 100 * rng.standard_normal((3, 2))
     s[2] = 0
     rho = uoro.balance(theta, s)
-    shrunk = [uoro.over(v, rho).reshape(3, -1) for v in theta.values()]
+    shrunk = [uoro.divide(v, rho).reshape(3, -1) for v in theta.values()]
     length = np.linalg.norm(np.hstack(shrunk), axis=1)
     close(np.linalg.norm(rho[:, None] * s, axis=1)[:2], length[:2])
     assert rho[2] == 1
 
 
 @pytest.mark.parametrize("name", sorted(ENUMERABLE))
-def test_a_cotangent_and_signs_are_refused_that_do_not_fit(name):
+def test_cotangents_and_signs_of_another_shape_or_dtype_are_rejected(name):
     net, T = ENUMERABLE[name]
     p = single(net, T=T, B=2)
     width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
@@ -123,7 +123,7 @@ def test_a_cotangent_and_signs_are_refused_that_do_not_fit(name):
     for d_output in (p.d_output[:, :1], p.d_output.astype("f")):
         with pytest.raises(RuntimeError, match="d_output"):
             uoro.uoro(net, p.params, p.x, d_output, signs, p.state)
-    refused = [
+    invalid = [
         (0 * signs, ValueError),
         (signs * 1.5, ValueError),
         (signs.astype(int), RuntimeError),
@@ -131,7 +131,7 @@ def test_a_cotangent_and_signs_are_refused_that_do_not_fit(name):
         (signs[..., :-1], RuntimeError),
         (signs.tolist(), TypeError),
     ]
-    for wrong, error in refused:
+    for wrong, error in invalid:
         with pytest.raises(error, match="signs"):
             uoro.uoro(net, p.params, p.x, p.d_output, wrong, p.state)
 
@@ -141,6 +141,6 @@ def test_a_batch_of_no_rows_has_estimates_of_zeros(name):
     net, T = ENUMERABLE[name]
     p = single(net, T=T, B=0)
     width = p.d_output.shape[2] + (net.hidden_size if net.mode == "LSTM" else 0)
-    found = uoro.uoro(net, p.params, p.x, p.d_output, np.ones((T, 0, width)), p.state)
-    assert {key: value.shape for key, value in found.items()} == net.parameter_shapes()
-    assert not any(value.any() for value in found.values())
+    results = uoro.uoro(net, p.params, p.x, p.d_output, np.ones((T, 0, width)), p.state)
+    assert {key: value.shape for key, value in results.items()} == net.parameter_shapes()
+    assert not any(value.any() for value in results.values())

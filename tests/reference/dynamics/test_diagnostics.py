@@ -1,4 +1,4 @@
-"""Each symptom, produced on purpose, is named; a healthy net is left alone."""
+"""Each symptom, produced on purpose, is reported; a healthy net has no findings."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def issues(net, params):
 
 
 @pytest.mark.claim("B9")
-def test_a_net_whose_gradient_explodes_is_told_so():
+def test_a_net_whose_gradient_explodes_is_reported():
     """A chaotic tanh net: every state stays within ±1, and the gradient does not."""
     net, rng = RNN(4, 40), np.random.default_rng(0)
     params = net.init(rng) | {"weight_hh_l0": 3 * rng.standard_normal((40, 40)) / 40**0.5}
@@ -50,19 +50,19 @@ def test_a_net_whose_gradient_explodes_is_told_so():
 
 
 @pytest.mark.claim("B9")
-def test_a_net_whose_gradient_vanishes_is_told_so():
+def test_a_net_whose_gradient_vanishes_is_reported():
     assert issues(*rnn(0.5)) == ["vanishing credit"]
 
 
 @pytest.mark.claim("B9")
-def test_a_relu_net_that_feeds_on_itself_is_told_that_its_recurrence_is_unstable():
+def test_a_relu_net_whose_state_grows_is_reported_as_an_unstable_recurrence():
     net, params = rnn(1.0, "relu", bias=0.1)
     params["weight_hh_l0"] = np.full((6, 6), 1.3 / 6)
     assert issues(net, params) == ["exploding gradients", "unstable recurrence"]
 
 
 @pytest.mark.claim("B9")
-def test_a_net_whose_gate_biases_shut_the_input_out_is_told_that_its_state_is_ignored():
+def test_a_net_whose_gate_biases_shut_the_input_out_is_reported_as_ignoring_its_state():
     net = LSTM(4, 6)
     params = net.init(np.random.default_rng(0))
     params["bias_ih_l0"] = np.repeat([-20.0, 20.0, 0, 20.0], 6)  # i shut, f and o open
@@ -75,19 +75,19 @@ def test_a_net_whose_gate_biases_shut_the_input_out_is_told_that_its_state_is_ig
 
 
 @pytest.mark.claim("B9")
-def test_a_norm_that_stands_still_is_no_proof_that_the_state_does():
-    """(4) is a hint: here the state is the input itself, and its norm is what it always was."""
+def test_a_constant_norm_does_not_prove_that_the_state_is_constant():
+    """(4) is a hint: here the state is the input itself, and its norm is constant."""
     net = RNN(6, 6, bias=False)
     params = {"weight_ih_l0": 10 * np.eye(6), "weight_hh_l0": np.zeros((6, 6))}
     x = np.random.default_rng(0).choice([-1.0, 1.0], (T, 3, 6))
     output, _, _ = net.forward(params, x)
     assert np.array_equal(output.round(), x)
-    (found,) = diagnose(np.ones(T), np.linalg.norm(output, axis=(1, 2)))
-    assert found.issue == "state ignored" and found.remedy.startswith("see that h itself")
+    (finding,) = diagnose(np.ones(T), np.linalg.norm(output, axis=(1, 2)))
+    assert finding.issue == "state ignored" and finding.remedy.startswith("check that h itself")
 
 
 @pytest.mark.claim("B9")
-def test_a_healthy_net_is_left_alone():
+def test_a_healthy_net_has_no_findings():
     net, params = rnn(1.0)
     assert issues(net, params) == []
     lstm = LSTM(4, 6)
@@ -99,46 +99,46 @@ def test_a_healthy_net_is_left_alone():
 def test_the_norm_of_the_parameters_gradient_does_not_show_that_credit_vanishes():
     credit, _, grads = record(*rnn(0.5))
     whole = np.sqrt(sum((g**2).sum() for g in grads.params.values()))
-    assert credit[-1] < 1e-15 * credit[0], "nothing arrives from afar"
-    assert whole > 0.1 * credit[0], "and the global norm does not know"
+    assert credit[-1] < 1e-15 * credit[0], "no credit arrives from distant steps"
+    assert whole > 0.1 * credit[0], "but the global norm does not show it"
 
 
 @pytest.mark.claim("B9")
 def test_norms_that_are_not_numbers_count_as_exploded():
     broken = np.array([1.0, np.inf, np.nan])
-    found = [f.issue for f in diagnose(broken, broken)]
-    assert found == ["exploding gradients", "unstable recurrence"]
+    results = [f.issue for f in diagnose(broken, broken)]
+    assert results == ["exploding gradients", "unstable recurrence"]
 
 
 @pytest.mark.claim("B9")
 @pytest.mark.parametrize("spike", [1e20, np.inf, np.nan])
-def test_a_spike_counts_as_growth_wherever_it_stands(spike):
+def test_a_spike_counts_as_growth_at_every_position(spike):
     for at in range(1, 9):
         norms = np.arange(1.0, 10)
         norms[at] = spike
-        found = [f.issue for f in diagnose(norms, norms)]
-        assert found == ["exploding gradients", "unstable recurrence"]
+        results = [f.issue for f in diagnose(norms, norms)]
+        assert results == ["exploding gradients", "unstable recurrence"]
 
 
 @pytest.mark.claim("B9")
-def test_zeros_within_and_before_the_record_are_passed_over():
+def test_zeros_within_and_before_the_record_are_skipped():
     for norms in (4.0 ** np.arange(9), 0.25 ** np.arange(9)):
         expected = diagnose(norms, np.arange(1.0, 10))
         assert len(expected) == 1
         for zeros in ([4], [0, 1], [0, 3, 7]):
             gappy = norms.copy()
             gappy[zeros] = 0
-            found = diagnose(gappy, np.arange(1.0, 10))
-            assert [f.issue for f in found] == [expected[0].issue]
+            actual = diagnose(gappy, np.arange(1.0, 10))
+            assert [f.issue for f in actual] == [expected[0].issue]
             close(rate(gappy), rate(norms))
-            assert "nan" not in found[0].evidence
+            assert "nan" not in actual[0].evidence
 
 
 @pytest.mark.claim("B9")
-def test_a_dead_state_and_credit_that_is_nowhere_are_not_called_growth():
-    nothing = diagnose(np.zeros(6), np.zeros(6))
-    assert [f.issue for f in nothing] == ["vanishing credit", "state ignored"]
-    assert not any("nan" in f.evidence for f in nothing)
+def test_a_dead_state_and_zero_credit_are_not_reported_as_growth():
+    zeros = diagnose(np.zeros(6), np.zeros(6))
+    assert [f.issue for f in zeros] == ["vanishing credit", "state ignored"]
+    assert not any("nan" in f.evidence for f in zeros)
     lost = diagnose(np.array([1.0, 0.5, 0, 0, 0]), np.arange(1.0, 6))
     assert [f.issue for f in lost] == ["vanishing credit"]
     assert "nan" not in lost[0].evidence
@@ -151,7 +151,7 @@ def test_the_rate_is_the_factor_per_step():
 
 
 @pytest.mark.claim("B9")
-def test_every_finding_says_by_how_much_and_what_to_try():
+def test_every_finding_has_a_number_and_a_remedy():
     finding = diagnose(0.5 ** np.arange(T), np.arange(1.0, T + 1))[0]
     assert "0.5 per step" in finding.evidence
     assert "gated cell" in finding.remedy

@@ -1,4 +1,4 @@
-"""The linear recurrence: loop, closed form and scan agree; its spectrum tells the rate."""
+"""The linear recurrence: loop, closed form and scan agree; its spectrum is the rate."""
 
 import numpy as np
 import pytest
@@ -74,8 +74,8 @@ def test_values_and_gradients_are_torch_s(seed, T):
     d_h = np.random.default_rng(seed).standard_normal(h.shape)
     d_x, d_h_0, d_params = linear_rnn.unroll_back(tape, d_h)
     grads = torch.autograd.grad(expected, leaves, torch.tensor(d_h))
-    for found, g in zip((*d_params, d_x, d_h_0), grads, strict=True):
-        close(found, g)
+    for actual, g in zip((*d_params, d_x, d_h_0), grads, strict=True):
+        close(actual, g)
 
 
 @pytest.mark.claim("D1")
@@ -105,7 +105,7 @@ def test_the_influence_of_the_start_changes_at_the_rate_of_the_radius(seed, radi
 
 @pytest.mark.claim("D2")
 @given(seed=seeds, H=sizes)
-def test_an_eigenvector_is_scaled_by_its_eigenvalue_alone(seed, H):
+def test_an_eigenvector_is_scaled_by_its_eigenvalue(seed, H):
     (A, _), _, _ = draw(H=H, seed=seed, radius=1.3)
     eigenvalues, Q = np.linalg.eig(A)
     for value, v in zip(eigenvalues, Q.T, strict=True):
@@ -176,9 +176,9 @@ def test_the_dtype_is_kept(dtype):
     params = linear_rnn.Params(*[p.astype(dtype) for p in params])
     h, tape = linear_rnn.unroll(params, x.astype(dtype), h_0.astype(dtype))
     grads = linear_rnn.unroll_back(tape, h)
-    found = [h, grads.x, grads.h_0, *grads.params]
-    found.append(linear_rnn.closed_form(params, x.astype(dtype), h_0.astype(dtype), 4))
-    assert {v.dtype for v in found} == {np.dtype(dtype)}
+    results = [h, grads.x, grads.h_0, *grads.params]
+    results.append(linear_rnn.closed_form(params, x.astype(dtype), h_0.astype(dtype), 4))
+    assert {v.dtype for v in results} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize(("T", "n"), [(6, 0), (0, 2), (0, 0)])
@@ -192,7 +192,7 @@ def test_no_rows_or_no_steps_have_gradients_of_zeros(T, n):
 
 
 @pytest.mark.parametrize("beyond", [-1, 1])
-def test_the_closed_form_knows_the_steps_of_its_input_alone(beyond):
+def test_the_closed_form_rejects_a_step_outside_its_input(beyond):
     params, x, h_0 = draw()
     t = beyond if beyond < 0 else len(x) + beyond
     with pytest.raises(ValueError, match=f"T = {len(x)}, got k=0 and t={t}"):

@@ -1,4 +1,4 @@
-"""What an LSTM's cell keeps: the forget gates alone, and the full derivative."""
+"""The memory of an LSTM cell: the forget gates only, and the full derivative."""
 
 import numpy as np
 import pytest
@@ -15,31 +15,31 @@ from support.strategies import seeds
 
 
 def blind(p):
-    """The same problem, its gates not seeing h."""
+    """The same problem, with gates that do not read h."""
     zero = np.zeros_like(p.params["weight_hh_l0"])
     return p._replace(params=p.params | {"weight_hh_l0": zero})
 
 
-def both_paths(p, k=1, t=5):
-    """∂c_t/∂c_k by the forget gates alone, as a matrix, and in full."""
+def both_derivatives(p, k=1, t=5):
+    """∂c_t/∂c_k by the forget gates only, as a matrix, and in full."""
     f = memory.forget_gates(p.net, p.params, p.x, p.state)
     J = products.jacobians(p.net, p.params, p.x, p.state)
-    alone = np.stack([np.diag(row) for row in memory.forget_path(f, k, t)])
-    return alone, memory.cell_jacobian(J, p.net.hidden_size, k, t)
+    partial = np.stack([np.diag(row) for row in memory.forget_path(f, k, t)])
+    return partial, memory.cell_jacobian(J, p.net.hidden_size, k, t)
 
 
 @pytest.mark.claim("D6")
 @given(seed=seeds)
 def test_where_the_gates_do_not_see_h_the_product_of_forget_gates_is_the_derivative(seed):
-    alone, full = both_paths(blind(single("LSTM", seed=seed)))
-    close(full, alone, tolerance=1e-15)
+    partial, full = both_derivatives(blind(single("LSTM", seed=seed)))
+    close(full, partial, tolerance=1e-15)
 
 
 @pytest.mark.claim("D6")
 @given(seed=seeds)
 def test_where_they_do_the_product_of_forget_gates_is_not_the_derivative(seed):
-    alone, full = both_paths(single("LSTM", seed=seed))
-    assert np.abs(full - alone).max() > 1e-6
+    partial, full = both_derivatives(single("LSTM", seed=seed))
+    assert np.abs(full - partial).max() > 1e-6
 
 
 @pytest.mark.claim("D6")
@@ -54,32 +54,33 @@ def test_the_full_derivative_is_torch_s(seed):
     x = torch.tensor(p.x[1:5])
     full = torch.autograd.functional.jacobian(lambda c: module(x, (h.detach(), c))[1][1], c)
     expected = np.stack([full[0, row, :, 0, row] for row in range(2)])
-    close(both_paths(p)[1], expected)
+    close(both_derivatives(p)[1], expected)
 
 
 @pytest.mark.claim("D6")
 @given(seed=seeds)
-def test_forget_gates_at_one_and_input_gates_at_zero_carry_the_cell_and_its_gradient_untouched(
+def test_forget_gates_at_one_and_input_gates_at_zero_carry_the_cell_unchanged(
     seed,
 ):
+    """The derivative is then the identity, too."""
     p = single("LSTM", T=40, seed=seed)
     bias = p.params["bias_ih_l0"].copy()
     bias[:4], bias[4:8] = -1000, 1000  # σ is 1 to the last bit only there: by saturation
     p = p._replace(params=p.params | {"bias_ih_l0": bias})
-    alone, full = both_paths(p, 0, 40)
-    assert np.array_equal(alone, np.broadcast_to(np.eye(4), (2, 4, 4)))
-    close(full, alone, tolerance=1e-15)
+    partial, full = both_derivatives(p, 0, 40)
+    assert np.array_equal(partial, np.broadcast_to(np.eye(4), (2, 4, 4)))
+    close(full, partial, tolerance=1e-15)
     _, (_, c_n), _ = p.net.forward(p.params, p.x, p.state)
     close(c_n, p.state[1], tolerance=1e-15)
 
 
 @pytest.mark.claim("D6")
 @pytest.mark.parametrize("f", [0.9, 0.99, 0.999])
-def test_forget_gates_near_one_are_no_identity(f):
+def test_forget_gates_near_one_are_not_the_identity(f):
     p = blind(single("LSTM", T=40))
     params = {name: np.zeros_like(value) for name, value in p.params.items()}
     params["bias_ih_l0"][4:8] = np.log(f / (1 - f))
-    _, full = both_paths(p._replace(params=params), 0, 40)
+    _, full = both_derivatives(p._replace(params=params), 0, 40)
     close(np.diagonal(full, axis1=1, axis2=2), np.full((2, 4), f**40))
 
 
@@ -88,7 +89,7 @@ def test_forget_gates_near_one_are_no_identity(f):
 def test_the_memory_time_is_the_decay_of_an_impulse(f, tau):
     net, T = LSTM(1, 1), 200
     params = {name: np.zeros(shape) for name, shape in net.parameter_shapes().items()}
-    params["weight_ih_l0"][2] = 5.0  # the candidate alone reads x
+    params["weight_ih_l0"][2] = 5.0  # only the candidate reads x
     params["bias_ih_l0"][1] = np.log(f / (1 - f))
     x = np.zeros((T, 1, 1))
     x[0] = 1.0
@@ -116,20 +117,20 @@ def test_a_shut_gate_remembers_nothing_and_a_saturated_one_forever():
 
 
 @pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
-def test_states_outside_the_sequence_are_refused(k, t):
+def test_states_outside_the_sequence_are_rejected(k, t):
     J, message = np.zeros((3, 2, 8, 8)), f"T = 3, got k={k} and t={t}"
     refuses(ValueError, message, memory.forget_path, J[..., 0], k, t)
     refuses(ValueError, message, memory.cell_jacobian, J, 4, k, t)
 
 
 @pytest.mark.parametrize("name", ["GRU", "tanh"])
-def test_a_net_without_forget_gates_is_refused(name):
+def test_a_net_without_forget_gates_is_rejected(name):
     p = single(name)
-    message = "Expected an LSTM, for its forget gates"
+    message = "Expected an LSTM, because only it has forget gates"
     refuses(ValueError, message, memory.forget_gates, p.net, p.params, p.x, p.state)
 
 
-def test_parameters_that_are_no_dict_are_refused_as_the_net_does():
+def test_parameters_that_are_not_a_dict_are_rejected_as_by_the_net():
     p = single("LSTM")
     message = "params should be a dict of arrays, got list"
     refuses(TypeError, message, memory.forget_gates, p.net, list(p.params), p.x)

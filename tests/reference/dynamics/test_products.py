@@ -1,4 +1,4 @@
-"""Products of Jacobians through time: in their order, they are backpropagation."""
+"""Products of Jacobians through time: in the correct order, they are backpropagation."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ names = st.sampled_from(sorted(NETS))
 def cotangents(p):
     """ȳ [T, B, S]: that of the output at every step, and that of the final state at the last."""
     last = side_by_side(p.net, p.d_state)
-    found = np.zeros((*p.d_output.shape[:2], last.shape[1]))
-    found[:, :, : p.d_output.shape[2]] = p.d_output
-    found[-1] += last
-    return found
+    results = np.zeros((*p.d_output.shape[:2], last.shape[1]))
+    results[:, :, : p.d_output.shape[2]] = p.d_output
+    results[-1] += last
+    return results
 
 
 @pytest.mark.claim("B5")
@@ -81,41 +81,41 @@ def test_every_delta_of_the_recursion_is_torch_s_gradient_at_that_node(name, see
         (torch.tensor(d[0]) * s).sum() for d, s in zip(d_last, nodes["states"][-1], strict=True)
     )
     for kind, steps in deltas(p).items():
-        for found, at_step in zip(steps, nodes[kind], strict=True):
+        for actual, at_step in zip(steps, nodes[kind], strict=True):
             expected = torch.autograd.grad(loss, at_step, retain_graph=True)
-            for delta, g in zip(found, expected, strict=True):
+            for delta, g in zip(actual, expected, strict=True):
                 close(delta, g)
 
 
 def deltas(p):
     """δ of the state after every step, and of every step's net inputs, for a batch of one.
 
-    Backpropagation over the steps after t ends in δ of the state that step t hands on. From there,
-    over step t alone, it gives the biases the gradient that is δ of the step's net inputs.
+    Backpropagation over the steps after t ends in δ of the state after step t. From there,
+    over step t only, it gives the biases the gradient that is δ of the step's net inputs.
     """
     entered = [p.state]
     for x_t in p.x:
         entered.append(p.net.forward(p.params, x_t[None], entered[-1])[1])
     states, net_inputs = [], []
     for t in range(len(p.x)):
-        handed_on = p.d_state
+        d_after = p.d_state
         if t + 1 < len(p.x):
             _, _, tape = p.net.forward(p.params, p.x[t + 1 :], entered[t + 1])
-            handed_on = p.net.backward(tape, p.d_output[t + 1 :], p.d_state).state
+            d_after = p.net.backward(tape, p.d_output[t + 1 :], p.d_state).state
         _, _, tape = p.net.forward(p.params, p.x[t : t + 1], entered[t])
-        grads = p.net.backward(tape, p.d_output[t : t + 1], handed_on).params
+        grads = p.net.backward(tape, p.d_output[t : t + 1], d_after).params
         delta_u, delta_v = grads["bias_ih_l0"][None], grads["bias_hh_l0"][None]
         net_inputs.append([delta_u[:, -4:], delta_v] if p.net.mode == "GRU" else [delta_u])
-        h, *c = handed_on if p.net.mode == "LSTM" else (handed_on,)
-        states.append([h[0] + p.d_output[t], *[field[0] for field in c]])  # h_t is put out too
+        h, *c = d_after if p.net.mode == "LSTM" else (d_after,)
+        states.append([h[0] + p.d_output[t], *[field[0] for field in c]])  # h_t is an output too
     return {"states": states, "net inputs": net_inputs}
 
 
 def torch_nodes(p):
     """The states after every step, and the net inputs, as nodes of one graph of torch.
 
-    The state is what the step hands on: δc of the recursion does not hold the path through the h
-    of its own step, so c has a node for it apart.
+    The state is the one passed to the next step: δc of the recursion does not contain the path
+    through the h of its own step, so that path has a separate node for c.
     """
     w = {key.removesuffix("_l0"): torch.tensor(value) for key, value in p.params.items()}
     fields = p.state if p.net.mode == "LSTM" else (p.state,)
@@ -176,13 +176,13 @@ def test_a_relu_net_has_jacobians_of_radius_zero_and_a_gradient_that_explodes():
 
 
 @pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
-def test_states_outside_the_sequence_are_refused(k, t):
+def test_states_outside_the_sequence_are_rejected(k, t):
     J = np.zeros((3, 2, 4, 4))
     refuses(ValueError, f"T = 3, got k={k} and t={t}", products.propagator, J, k, t)
 
 
 @pytest.mark.parametrize("k", [-1, 4])
-def test_there_is_no_credit_for_a_state_outside_the_sequence(k):
+def test_credit_for_a_state_outside_the_sequence_is_rejected(k):
     J = np.zeros((3, 2, 4, 4))
     refuses(ValueError, f"T = 3, got k={k}", products.credit_by_products, J, J[..., 0], k)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.cells.table import read_gates
-from reference.derivatives.jacobian import steps
+from reference.derivatives.jacobian import linearize_steps
 from reference.dynamics import linear_rnn, scan
 from support.single import close, single
 from support.strategies import seeds, sizes
@@ -24,11 +24,11 @@ def draw(T, n, H, diagonal, seed):
 def loop(A, b):
     """The recurrence as it is written, in wider precision."""
     A, b = A.astype(np.longdouble), b.astype(np.longdouble)
-    h, found = np.zeros_like(b[0]), []
+    h, results = np.zeros_like(b[0]), []
     for A_t, b_t in zip(A, b, strict=True):
         h = (A_t * h if A.ndim == b.ndim else (A_t @ h[..., None])[..., 0]) + b_t
-        found.append(h)
-    return np.stack(found).astype(np.float64)
+        results.append(h)
+    return np.stack(results).astype(np.float64)
 
 
 @pytest.mark.claim("X5", "D1")
@@ -93,29 +93,29 @@ def test_the_adjoint_is_torch_s(seed, T, diagonal):
         states.append(h)
     d_h = np.random.default_rng(seed).standard_normal(b.shape)
     expected = torch.autograd.grad(torch.stack(states), leaves, torch.tensor(d_h))
-    for found, g in zip(scan.scan_back(A, scan.scan(A, b), d_h), expected, strict=True):
-        close(found, g)
+    for actual, g in zip(scan.scan_back(A, scan.scan(A, b), d_h), expected, strict=True):
+        close(actual, g)
 
 
 @pytest.mark.claim("X5")
 def test_the_cell_of_an_lstm_is_a_scan_once_its_gates_are_known():
     p = single("LSTM", T=13)
-    taken = list(steps(p.net, p.params, p.x, p.state))
-    opened = [read_gates(p.net, p.weights, now.x, now.before) for now in taken]
-    written = np.array([now.i * now.g for now in opened])
-    written[0] += opened[0].f * p.state[1][0]
-    c = scan.scan(np.array([now.f for now in opened]), written)
+    steps = list(linearize_steps(p.net, p.params, p.x, p.state))
+    gate_values = [read_gates(p.net, p.weights, step.x, step.before) for step in steps]
+    written = np.array([g.i * g.g for g in gate_values])
+    written[0] += gate_values[0].f * p.state[1][0]
+    c = scan.scan(np.array([g.f for g in gate_values]), written)
     _, (_, c_n), _ = p.net.forward(p.params, p.x, p.state)
     close(c[-1:], c_n, tolerance=1e-13)
-    close(c, [now.after.c for now in taken], tolerance=1e-13)
+    close(c, [step.after.c for step in steps], tolerance=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex128])
 def test_the_dtype_is_kept(dtype):
     A, b = draw(7, 2, 3, False, 0)
     h = scan.scan(A.astype(dtype), b.astype(dtype))
-    found = [h, *scan.scan_back(A.astype(dtype), h, h)]
-    assert {v.dtype for v in found} == {np.dtype(dtype)}
+    results = [h, *scan.scan_back(A.astype(dtype), h, h)]
+    assert {v.dtype for v in results} == {np.dtype(dtype)}
 
 
 @pytest.mark.claim("X5")
@@ -135,25 +135,25 @@ def test_the_gradients_of_an_initial_state_that_enters_through_b_are_torch_s(see
         h = (A_t @ h[..., None])[..., 0] + b_t
         states.append(h)
     expected = torch.autograd.grad(torch.stack(states), leaves, torch.tensor(d_h))
-    for found, g in zip((d_A, d_b, d_h_0), expected, strict=True):
-        close(found, g)
+    for actual, g in zip((d_A, d_b, d_h_0), expected, strict=True):
+        close(actual, g)
 
 
 @pytest.mark.parametrize("T", [1, 2, 5])
-def test_an_a_of_another_shape_is_refused_at_every_length_by_the_shapes_given(T):
+def test_an_a_of_another_shape_is_rejected_at_every_length_by_the_shapes_passed(T):
     A, b = draw(T, 2, 3, False, 0)
-    for given_A in (A[..., :2], A[:, 0], A[..., None]):
-        with pytest.raises(ValueError) as refusal:
-            scan.scan(given_A, b)
-        assert f"A has shape {given_A.shape}, which with b of shape {b.shape}" in str(refusal.value)
+    for wrong_A in (A[..., :2], A[:, 0], A[..., None]):
+        with pytest.raises(ValueError) as caught:
+            scan.scan(wrong_A, b)
+        assert f"A has shape {wrong_A.shape}, which with b of shape {b.shape}" in str(caught.value)
 
 
 @pytest.mark.parametrize("T", [1, 2])
-def test_the_states_are_no_memory_of_the_caller(T):
+def test_the_states_do_not_share_memory_with_b(T):
     A, b = draw(T, 2, 3, False, 0)
     assert not np.shares_memory(scan.scan(A, b), b)
 
 
-def test_a_constant_matrix_that_is_not_repeated_is_refused():
+def test_a_constant_matrix_that_is_not_repeated_is_rejected():
     with pytest.raises(ValueError, match="A has shape"):
         scan.scan(np.ones((3, 3)), np.ones((5, 2, 3)))

@@ -1,4 +1,4 @@
-"""The chunker: no token is lost, no two streams are mixed, and the notes' own loop loses tokens."""
+"""The chunker: no token is lost, streams are not mixed; the loop of the notes loses tokens."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ def draw(lengths, seed):
     return {f"s{k}": rng.integers(0, 9, n) for k, n in enumerate(lengths)}
 
 
-def collected(found, field):
+def collected(results, field):
     """The tokens of each stream, in the order in which the chunks hold them."""
     text = {}
-    for chunk in found:
+    for chunk in results:
         for row, i in enumerate(chunk.ids):
             text.setdefault(i, []).extend(getattr(chunk, field)[row][chunk.mask[row]])
     return text
@@ -36,14 +36,14 @@ def test_every_token_but_the_last_is_an_input_once_and_every_one_but_the_first_a
     lengths, rows, length, seed
 ):
     streams = draw(lengths, seed)
-    found = list(chunks(streams, rows, length))
-    assert collected(found, "inputs") == {i: list(t[:-1]) for i, t in streams.items()}
-    assert collected(found, "targets") == {i: list(t[1:]) for i, t in streams.items()}
+    results = list(chunks(streams, rows, length))
+    assert collected(results, "inputs") == {i: list(t[:-1]) for i, t in streams.items()}
+    assert collected(results, "targets") == {i: list(t[1:]) for i, t in streams.items()}
 
 
 @pytest.mark.claim("S7")
 @given(stream_lengths, sizes, sizes, seeds)
-def test_a_stream_resets_at_its_first_chunk_alone_and_ends_at_its_last(lengths, rows, length, seed):
+def test_a_stream_resets_only_at_its_first_chunk_and_ends_at_its_last(lengths, rows, length, seed):
     streams, seen, ended = draw(lengths, seed), [], []
     for chunk in chunks(streams, rows, length, pad=-1):
         assert 1 <= len(set(chunk.ids)) == len(chunk.ids) <= rows
@@ -59,18 +59,18 @@ def test_a_stream_resets_at_its_first_chunk_alone_and_ends_at_its_last(lengths, 
 @given(stream_lengths, sizes, seeds)
 def test_a_stream_keeps_its_row_until_it_ends_while_others_wait(lengths, length, seed):
     streams = draw(lengths, seed)
-    found = list(chunks(streams, 2, length))
-    for chunk, following in zip(found, found[1:], strict=False):
+    results = list(chunks(streams, 2, length))
+    for chunk, following in zip(results, results[1:], strict=False):
         if len(following.ids) == len(chunk.ids):
             for row, i in enumerate(chunk.ids):
                 assert (following.ids[row] == i) != (i in chunk.ended)
 
 
-def outputs_by_stream(lm, params, found):
+def outputs_by_stream(lm, params, results):
     """Logits of each stream, states carried by id."""
     initial = np.zeros((lm.rnn.num_layers, 1, lm.rnn.hidden_size))
     bank, logits = StateBank(initial, capacity=100), {}
-    for chunk in found:
+    for chunk in results:
         state, _ = bank.get(chunk.ids)
         output, state, _ = lm.forward(params, chunk.inputs, state)
         bank.put(chunk.ids, state)
@@ -90,25 +90,25 @@ def test_however_streams_are_shuffled_and_cut_each_reads_as_if_it_were_alone_and
     lm = TinyRNNLM(9, GRU(3, 4, num_layers=2, batch_first=True))
     params, streams = lm.init(rng), draw(lengths, seed)
     order = rng.permutation(list(streams))
-    found = outputs_by_stream(lm, params, chunks({i: streams[i] for i in order}, rows, length))
+    results = outputs_by_stream(lm, params, chunks({i: streams[i] for i in order}, rows, length))
     for i, tokens in streams.items():
         whole, _, _ = lm.forward(params, tokens[None, :-1])
-        np.testing.assert_allclose(found[i], whole[0], rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(results[i], whole[0], rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.claim("S4")
 def test_chunks_laid_side_by_side_lose_the_last_token_of_each():
-    """✗ the loop that feeds chunk[:, :-1], asks for chunk[:, 1:] and carries the state."""
+    """✗ the loop that feeds chunk[:, :-1], predicts chunk[:, 1:] and carries the state."""
     lm = TinyRNNLM(9, GRU(3, 4, batch_first=True))
     rng = np.random.default_rng(0)
     params, tokens = lm.init(rng), rng.integers(0, 9, 24)
     whole, last, _ = lm.forward(params, tokens[None, :-1])
-    state, fed, asked = None, [], []
+    state, fed, targets = None, [], []
     for chunk in tokens.reshape(4, 1, 6):
         _, state, _ = lm.forward(params, chunk[:, :-1], state)
         fed += list(chunk[0, :-1])
-        asked += list(chunk[0, 1:])
-    assert len(fed) == len(asked) == 20  # of 23: three inputs and three targets are lost
+        targets += list(chunk[0, 1:])
+    assert len(fed) == len(targets) == 20  # of 23: three inputs and three targets are lost
     assert np.abs(state - last).max() > 1e-3
     state = None
     for chunk in chunks({"s": tokens}, rows=1, length=6):
@@ -116,7 +116,7 @@ def test_chunks_laid_side_by_side_lose_the_last_token_of_each():
     np.testing.assert_allclose(state, last, rtol=1e-13)
 
 
-def test_streams_that_have_nothing_to_predict_are_refused_with_one_sentence():
+def test_streams_with_nothing_to_predict_are_rejected_with_one_sentence():
     two = np.array([3, 5])
     refuses(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
     refuses(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)

@@ -1,4 +1,4 @@
-"""Reset masks: adjoint and torch, and that nothing of the old stream reaches the new one."""
+"""Reset masks: equal to torch; nothing of the old stream reaches the new one."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ problems = st.builds(draw, one_way, sizes, sizes, seeds, st.sampled_from([0.0, 0
 
 def state_of(net, inputs, suffix=""):
     """h, or the LSTM's pair."""
-    both = inputs["h" + suffix], inputs.get("c" + suffix)
-    return both if isinstance(net, LSTM) else both[0]
+    fields = inputs["h" + suffix], inputs.get("c" + suffix)
+    return fields if isinstance(net, LSTM) else fields[0]
 
 
 def named(net, output, state):
     """Outputs by name."""
-    both = state if isinstance(net, LSTM) else (state,)
-    return {"output": output} | dict(zip(["h_n", "c_n"], both, strict=False))
+    fields = state if isinstance(net, LSTM) else (state,)
+    return {"output": output} | dict(zip(["h_n", "c_n"], fields, strict=False))
 
 
 def run_with(net, r):
@@ -54,11 +54,11 @@ def run_with(net, r):
         def pull(d):
             d_state = (d["h_n"], d["c_n"]) if isinstance(net, LSTM) else d["h_n"]
             grads = resets.backward(net, tape, d["output"], d_state)
-            found = {"x": grads.x} | grads.params
+            results = {"x": grads.x} | grads.params
             for suffix, value in (("", grads.state), ("_init", grads.init)):
-                both = value if isinstance(net, LSTM) else (value,)
-                found |= {n + suffix: g for n, g in zip("hc", both, strict=False)}
-            return found
+                fields = value if isinstance(net, LSTM) else (value,)
+                results |= {n + suffix: g for n, g in zip("hc", fields, strict=False)}
+            return results
 
         return named(net, output, last), pull
 
@@ -115,8 +115,10 @@ def test_a_row_between_two_resets_is_a_sequence_of_its_own(problem):
             begun = r[first, b]
             state = state_of(net, inputs, "_init" if begun else "")
             rows = [s if begun else s[:, b : b + 1] for s in split_state(state)]
-            alone, _, _ = net.forward(params, inputs["x"][first:end, b : b + 1], join_state(rows))
-            agree({"y": outputs["output"][first:end, b]}, {"y": alone[:, 0]}, 1e-11)
+            separate, _, _ = net.forward(
+                params, inputs["x"][first:end, b : b + 1], join_state(rows)
+            )
+            agree({"y": outputs["output"][first:end, b]}, {"y": separate[:, 0]}, 1e-11)
 
 
 @pytest.mark.claim("S5", "S5′")
@@ -146,8 +148,8 @@ def test_a_reset_by_multiplication_lets_nan_through():
     h, r = np.array([[[np.nan], [2.0]]]), np.array([True, False])
     keep = (~r)[:, None].astype(float)
     assert np.isnan(h * keep + 0.5 * (1 - keep))[0, 0, 0]
-    tensor, kept = torch.tensor(h), torch.tensor(keep)
-    assert torch.isnan(tensor * kept + 0.5 * (1 - kept))[0, 0, 0]
+    tensor, mask = torch.tensor(h), torch.tensor(keep)
+    assert torch.isnan(tensor * mask + 0.5 * (1 - mask))[0, 0, 0]
     np.testing.assert_array_equal(resets.reset(h, r, np.array([[[0.5]]])), [[[0.5], [2.0]]])
 
 
@@ -158,8 +160,8 @@ def test_the_gradient_of_a_learnable_start_sums_over_every_reset_row_and_step():
     r[0, 1] = r[2, 0] = r[2, 1] = True
     outputs, pull = run_with(net, r)(inputs)
     d = {n: np.random.default_rng(1).standard_normal(v.shape) for n, v in outputs.items()}
-    found = pull(d)["h_init"]
-    untied = np.zeros_like(found)
+    results = pull(d)["h_init"]
+    untied = np.zeros_like(results)
     for t, b in [(0, 1), (2, 0), (2, 1)]:  # a start of its own for each reset
         params = {n: p for n, p in inputs.items() if "_l" in n}
         end = 2 if (t, b) == (0, 1) else 4
@@ -167,7 +169,7 @@ def test_the_gradient_of_a_learnable_start_sums_over_every_reset_row_and_step():
         _, _, tape = net.forward(params, x, start)
         d_last = d["h_n"][:, b : b + 1] if end == 4 else None
         untied += net.backward(tape, d["output"][t:end, b : b + 1], d_last).state
-    agree({"init": found}, {"init": untied})
+    agree({"init": results}, {"init": untied})
 
 
 @pytest.mark.claim("S5")
@@ -190,14 +192,14 @@ def test_a_state_may_be_a_list_as_the_nets_have_it():
     output, last, tape = resets.forward(net, params, x, r, list(state), list(init))
     expected, _, tape_of_pairs = resets.forward(net, params, x, r, state, init)
     np.testing.assert_array_equal(output, expected)
-    found = resets.backward(net, tape, output, list(last))
-    for pair in (found.state, found.init):
+    actual = resets.backward(net, tape, output, list(last))
+    for pair in (actual.state, actual.init):
         assert isinstance(pair, tuple)
     d_init = resets.backward(net, tape_of_pairs, output, last).init
-    np.testing.assert_array_equal(found.init, d_init)
+    np.testing.assert_array_equal(actual.init, d_init)
 
 
-def test_bad_masks_and_nets_are_refused_with_one_sentence():
+def test_bad_masks_and_nets_are_rejected_with_one_sentence():
     net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
     refuses(ValueError, "int64 [5]", resets.reset, state, r[0].astype(int))
@@ -208,23 +210,23 @@ def test_bad_masks_and_nets_are_refused_with_one_sentence():
     refuses(RuntimeError, "T = 0", resets.forward, net, params, inputs["x"][:0], r[:0], state)
     refuses(ValueError, "[5, 4]", resets.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
-        refuses(ValueError, "one way", resets.forward, wrong, params, inputs["x"], r, state)
+        refuses(ValueError, "one direction", resets.forward, wrong, params, inputs["x"], r, state)
 
 
 @pytest.mark.parametrize("net", [GRU(2, 3, num_layers=2), LSTM(2, 3, num_layers=2, proj_size=2)])
-def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_refused(net):
+def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_rejected(net):
     _, inputs, r = draw(net, 4, 3, seed=0)
     params = net.init(np.random.default_rng(0))
     state, init = state_of(net, inputs), state_of(net, inputs, "_init")
     arguments = resets.forward, net, params, inputs["x"], r, state
-    for said, change in [
+    for message, change in [
         ("got (2, 3, ", lambda i: np.repeat(i, 3, axis=1)),
         ("got (1, 1, ", lambda i: i[:1]),
         ("got (2, ", lambda i: i[:, 0]),
         ("got float32", lambda i: i.astype("f")),
     ]:
         wrong = join_state([change(i) for i in split_state(init)])
-        refuses(RuntimeError, said, *arguments, wrong)
+        refuses(RuntimeError, message, *arguments, wrong)
     refuses(RuntimeError, "as in the state", *arguments, (*split_state(init), init))
 
 
@@ -239,7 +241,7 @@ def test_a_cotangent_that_is_absent_is_zero():
 
 
 @pytest.mark.parametrize("steps", [3, 5])
-def test_a_cotangent_of_other_steps_than_the_output_s_is_refused(steps):
+def test_a_cotangent_with_another_number_of_steps_is_rejected(steps):
     net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
     params = net.init(np.random.default_rng(0))
     _, _, tape = resets.forward(net, params, inputs["x"], r, inputs["h"])

@@ -1,4 +1,4 @@
-"""The state bank: states follow their streams, the bound holds, refusals change nothing."""
+"""The state bank: states follow their streams, the bound holds, a rejected call changes nothing."""
 
 import tracemalloc
 
@@ -51,8 +51,8 @@ nets = st.sampled_from([GRU(2, 3, num_layers=2), LSTM(2, 3, num_layers=2)])
 
 @pytest.mark.claim("S6", "S7")
 @given(nets, seeds)
-def test_batch_rows_permuted_the_streams_are_the_same(net, seed):
-    """Every step shuffles who is in the batch, and where; each stream is as if it ran alone."""
+def test_streams_do_not_depend_on_their_batch_rows(net, seed):
+    """Every step shuffles the streams and their rows; each has the outputs of a separate run."""
     rng = np.random.default_rng(seed)
     params, bank = net.init(rng), bank_of(net)
     texts = {i: rng.standard_normal((8, 1, 2)) for i in ("a", 7, (1, 2), 3.5)}
@@ -76,16 +76,16 @@ def test_batch_rows_permuted_the_streams_are_the_same(net, seed):
 
 @pytest.mark.claim("S6")
 @given(nets, seeds)
-def test_what_is_put_is_got_in_any_order_and_an_unknown_id_has_the_initial_state(net, seed):
+def test_stored_states_are_returned_in_any_order_and_unknown_ids_have_the_initial_state(net, seed):
     rng = np.random.default_rng(seed)
     bank = bank_of(net)
     state = random_state(bank, 4, rng)
     bank.put([10, 11, 12, 13], state)
-    found, new = bank.get([13, 99, 10])
+    results, new = bank.get([13, 99, 10])
     assert list(new) == [False, True, False]
-    assert equal(rows_of(found, [0, 2]), rows_of(state, [3, 0]))
-    assert equal(rows_of(found, [1]), bank.initial)
-    assert len(bank.rows) == 4  # to ask is not to store
+    assert equal(rows_of(results, [0, 2]), rows_of(state, [3, 0]))
+    assert equal(rows_of(results, [1]), bank.initial)
+    assert len(bank.rows) == 4  # get stores nothing
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_the_stream_put_longest_ago_goes_first_and_starts_anew_when_it_returns()
 
 
 @pytest.mark.claim("S6")
-def test_a_dropped_stream_is_forgotten_and_dropping_an_unknown_one_is_no_mistake():
+def test_a_dropped_stream_is_forgotten_and_dropping_an_unknown_one_is_ignored():
     bank = bank_of(GRU(2, 3))
     bank.put([1, 2], random_state(bank, 2, np.random.default_rng(0)))
     bank.drop([2, 17])
@@ -133,8 +133,8 @@ def test_the_bank_keeps_copies_and_gives_copies():
     before = state.copy()
     bank.put([1, 2], state)
     state[:] = np.nan
-    found, _ = bank.get([1, 2])
-    found[:] = np.inf
+    results, _ = bank.get([1, 2])
+    results[:] = np.inf
     assert equal(bank.get([1, 2])[0], before)
 
 
@@ -146,11 +146,11 @@ def test_nan_in_a_frozen_stream_stays_there():
     for part in state:
         part[:, 1] = np.nan
     bank.put([1, 2, 3], state)
-    others = rows_of(random_state(bank, 2, rng), [0, 1])
-    bank.put([3, 1], others)
-    found, _ = bank.get([3, 2, 1])
-    assert equal(rows_of(found, [0, 2]), others)
-    assert all(np.isnan(part[:, 1]).all() for part in found)
+    rest = rows_of(random_state(bank, 2, rng), [0, 1])
+    bank.put([3, 1], rest)
+    results, _ = bank.get([3, 2, 1])
+    assert equal(rows_of(results, [0, 2]), rest)
+    assert all(np.isnan(part[:, 1]).all() for part in results)
 
 
 @pytest.mark.claim("S6")
@@ -188,11 +188,11 @@ def test_torchs_bank_holds_the_same_streams(seed, pair):
     twin = torch_bank.StateBank(tensors(bank.initial), capacity=6)
     for _ in range(8):
         ids = rng.choice(12, size=rng.integers(1, 7), replace=False)
-        found, new = bank.get(ids.tolist())
-        theirs, also_new = twin.get(torch.tensor(ids))
+        results, new = bank.get(ids.tolist())
+        twin_state, also_new = twin.get(torch.tensor(ids))
         np.testing.assert_array_equal(new, also_new)
-        both = theirs if pair else (theirs,)
-        assert equal(found, join_state([t.numpy() for t in both]))
+        fields = twin_state if pair else (twin_state,)
+        assert equal(results, join_state([t.numpy() for t in fields]))
         state = random_state(bank, len(ids), rng)
         given_state = tensors(state)
         for part in given_state if pair else (given_state,):
@@ -202,7 +202,7 @@ def test_torchs_bank_holds_the_same_streams(seed, pair):
 
 
 @pytest.mark.claim("S6")
-def test_a_state_of_more_or_fewer_axes_than_three_is_refused_as_any_other_shape_is():
+def test_a_state_without_three_axes_is_rejected_like_any_other_shape():
     bank = bank_of(GRU(2, 3))
     state = random_state(bank, 1, np.random.default_rng(0))
     for other in (state[0, 0], state[0], state[..., None]):
@@ -212,14 +212,14 @@ def test_a_state_of_more_or_fewer_axes_than_three_is_refused_as_any_other_shape_
 
 
 @pytest.mark.claim("S6")
-def test_what_is_refused_leaves_the_bank_as_it_was():
+def test_a_rejected_call_leaves_the_bank_unchanged():
     bank = bank_of(LSTM(2, 3), capacity=3)
     rng = np.random.default_rng(0)
     bank.put([1, 2], random_state(bank, 2, rng))
     before = {i: [p.copy() for p in row] for i, row in bank.rows.items()}
     two, four = random_state(bank, 2, rng), random_state(bank, 4, rng)
     refuses(ValueError, "rows [0, 1]", bank.put, [2, 2], two)
-    refuses(ValueError, "Stream 2", bank.get, [2, 1, 2])
+    refuses(ValueError, "stream 2", bank.get, [2, 1, 2])
     refuses(ValueError, "none", bank.put, [], two)
     refuses(ValueError, "none", bank.get, [])
     refuses(ValueError, "got 4", bank.put, [1, 2, 3, 4], four)

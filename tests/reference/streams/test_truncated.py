@@ -1,4 +1,4 @@
-"""Truncated BPTT: the forward is the uncut run's, the gradient is cut where it says."""
+"""Truncated BPTT: the forward is that of the uncut run, the gradient is cut."""
 
 import tracemalloc
 
@@ -27,7 +27,7 @@ ks = st.integers(1, 3)
 
 
 def inner(output, d):
-    """⟨d, output⟩ and its gradient: the loss whose gradient is any cotangent one likes."""
+    """⟨d, output⟩ and its gradient: a loss whose gradient is the given cotangent."""
     return (d * output).sum(), d
 
 
@@ -58,14 +58,14 @@ def parts(state):
     return state if isinstance(state, tuple) else (state,)
 
 
-def same_bits(found, expected):
+def same_bits(actual, expected):
     """Assert that two states are equal."""
-    for f, e in zip(parts(found), parts(expected), strict=True):
+    for f, e in zip(parts(actual), parts(expected), strict=True):
         np.testing.assert_array_equal(f, e)
 
 
 def torched(value):
-    """Arrays as tensors, in whatever they are nested."""
+    """Arrays as tensors, in any nesting of tuples."""
     if isinstance(value, tuple):
         return tuple(torched(v) for v in value)
     return torch.tensor(value)
@@ -83,23 +83,23 @@ def bptt(net, params, x, d, state):
     return net.backward(tape, d)
 
 
-def same_passes(found, expected, tolerance=1e-11):
+def same_passes(actual, expected, tolerance=1e-11):
     """Assert that every pass has the same loss, state and gradients as torch's."""
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, torchs in zip(actual, expected, strict=True):
         agree(
             dict(enumerate(parts(ours.state))),
-            {k: s.numpy() for k, s in enumerate(parts(theirs.state))},
+            {k: s.numpy() for k, s in enumerate(parts(torchs.state))},
             tolerance,
         )
-        agree(ours.params, {n: g.numpy() for n, g in theirs.params.items()}, tolerance)
-        np.testing.assert_allclose(ours.loss, theirs.loss.numpy(), rtol=tolerance, atol=1e-11)
+        agree(ours.params, {n: g.numpy() for n, g in torchs.params.items()}, tolerance)
+        np.testing.assert_allclose(ours.loss, torchs.loss.numpy(), rtol=tolerance, atol=1e-11)
 
 
 @pytest.mark.claim("S1")
 @given(one_way, sizes, sizes, ks, seeds)
 def test_outputs_and_states_are_those_of_the_uncut_run_bit_for_bit(net, T, B, K, seed):
-    """In longdouble: its matrix product treats each row alone, where a BLAS may round the rows of
-    a product of few rows otherwise than those of many.
+    """In longdouble, because its matrix product computes each row separately; a BLAS may round a
+    row of a product with few rows differently from the same row of one with many.
     """
     params, x, d, state = draw(net, T, B, seed, np.longdouble)
     uncut, last, _ = net.forward(params, x, state)
@@ -142,8 +142,8 @@ def test_in_float64_outputs_are_the_uncut_runs_to_the_last_digit(net, T, B, K, s
 def test_in_float64_they_are_bit_for_bit_where_the_blas_rounds_a_row_alike_among_few(
     net, T, B, K, seed
 ):
-    """What is asked of the BLAS first is (1) of the cell alone, which is one product over the rows
-    of all steps; all that comes after it has the same shape in a block as in the uncut run.
+    """The BLAS is tested on (1) of the cell only, which is one product over the rows of all steps;
+    the later products have the same shape in a block as in the uncut run.
     """
     params, x, _, state = draw(net, T, B, seed)
     weights, net_input = cell_params(net, params, "_l0"), net.cell.net_input
@@ -230,8 +230,8 @@ def test_without_a_cut_it_is_backpropagation_through_time(net, T, B, K, seed):
     for whole in (T, T + 3):
         (only,) = truncated.detach(net, params, cut(net, whole, x, d), inner, state)
         agree(only.params, expected.params)
-        for found, e in zip(parts(only.blocks[0].state), parts(expected.state), strict=True):
-            agree({"state": found}, {"state": e})
+        for actual, e in zip(parts(only.blocks[0].state), parts(expected.state), strict=True):
+            agree({"state": actual}, {"state": e})
 
 
 @pytest.mark.claim("S1")
@@ -250,8 +250,8 @@ def test_cutting_loses_exactly_what_the_longer_paths_carried():
     expected = bptt(net, params, x, d, state).params
     errors = []
     for k2 in (1, 2, 4, 8, 12):
-        found = total(truncated.tbptt(net, params, cut(net, 1, x, d), inner, state, 1, k2))
-        errors.append(np.abs(found["weight_hh_l0"] - expected["weight_hh_l0"]).max())
+        actual = total(truncated.tbptt(net, params, cut(net, 1, x, d), inner, state, 1, k2))
+        errors.append(np.abs(actual["weight_hh_l0"] - expected["weight_hh_l0"]).max())
     assert errors[0] > 1e-3 and sorted(errors, reverse=True) == errors and errors[-1] < 1e-13
 
 
@@ -264,18 +264,18 @@ def test_new_arrays_in_params_are_read_by_the_next_block_and_tapes_hold_the_old_
     run = truncated.tbptt(net, params, [first, second], inner, state, k1=1, k2=2)
     next(run)
     params |= new
-    found = next(run)
+    results = next(run)
     _, between, tape = net.forward(old, first[0], state)
     _, _, later_tape = net.forward(new, second[0], between)
     later = net.backward(later_tape, second[1])
     earlier = net.backward(tape, 0 * first[1], later.state)
-    agree(found.params, {n: later.params[n] + earlier.params[n] for n in params})
+    agree(results.params, {n: later.params[n] + earlier.params[n] for n in params})
 
 
 @pytest.mark.claim("S2")
 def test_memory_is_that_of_k_steps_however_long_the_stream_is():
     peaks = {"detach": [], "tbptt": [], "carry": []}
-    net = LSTM(3, 48)  # so wide that what else allocates meanwhile is nothing beside it
+    net = LSTM(3, 48)  # so wide that other allocations are negligible
     for T in (64, 1024):
         params, x, d, state = draw(net, T, 2, seed=0)
         blocks = cut(net, 8, x, d)
@@ -308,10 +308,10 @@ def test_an_lstm_of_which_one_half_stays_attached_is_caught(forgotten):
         output, (h, c) = module(block, carried)
         carried = (h, c.detach()) if forgotten == "h" else (h.detach(), c)
         loss = loss + (output * d_block).sum()
-    found = dict(zip(params, torch.autograd.grad(loss, module.parameters()), strict=True))
+    actual = dict(zip(params, torch.autograd.grad(loss, module.parameters()), strict=True))
     expected = total(truncated.detach(net, params, cut(net, 3, x, d), inner, state))
     with pytest.raises(AssertionError):
-        agree({n: g.numpy() for n, g in found.items()}, expected, 1e-3)
+        agree({n: g.numpy() for n, g in actual.items()}, expected, 1e-3)
 
 
 def test_a_model_trains_on_a_long_stream_as_torchs_does():
@@ -329,9 +329,9 @@ def test_a_model_trains_on_a_long_stream_as_torchs_does():
     def torch_objective(logits, targets):
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    theirs = torch_truncated.detach(model, [torched(b) for b in blocks], torch_objective)
+    torchs = torch_truncated.detach(model, [torched(b) for b in blocks], torch_objective)
     for ours in truncated.detach(lm, params, blocks, objective):
-        expected = next(theirs)
+        expected = next(torchs)
         np.testing.assert_allclose(ours.loss, expected.loss.numpy(), rtol=1e-12)
         params |= optim.sgd(params, ours.params, None, lr=0.3)[0]
         for name, parameter in model.named_parameters():
@@ -340,14 +340,14 @@ def test_a_model_trains_on_a_long_stream_as_torchs_does():
     agree(params, {n: p.detach().numpy() for n, p in model.named_parameters()})
 
 
-def test_a_horizon_shorter_than_the_stride_is_refused_with_one_sentence():
+def test_a_horizon_shorter_than_the_stride_is_rejected_with_one_sentence():
     net = GRU(3, 4)
     params, x, d, state = draw(net, 4, 2, seed=0)
     for k1, k2 in ((0, 1), (3, 2), (-1, None)):
         refuses(ValueError, f"k1 = {k1}", truncated.tbptt, net, params, [], inner, state, k1, k2)
 
 
-def test_a_stride_or_horizon_that_is_no_integer_is_refused_with_one_sentence():
+def test_a_stride_or_horizon_that_is_not_an_integer_is_rejected_with_one_sentence():
     net = GRU(3, 4)
     params, _, _, state = draw(net, 4, 2, seed=0)
     for k1, k2 in ((1.5, 2), (1, 2.0), ("1", None)):
@@ -361,19 +361,19 @@ def test_blocks_may_be_packed_and_a_cotangent_absent(net):
     packed = [tuple(pack_padded_sequence(a, [2, 2]) for a in block) for block in blocks]
     objective = lambda output, d: ((d.data * output.data).sum(), d)  # noqa: E731
     dense = truncated.tbptt(net, params, blocks, inner, state, 1, 2)
-    for found, expected in zip(
+    for actual, expected in zip(
         truncated.tbptt(net, params, packed, objective, state, 1, 2), dense, strict=True
     ):
-        agree(found.params, expected.params)
+        agree(actual.params, expected.params)
     silent = [(x, None if j == 1 else d) for j, (x, d) in enumerate(blocks)]
     zeros = [(x, 0 * d if j == 1 else d) for j, (x, d) in enumerate(blocks)]
     pass_on = lambda output, d: (0.0, d)  # noqa: E731
-    for found, expected in zip(
+    for actual, expected in zip(
         truncated.tbptt(net, params, silent, pass_on, state, 1, 2),
         truncated.tbptt(net, params, zeros, pass_on, state, 1, 2),
         strict=True,
     ):
-        agree(found.params, expected.params)
+        agree(actual.params, expected.params)
 
 
 def test_no_blocks_give_no_passes():
