@@ -45,7 +45,9 @@ def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
     """Assert that outputs and gradients agree with torch to rounding."""
     outputs, _ = run(inputs)
     cotangents = random_like(outputs, seed)
-    agree(evaluate(run, inputs, cotangents), evaluate_in_torch(graph, inputs, cotangents), tolerance)
+    agree(
+        evaluate(run, inputs, cotangents), evaluate_in_torch(graph, inputs, cotangents), tolerance
+    )
 
 
 def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
@@ -69,7 +71,10 @@ def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
     for trial in range(3):
         rng = np.random.default_rng(trial)
         perturbed = [
-            {n: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow) for n, v in arrays.items()}
+            {
+                n: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow)
+                for n, v in arrays.items()
+            }
             for arrays in (inputs, cotangents)
         ]
         for name, v in evaluate(run, *perturbed).items():

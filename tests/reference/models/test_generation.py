@@ -16,7 +16,7 @@ from reference.models.generation import (
     scheduled_step,
 )
 from reference.models.language_model import TinyRNNLM, lm_step
-from support.calculus import agree, refuses
+from support.calculus import agree, rejects
 from support.models import nets, params_of, state_in, states_of
 from support.strategies import seeds, sizes
 from torch_impl.models import generation as torch_generation
@@ -166,8 +166,8 @@ def test_bad_input_is_refused_with_one_sentence():
     lm = TinyRNNLM(3, RNN(2, 4, batch_first=True))
     params, text = lm.init(np.random.default_rng(0)), np.array([[0, 1, 2]])
     truth, draws = np.ones((1, 3), dtype=bool), np.full((1, 2), 0.5)
-    refuses(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
-    refuses(ValueError, "[1, steps], a row for each", sampled, lm, params, text, np.ones((3, 2)))
-    refuses(ValueError, "got [2]", sampled, lm, params, text, np.ones(2))
-    refuses(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
-    refuses(IndexError, "rows 0 to 2", greedy, lm, params, np.array([[0, 3]]), 2)
+    rejects(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
+    rejects(ValueError, "[1, steps], a row for each", sampled, lm, params, text, np.ones((3, 2)))
+    rejects(ValueError, "got [2]", sampled, lm, params, text, np.ones(2))
+    rejects(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
+    rejects(IndexError, "rows 0 to 2", greedy, lm, params, np.array([[0, 3]]), 2)
