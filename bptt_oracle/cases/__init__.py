@@ -1,1 +1,1 @@
-"""Cases: descriptions of computations, and the corpus made of them."""
+"""Cases: descriptions of computations, and the corpus of them that checks and records use."""

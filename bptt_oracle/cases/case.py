@@ -1,10 +1,12 @@
-"""A case: one frozen description of a computation, from which its arrays are drawn.
+"""A case: an immutable description of one computation, from which its arrays are drawn.
+
+Its id spells out every field:
 
     GRU.T6.B3.I4.H5.L2.bi.nobias.packed-4-6-1.h0.strided.drop0_3.output+h_n.wide.s17
 
-is both its name and all there is to know of it: `parse(name)` gives the case back, `draw(case)`
-the arrays, the same on every machine. The same case serves a property test, a check, a record
-and a replay. Arrays come from numpy's default_rng(seed) in float64; none is zero or constant.
+`parse(id)` returns the case, and `draw(case)` returns its arrays, the same ones on every machine.
+Property tests, checks, records and replays share these cases. Arrays are drawn in float64 from
+NumPy's default_rng, seeded by the seed and the sizes; no array is constant or all zero.
 """
 
 import re
@@ -20,11 +22,16 @@ CELLS = tuple(name for name, cell in CELL_TABLE.items() if cell.torch)  # of the
 LAYOUTS = ("time", "batch", "unbatched", "sorted", "packed")
 REGIMES = ("generic", "saturated", "cancelling", "wide", "tiny", "exact")
 COTANGENTS = ("output", "h_n", "c_n")
-LARGEST = 10**8  # of what is kept in float64, longdouble, and by torch
+MAX_NUMBERS = 10**8  # they are held in float64, in longdouble, and by torch
 
 
 class Case(NamedTuple):
-    """What is computed; `draw` says with which numbers."""
+    """A net, the layout of its input, the cotangents, and how `draw` draws the numbers.
+
+    `layout` is "time" [T, B, I], "batch" [B, T, I], "unbatched" [T, I], or a packed batch, with
+    lengths in descending order ("sorted") or in any order ("packed"). `cotangents` names the
+    outputs with a gradient. `regime` selects the distribution of the numbers.
+    """
 
     cell: str
     T: int
@@ -34,12 +41,12 @@ class Case(NamedTuple):
     layers: int = 1
     bidirectional: bool = False
     bias: bool = True
-    P: int = 0  # the LSTM's projection; 0 for none
+    P: int = 0  # proj_size of an LSTM; 0: no projection
     layout: str = "time"
-    lengths: tuple[int, ...] = ()  # of a packed batch, T the longest
-    tied: bool = False  # weights, and biases, of one layer and of one shape: one parameter
-    state: bool = True
-    strided: bool = False  # input, state and cotangents not contiguous
+    lengths: tuple[int, ...] = ()  # of a packed batch; the longest is T
+    tied: bool = False  # *_hh is the same parameter as *_ih of its layer, where the shapes agree
+    state: bool = True  # an initial state is given
+    strided: bool = False  # input, state and cotangents are not contiguous
     dropout: float = 0.0
     cotangents: tuple[str, ...] = ("output", "h_n")
     regime: str = "generic"
@@ -47,7 +54,7 @@ class Case(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The case spelled out; `parse` reads it back."""
+        """Every field spelled out; the inverse of `parse`."""
         lengths = "-".join(map(str, self.lengths))
         parts = [
             self.cell,
@@ -68,7 +75,7 @@ class Case(NamedTuple):
 
 
 def _digits(number: float) -> str:
-    """All the digits there are, without an exponent, so that the number is read back."""
+    """The shortest digits that read back as this number, without an exponent; "_" is the point."""
     return np.format_float_positional(number, trim="-").replace(".", "_")
 
 
@@ -84,14 +91,14 @@ _ID = re.compile(
 
 
 def parse(name: str) -> Case:
-    """The case of that id. Raises ValueError for a name that is none."""
-    found = _ID.fullmatch(name)
-    if found is None:
+    """The case with that id. Raises ValueError if the name is not the id of a possible case."""
+    match = _ID.fullmatch(name)
+    if match is None:
         raise ValueError(
-            f"{name!r} is not a case id; one reads like {Case('GRU', 6, 3, 4, 5).id!r}, "
-            "and `bptt-oracle check` prints them"
+            f"{name!r} is not a case id; an example is {Case('GRU', 6, 3, 4, 5).id!r}, "
+            "and `bptt-oracle check` prints others"
         )
-    part = found.groupdict()
+    part = match.groupdict()
     lengths = tuple(int(n) for n in part["lengths"].split("-") if n)
     case = Case(
         cell=part["cell"],
@@ -110,47 +117,47 @@ def parse(name: str) -> Case:
     )
     reason = contradiction(case)
     if reason:
-        raise ValueError(f"{name!r} describes no computation: {reason}")
+        raise ValueError(f"{name!r} is not a possible case: {reason}")
     if case.id != name:
-        raise ValueError(f"{name!r} is not how the case is spelled: {case.id!r} is")
+        raise ValueError(f"{name!r} must be spelled {case.id!r}")
     return case
 
 
 def contradiction(case: Case) -> str:
-    """Why a case describes no computation; empty when it does."""
+    """Why the fields of a case contradict each other; empty if they do not."""
     packed = case.layout in ("sorted", "packed")
     if min(case.T, case.B, case.I, case.H, case.layers) < 1:
-        return "sizes start at 1"
+        return "T, B, I, H and L must be at least 1"
     if max(case.T, case.B, case.I, case.H, case.layers) > 4096:
-        return "sizes end at 4096"
-    if _numbers(case) > LARGEST:
-        return f"its arrays have some {_numbers(case):.0e} numbers, and {LARGEST:.0e} are the most"
+        return "T, B, I, H and L must be at most 4096"
+    if _numbers(case) > MAX_NUMBERS:
+        return f"its arrays hold about {_numbers(case):.0e} numbers; the limit is {MAX_NUMBERS:.0e}"
     if case.seed >= 2**64:
-        return "seeds end at 2**64 - 1"
+        return "a seed must be at most 2**64 - 1"
     if case.P and (not CELL_TABLE[case.cell].projection or case.P >= case.H):
-        return "a projection belongs to an LSTM and is narrower than its hidden state"
+        return "only an LSTM has a projection, and it must be narrower than H"
     if case.tied and not case.bias:
-        return "what is tied in every net is its biases"
+        return "tied parameters include the biases, so a tied net must have them"
     if case.cotangents != tuple(name for name in COTANGENTS if name in case.cotangents):
-        return f"each cotangent is named once, in the order {', '.join(COTANGENTS)}"
+        return f"each cotangent must be named once, in the order {', '.join(COTANGENTS)}"
     if "c_n" in case.cotangents and not _has_cell_state(case):
         return "only an LSTM has c_n"
     if packed != bool(case.lengths):
-        return "packed data has lengths, and other data has none"
+        return "packed layouts have lengths, and other layouts have none"
     if packed and (len(case.lengths) != case.B or max(case.lengths) != case.T):
-        return "there is one length for each of the B rows, T the longest"
+        return "there must be one length for each of the B rows, and the longest must be T"
     if packed and min(case.lengths) < 1:
-        return "lengths start at 1"
+        return "lengths must be at least 1"
     if case.layout == "sorted" and list(case.lengths) != sorted(case.lengths, reverse=True):
-        return "sorted lengths never grow"
+        return "sorted lengths must never increase"
     if case.layout == "unbatched" and case.B != 1:
-        return "an unbatched input is one sequence"
+        return "an unbatched input is one sequence, so B must be 1"
     if not 0 <= case.dropout <= 1:
-        return "dropout is a probability"
+        return "dropout is a probability, so it must be at most 1"
     if case.dropout and case.layers == 1:
-        return "dropout lies between layers, so there are at least two"
+        return "dropout acts between layers, so L must be at least 2"
     if case.regime == "exact" and case.cell != "RNN_RELU":
-        return "only the relu net is linear enough to be exact"
+        return "only RNN_RELU computes without rounding, so only it has the exact regime"
     return ""
 
 
@@ -159,14 +166,14 @@ def _has_cell_state(case: Case) -> bool:
 
 
 def _numbers(case: Case) -> int:
-    """How many numbers its weights and gates are, roughly."""
+    """Roughly how many numbers its weights and gates hold."""
     D = 1 + case.bidirectional
     wide = case.I + case.layers * D * case.H
     return 4 * D * case.H * (case.layers * case.T * case.B + wide)
 
 
-def net_of(case: Case) -> Any:
-    """The reference's configuration of the case."""
+def net_of(case: Case) -> reference.RNN | reference.GRU | reference.LSTM:
+    """The reference's net for the case."""
     options: dict[str, Any] = {
         "num_layers": case.layers,
         "bias": case.bias,
@@ -184,27 +191,27 @@ def net_of(case: Case) -> Any:
 
 
 def draw(case: Case) -> Problem:
-    """The arrays of a case, float64."""
+    """The net of a case and its arrays, in float64."""
     rng = np.random.default_rng([case.seed, case.T, case.B, case.I, case.H, case.layers])
     net = net_of(case)
-    numbers = _REGIMES[case.regime]
+    draw_array = _REGIMES[case.regime]
     params = {
-        name: numbers(rng, "bias" if name.startswith("bias") else "weight", shape, case)
+        name: draw_array(rng, "bias" if name.startswith("bias") else "weight", shape, case)
         for name, shape in net.parameter_shapes().items()
     }
-    for name in params if case.tied else ():
-        of_input = name.replace("_hh_", "_ih_")
-        if params.get(of_input, params[name]).shape == params[name].shape:
-            params[name] = params.get(of_input, params[name])
+    if case.tied:
+        for name in params:
+            input_param = params.get(name.replace("_hh_", "_ih_"), params[name])
+            if input_param.shape == params[name].shape:
+                params[name] = input_param
     D, F = 1 + case.bidirectional, case.P or case.H
-    x = numbers(rng, "x", _batch(case, case.I), case)
+    x = draw_array(rng, "x", _batch(case, case.I), case)
     rows = () if case.layout == "unbatched" else (case.B,)
     widths = net.state_sizes
     shapes = [(case.layers * D, *rows, width) for width in widths]
-    state = [numbers(rng, "state", shape, case) for shape in shapes]
-    d_output = numbers(rng, "cotangent", _batch(case, D * F), case)
-    d_state = [numbers(rng, "cotangent", shape, case) for shape in shapes]
-    wanted = case.cotangents
+    state = [draw_array(rng, "state", shape, case) for shape in shapes]
+    d_output = draw_array(rng, "cotangent", _batch(case, D * F), case)
+    d_state = [draw_array(rng, "cotangent", shape, case) for shape in shapes]
     return Problem(
         net=net,
         params=params,
@@ -212,9 +219,10 @@ def draw(case: Case) -> Problem:
         lengths=case.lengths or None,
         enforce_sorted=case.layout == "sorted",
         state=tuple(state) if case.state else None,
-        d_output=d_output if "output" in wanted else None,
+        d_output=d_output if "output" in case.cotangents else None,
         d_state=tuple(
-            d if name in wanted else None for name, d in zip(COTANGENTS[1:], d_state, strict=False)
+            d if name in case.cotangents else None
+            for name, d in zip(COTANGENTS[1:], d_state, strict=False)
         ),
         strided=case.strided,
         seed=case.seed,
@@ -222,55 +230,55 @@ def draw(case: Case) -> Problem:
 
 
 def _batch(case: Case, width: int) -> tuple[int, ...]:
-    """The shape of a batch in the case's layout, packed ones padded [T, B, ·]."""
+    """The shape of a batch in the case's layout; packed layouts are padded [T, B, width]."""
     if case.layout == "unbatched":
         return case.T, width
     return (case.B, case.T, width) if case.layout == "batch" else (case.T, case.B, width)
 
 
-def _generic(rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Every gate at work: weights such that net inputs are of order one."""
-    scale = 1.2 / np.sqrt(shape[-1]) if what == "weight" else 0.7
+def _generic(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
+    """Weights scaled such that net inputs are of order 1, so that every gate is active."""
+    scale = 1.2 / np.sqrt(shape[-1]) if kind == "weight" else 0.7
     return scale * rng.standard_normal(shape)
 
 
 def _saturated(
-    rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case
+    rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case
 ) -> np.ndarray:
-    """Gates at their ends: net inputs up to some ±40."""
-    scale = {"weight": 3.0, "bias": 12.0}.get(what, 1.0)
+    """Saturated gates: net inputs up to about ±40."""
+    scale = {"weight": 3.0, "bias": 12.0}.get(kind, 1.0)
     return scale * rng.standard_normal(shape)
 
 
 def _cancelling(
-    rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case
+    rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case
 ) -> np.ndarray:
-    """Sums whose terms are far larger than they are: pairs of opposite sign along an axis."""
-    values = _generic(rng, what, shape, case)
+    """Sums far smaller than their terms: almost opposite pairs along the last axis."""
+    values = _generic(rng, kind, shape, case)
     pairs = shape[-1] // 2
-    if what in ("weight", "cotangent") and pairs:
+    if kind in ("weight", "cotangent") and pairs:
         opposite = -values[..., :pairs] * (1 + rng.uniform(-1, 1, (*shape[:-1], pairs)) / 1024)
         values[..., pairs : 2 * pairs] = opposite
         values *= 4
     return values
 
 
-def _wide(rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Magnitudes over six decades."""
-    return _generic(rng, what, shape, case) * 10.0 ** rng.uniform(-5, 1, shape)
+def _wide(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
+    """Magnitudes spread over six decades."""
+    return _generic(rng, kind, shape, case) * 10.0 ** rng.uniform(-5, 1, shape)
 
 
-def _tiny(rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Near zero, where tanh is nearly the identity."""
-    scale = {"x": 1e-6, "state": 1e-6, "bias": 1e-6}.get(what, 1.0)
-    return scale * _generic(rng, what, shape, case)
+def _tiny(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
+    """Net inputs near zero, where tanh is almost the identity."""
+    scale = {"x": 1e-6, "state": 1e-6, "bias": 1e-6}.get(kind, 1.0)
+    return scale * _generic(rng, kind, shape, case)
 
 
-def _exact(rng: np.random.Generator, what: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Small dyadic numbers: no sum or product of a short linear net rounds."""
-    if what == "weight":
-        return rng.choice([-1.0, 0.0, 0.0, 1.0], shape)
-    return rng.integers(1, 8, shape) / 4 * rng.choice([-1.0, 1.0], shape)
+def _exact(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
+    """Small dyadic numbers: no sum or product in a short relu net rounds."""
+    if kind == "weight":
+        return np.asarray(rng.choice([-1.0, 0.0, 0.0, 1.0], shape))
+    return np.asarray(rng.integers(1, 8, shape) / 4 * rng.choice([-1.0, 1.0], shape))
 
 
 _REGIMES = {

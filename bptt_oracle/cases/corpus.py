@@ -1,33 +1,32 @@
-"""The corpus: cases in a fixed order, the covering design first, then options at random.
+"""The corpus: cases in a fixed order, first those of the covering design, then random ones.
 
-Sizes are small and pairwise distinct, unless a row asks for T, B or H = 1, or for widths around
-those of vector registers; and now and then, for a mistake may show only there, a sequence is long,
-a batch has many rows, or all four are equal. Lengths differ, with ties now and then, and are seldom
-all equal. After the design every seventh case has sizes such as users have, and every seventh has
-one large size: T, B or H, of each cell in turn. `corpus(count, seed)` is the same list on every
-machine, and a longer one begins with a shorter one.
+Sizes are small and pairwise distinct, unless the row has T, B or H = 1, or widths around those of
+vector registers. Some cases have a long sequence, a batch of many rows, or four equal sizes,
+because a mistake may show only there. Lengths differ, with some ties, and are rarely all equal.
+After the design every seventh case has everyday sizes, and every seventh has one large size: T, B
+or H, for each cell in turn. `corpus(count, seed)` returns the same list on every machine, and
+`corpus(n)` is the beginning of `corpus(m)` for n < m.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .case import CELLS, Case, contradiction
-from .covering import FACTORS, PLAIN, possible, rows
+from .covering import FACTORS, PLAIN, Row, is_possible, load_design
 
 SIZES = (2, 3, 4, 5, 6, 7)
 VECTOR_WIDTHS = (8, 15, 17, 32, 33, 48)
-LONG = (9, 12, 17)
-EVERYDAY = ((8, 10, 16), (3, 4, 8), (1, 3, 10), (8, 16, 20))  # T, B, I and H
+LONG = (9, 12, 17)  # T, B, or the one size of all four
+EVERYDAY = ((8, 10, 16), (3, 4, 8), (1, 3, 10), (8, 16, 20))  # those of T, B, I and H
 LARGE = (65, 97, 129)
-LARGE_PACK = (33, 36, 41)  # rows of a pack, whose id spells every length
-START = 1767  # of 5200 tried, the one whose first 64 cases have most of what is rare, cell by cell
+LARGE_PACK = (33, 36, 41)  # rows of a pack; fewer, because its id spells every length
+START = 1767  # the best of 5200: its first 64 cases have the most rare features in each cell
 
 
 def corpus(count: int, seed: int = 0) -> list[Case]:
     """The first `count` cases of a seed."""
-    design = rows()
+    design = load_design()
     cases = []
     for index in range(count):
         rng = np.random.default_rng([START, seed, index])
@@ -36,8 +35,8 @@ def corpus(count: int, seed: int = 0) -> list[Case]:
     return cases
 
 
-def complete(row: dict[str, Any], rng: np.random.Generator, seed: int) -> Case:
-    """The case of a row of options, its sizes and lengths drawn."""
+def complete(row: Row, rng: np.random.Generator, seed: int) -> Case:
+    """The case of a row of options, with sizes and lengths from `rng`."""
     T, B, I, H = _sizes(rng, row)  # noqa: E741
     case = Case(
         cell=row["cell"],
@@ -61,16 +60,16 @@ def complete(row: dict[str, Any], rng: np.random.Generator, seed: int) -> Case:
     )
     reason = contradiction(case)
     if reason:
-        raise ValueError(f"the row {row} describes no computation: {reason}")
+        raise ValueError(f"the row {row} is not a possible case: {reason}")
     return case
 
 
-def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int, int]:
-    """T, B, I and H. Long and many never come together: the truth of both would take seconds."""
+def _sizes(rng: np.random.Generator, row: Row) -> tuple[int, int, int, int]:
+    """T, B, I and H. At most one is large, because the truth would otherwise take seconds."""
     T, B, I, H = (int(n) for n in rng.permutation(SIZES)[:4])  # noqa: E741
     size, layout = row["size"], row["layout"]
     if size == "everyday":
-        T, B, I, H = (int(rng.choice(some)) for some in EVERYDAY)  # noqa: E741
+        T, B, I, H = (int(rng.choice(values)) for values in EVERYDAY)  # noqa: E741
         return T, 1 if layout == "unbatched" else B, I, H
     if size in ("long", "many", "broad"):
         packed = layout in ("sorted", "packed")
@@ -95,7 +94,7 @@ def _sizes(rng: np.random.Generator, row: dict[str, Any]) -> tuple[int, int, int
 
 
 def _lengths(rng: np.random.Generator, T: int, B: int, layout: str) -> tuple[int, ...]:
-    """B lengths, the longest T; for the unsorted layout not in falling order, if that can be."""
+    """B lengths, the longest T; in the layout "packed" not in descending order if possible."""
     if layout not in ("sorted", "packed"):
         return ()
     lengths = [T, *(int(n) for n in rng.integers(1, T + 1, B - 1))]
@@ -109,21 +108,24 @@ def _lengths(rng: np.random.Generator, T: int, B: int, layout: str) -> tuple[int
     return tuple(lengths)
 
 
-def _random_row(rng: np.random.Generator, index: int) -> dict[str, Any]:
-    """Options drawn until they can stand together; every fourth row is plain, with those that
-    every fused kernel knows, which few rows would have by chance."""
+def _random_row(rng: np.random.Generator, index: int) -> Row:
+    """A random row, drawn again until it is possible.
+
+    Every fourth is plain: its options are those that every fused kernel supports, which few rows
+    would have by chance.
+    """
     factors = FACTORS | (PLAIN if index % 4 == 0 else {})
     if index % 7 == 5:
         turn = index // 7
         factors |= {"cell": [CELLS[turn % 4]], "size": [("long", "many", "broad")[turn % 3]]}
     while True:
         row = {key: values[rng.integers(len(values))] for key, values in factors.items()}
-        if possible(row):
+        if is_possible(row):
             return row | ({"size": "everyday"} if index % 7 == 0 else {})
 
 
 def cases_for(count: int, seed: int, paths: Sequence[str]) -> list[Case]:
-    """The corpus, and what CUDA needs beyond it where one of the paths runs there."""
+    """The corpus, followed by `boundaries` if one of the paths runs on CUDA."""
     on_cuda = any(name.startswith("cuda") for name in paths)
     return corpus(count, seed) + (boundaries(seed) if on_cuda else [])
 
@@ -132,8 +134,10 @@ CUDNN_WIDTHS = (128, 129, 192, 193, 256, 257, 384, 385)
 
 
 def boundaries(seed: int = 0) -> list[Case]:
-    """Cases for CUDA alone: widths on both sides of where cuDNN takes another kernel, which is
-    at H = 384 (RNN) and 192 (GRU, LSTM) forwards, 256 and 128 backwards."""
+    """Cases for CUDA only: widths on both sides of those where cuDNN changes its kernel.
+
+    These are H = 384 (RNN) and 192 (GRU, LSTM) in the forward pass, 256 and 128 in the backward.
+    """
     return [
         Case(cell, T=3, B=2, I=5, H=H, seed=seed * 1_000_000 + H)
         for cell in CELLS

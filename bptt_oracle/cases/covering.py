@@ -1,20 +1,23 @@
-"""The covering design of the corpus: every pair of option values stands together in some row, and
-most pairs do so in every cell, for a fault of one cell often needs two options to show.
+"""The covering design of the corpus: rows of options in which every possible pair occurs.
 
-    python -m bptt_oracle.cases.covering        writes covering.json anew
+Most pairs occur in every cell as well, because a fault of one cell often needs two options to
+show. The rows are committed as covering.json, so that the corpus does not depend on the search.
 
-The rows are data, so that the corpus does not depend on how they were found.
+    python -m bptt_oracle.cases.covering        searches again and writes covering.json
 """
 
 import json
 import random
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from .case import CELLS, LAYOUTS, REGIMES
 
-FACTORS: dict[str, list[Any]] = {
+Row: TypeAlias = dict[str, Any]  # a value for each factor
+Factors: TypeAlias = dict[str, list[Any]]  # the values of each factor
+
+FACTORS: Factors = {
     "cell": list(CELLS),
     "layers": [1, 2, 3],
     "bidirectional": [False, True],
@@ -29,7 +32,7 @@ FACTORS: dict[str, list[Any]] = {
     "regime": list(REGIMES),
     "size": ["distinct", "T1", "B1", "H1", "vector"],
 }
-PLAIN: dict[str, list[Any]] = {  # what every fused kernel knows
+PLAIN: Factors = {  # options that every fused kernel supports
     "cell": ["LSTM"],
     "projected": [False],
     "layout": ["time", "batch", "unbatched"],
@@ -38,8 +41,8 @@ PLAIN: dict[str, list[Any]] = {  # what every fused kernel knows
 FILE = Path(__file__).with_name("covering.json")
 
 
-def possible(row: dict[str, Any]) -> bool:
-    """Whether the options of a row, those present, can stand together."""
+def is_possible(row: Row) -> bool:
+    """Whether the options of a row, which may lack some factors, can occur in one case."""
     cell, size = row.get("cell"), row.get("size")
     return not (
         (row.get("projected") and (cell not in ("LSTM", None) or size == "H1"))
@@ -55,69 +58,75 @@ def possible(row: dict[str, Any]) -> bool:
     )
 
 
-def rows() -> list[dict[str, Any]]:
-    """The design read from its file."""
-    design: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
+def load_design() -> list[Row]:
+    """The rows of covering.json."""
+    design: list[Row] = json.loads(FILE.read_text(encoding="utf-8"))
     return design
 
 
-def generate(count: int = 64, drawn: int = 30) -> list[dict[str, Any]]:
-    """Row after row, the one that brings most that is new: the best of some drawn at random,
-    improved option by option as long as it can be. Every sixth is plain."""
-    rng = random.Random(1)  # of 45 tried, the one whose rows tell most: all pairs by row 42
-    seen: set[Any] = set()
-    design: list[dict[str, Any]] = []
+def generate(count: int = 64, candidates: int = 30) -> list[Row]:
+    """Search for a design greedily, row after row.
 
-    def gain(row: dict[str, Any]) -> float:
-        return sum(_worth(met) for met in _meetings(row) if met not in seen)
+    Each row is the best of some random candidates, improved one option at a time until no change
+    helps. The best row has the heaviest pairs that no earlier row has. Every sixth row is plain.
+    """
+    rng = random.Random(1)  # the best seed of 45: all pairs occur by row 42
+    covered: set[Any] = set()
+    design: list[Row] = []
+
+    def gain(row: Row) -> float:
+        return sum(_weight(pair) for pair in _pairs(row) if pair not in covered)
 
     while len(design) < count:
         factors = FACTORS | (PLAIN if len(design) % 6 == 0 else {})
-        best = max((draw(rng, factors) for _ in range(drawn)), key=gain)
-        changed = True
-        while changed:
-            around = [best | {key: value} for key in factors for value in factors[key]]
-            better = max((row for row in around if possible(row)), key=gain)
-            changed = gain(better) > gain(best)
-            best = better if changed else best
+        best = max((draw_row(rng, factors) for _ in range(candidates)), key=gain)
+        while True:
+            neighbours = (best | {key: value} for key in factors for value in factors[key])
+            neighbour = max(filter(is_possible, neighbours), key=gain)
+            if gain(neighbour) <= gain(best):
+                break
+            best = neighbour
         design.append(best)
-        seen.update(_meetings(best))
-    return _seldom_tied(design)
+        covered.update(_pairs(best))
+    return _untie_most(design)
 
 
-def _seldom_tied(design: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, as few of them tied as meet every value that tied rows have met: all others have
-    biases of their own, as nets have, and as mistakes that take one for the other need."""
+def _untie_most(design: list[Row]) -> list[Row]:
+    """The design with as few tied rows as still combine with every value they combined with.
+
+    The other rows get separate biases, because real nets have them, and because a mistake that
+    takes one bias for the other does not show where they are equal.
+    """
     tied = [row for row in design if row["tied"]]
     missing = set().union(*(row.items() for row in tied))
-    kept: list[dict[str, Any]] = []
+    still_tied: list[Row] = []
     while missing:
-        kept.append(max(tied, key=lambda row: len(row.items() & missing)))
-        missing -= kept[-1].items()
-    return [row | {"tied": row in kept} for row in design]
+        still_tied.append(max(tied, key=lambda row: len(row.items() & missing)))
+        missing -= still_tied[-1].items()
+    return [row | {"tied": row in still_tied} for row in design]
 
 
-def draw(rng: random.Random, factors: dict[str, list[Any]]) -> dict[str, Any]:
-    """Options drawn until they can stand together."""
+def draw_row(rng: random.Random, factors: Factors) -> Row:
+    """A random row, drawn again until it is possible."""
     while True:
         row = {key: values[int(rng.random() * len(values))] for key, values in factors.items()}
-        if possible(row):
+        if is_possible(row):
             return row
 
 
-def _meetings(row: dict[str, Any]) -> list[Any]:
-    """The pairs of values in a row, alone and within its cell."""
-    pairs = list(combinations(row.items(), 2))
-    return pairs + [(row["cell"], *pair) for pair in pairs if pair[0][0] != "cell"]
+def _pairs(row: Row) -> list[tuple[Any, ...]]:
+    """The pairs (a, b) of options (name, value) in a row, and the triples (cell, a, b)."""
+    pairs: list[tuple[Any, ...]] = [*combinations(row.items(), 2)]
+    return [*pairs, *((row["cell"], *pair) for pair in pairs if pair[0][0] != "cell")]
 
 
-def _worth(met: Any) -> float:
-    """Pairs come first; values that leave little to go wrong count less."""
-    *cell, (_, x), (_, y) = met
-    return (1 if cell else 32) * (0.25 if x in _LITTLE or y in _LITTLE else 1)
+def _weight(pair: tuple[Any, ...]) -> float:
+    """32 for a pair, 1 for a triple; a quarter of it where a value leaves little to go wrong."""
+    *cell, (_, x), (_, y) = pair
+    return (1 if cell else 32) * (0.25 if x in _TRIVIAL or y in _TRIVIAL else 1)
 
 
-_LITTLE = ("T1", "H1", "B1", 1.0)
+_TRIVIAL = ("T1", "H1", "B1", 1.0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page of questions: every proof on it runs, and every assertion in it could have failed."""
+"""The page of questions: every proof runs, and every assertion fails when it is negated."""
 
 import ast
 import copy
@@ -35,19 +35,19 @@ def test_every_question_has_a_proof_that_runs(title):
 
 
 @pytest.mark.parametrize(("title", "line"), ASSERTIONS)
-def test_every_assertion_is_reached_and_fails_when_turned_round(title, line):
-    class TurnRound(ast.NodeTransformer):
+def test_every_assertion_is_reached_and_fails_when_negated(title, line):
+    class Negate(ast.NodeTransformer):
         def visit_Assert(self, node):
             if node.lineno == line:
                 node.test = ast.UnaryOp(ast.Not(), node.test)
             return node
 
-    turned = TurnRound().visit(copy.deepcopy(PROOFS[title]))
+    negated = Negate().visit(copy.deepcopy(PROOFS[title]))
     with pytest.raises(AssertionError):
-        run(ast.fix_missing_locations(turned))
+        run(ast.fix_missing_locations(negated))
 
 
-def test_every_question_is_listed_at_the_top_and_says_where_it_was_asked():
+def test_every_question_is_listed_at_the_top_and_links_a_thread_that_asks_it():
     listed = re.findall(r"^(\d+\.) \[(.*?)\]\(#(.*?)\)$", TEXT, re.MULTILINE)
     assert [f"{number} {words}" for number, words, _ in listed] == list(SECTIONS)
     anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in SECTIONS]

@@ -1,7 +1,7 @@
-"""The adjoint identity for a function of named arrays, and the same question put to torch.
+"""The adjoint identity for a function of named arrays, and its agreement with torch.
 
-`run(inputs) -> outputs, pull`: outputs by name, and a function from cotangents by name to
-gradients by name. `graph(tensors) -> outputs`: the same in torch, differentiated by autograd.
+`run(inputs) -> outputs, pull` returns the outputs by name, and a function from cotangents by name
+to gradients by name. `graph(tensors) -> outputs` is the same in torch, differentiated by autograd.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 
 def random_like(arrays, seed):
-    """A standard normal array of the shape and dtype of each: cotangents, directions."""
+    """Standard normal arrays of the same names, shapes and dtypes: cotangents or directions."""
     rng = np.random.default_rng(seed)
     return {n: rng.standard_normal(v.shape).astype(v.dtype) for n, v in arrays.items()}
 
@@ -27,7 +27,7 @@ def agree(found, expected, tolerance=1e-12):
 
 
 def adjoint_gap(run, inputs, seed=1):
-    """|⟨ȳ, J u⟩ − ⟨Jᵀȳ, u⟩| relative to the products summed; J u by complex step."""
+    """|⟨ȳ, J u⟩ − ⟨Jᵀȳ, u⟩| relative to Σ|products|; J u is computed by complex step."""
     outputs, pull = run(inputs)
     outputs = {name: np.asarray(v) for name, v in outputs.items()}
     cotangents, direction = random_like(outputs, seed), random_like(inputs, seed + 1)
@@ -38,14 +38,16 @@ def adjoint_gap(run, inputs, seed=1):
     right = [pulled[name] * direction[name] for name in inputs]
     total = sum(np.abs(term).sum() for term in left + right)
     gap = abs(sum(t.sum() for t in left) - sum(t.sum() for t in right))
-    return gap / total if total else gap  # total is 0 where everything is dropped
+    return gap / total if total else gap  # total is 0 if dropout removes everything
 
 
 def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
-    """Assert that outputs and gradients are torch's, to rounding."""
+    """Assert that outputs and gradients agree with torch to rounding."""
     outputs, _ = run(inputs)
     cotangents = random_like(outputs, seed)
-    agree(solved(run, inputs, cotangents), solved_by_torch(graph, inputs, cotangents), tolerance)
+    agree(
+        evaluate(run, inputs, cotangents), evaluate_in_torch(graph, inputs, cotangents), tolerance
+    )
 
 
 def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
@@ -56,55 +58,58 @@ def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
 def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
     """Assert that torch's error in a narrow dtype is at most 32 times that of a careful evaluation.
 
-    The truth is in the wide one. A careful evaluation is the reference in the narrow one, the
-    worst of three runs whose inputs and cotangents are moved by about one unit roundoff, and never
-    better than that of the largest element.
+    The truth is the reference in the wide dtype. The error of a careful evaluation is that of the
+    reference in the narrow dtype: the worst of three runs whose inputs and cotangents are perturbed
+    by about one unit roundoff, and at least one unit roundoff of the largest element.
     """
     inputs = {name: v.astype(narrow) for name, v in inputs.items()}
     cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}
     exact = {name: v.astype(wide) for name, v in inputs.items()}
-    truth = solved(run, exact, {n: d.astype(wide) for n, d in cotangents.items()})
+    truth = evaluate(run, exact, {n: d.astype(wide) for n, d in cotangents.items()})
     unit = np.finfo(narrow).eps / 2
     noise = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
     for trial in range(3):
         rng = np.random.default_rng(trial)
-        moved = [
-            {n: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow) for n, v in some}
-            for some in (inputs.items(), cotangents.items())
+        perturbed = [
+            {
+                n: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(narrow)
+                for n, v in arrays.items()
+            }
+            for arrays in (inputs, cotangents)
         ]
-        for name, v in solved(run, *moved).items():
+        for name, v in evaluate(run, *perturbed).items():
             assert v.dtype == narrow, name
             noise[name] = max(noise[name], np.abs(v - truth[name]).max(initial=0))
-    for name, v in solved_by_torch(graph, inputs, cotangents).items():
+    for name, v in evaluate_in_torch(graph, inputs, cotangents).items():
         assert np.abs(v - truth[name]).max(initial=0) <= 32 * noise[name], name
 
 
-def solved(run, inputs, cotangents):
-    """Outputs by name, and gradients as d_ + name."""
+def evaluate(run, inputs, cotangents):
+    """Outputs by name, and gradients under d_ + name."""
     outputs, pull = run(inputs)
     return {n: np.asarray(v) for n, v in outputs.items()} | {
         f"d_{name}": d for name, d in pull(cotangents).items()
     }
 
 
-def solved_by_torch(graph, inputs, cotangents):
-    """The same, by torch and its autograd."""
+def evaluate_in_torch(graph, inputs, cotangents):
+    """The same, computed by torch and autograd."""
     leaves = {name: torch.tensor(v, requires_grad=True) for name, v in inputs.items()}
-    found = graph(leaves)
+    outputs = graph(leaves)
     grads = torch.autograd.grad(
-        [found[name] for name in cotangents],
+        [outputs[name] for name in cotangents],
         list(leaves.values()),
         [torch.tensor(d) for d in cotangents.values()],
         allow_unused=True,
         materialize_grads=True,
     )
-    return {name: v.detach().numpy() for name, v in found.items()} | {
+    return {name: v.detach().numpy() for name, v in outputs.items()} | {
         f"d_{name}": g.numpy() for name, g in zip(inputs, grads, strict=True)
     }
 
 
-def refuses(error, message, function, *args):
-    """Assert that a call raises this class, with one sentence that holds `message`."""
+def rejects(error, message, function, *args):
+    """Assert that a call raises exactly this class, with one sentence that contains `message`."""
     try:
         function(*args)
     except error as e:

@@ -1,4 +1,4 @@
-"""A problem, a direction in all its inputs, and what forward mode makes of the two."""
+"""Forward mode on a problem along a direction in all its inputs, and the second-order pass."""
 
 import torch
 
@@ -9,7 +9,7 @@ from support.verdicts import random_like
 
 
 def pair_of(problem, direction):
-    """Params, x and state as `tangent.forward` takes them."""
+    """Params, x and state as pairs (value, tangent), the arguments of `tangent.forward`."""
     halves = (problem.inputs, direction)
     params = Dual(*[{k: v for k, v in d.items() if k not in STATE_OR_X} for d in halves])
     x = Dual(*[problem.wrap(d["x"]) for d in halves])
@@ -19,7 +19,7 @@ def pair_of(problem, direction):
 
 
 def push(problem, direction):
-    """Outputs and their derivatives by name, and the tape."""
+    """Outputs by name, their derivatives by name, and the tape."""
     masks = [problem.wrap(mask) for mask in problem.masks] or None
     output, state, tape = tangent.forward(problem.net, *pair_of(problem, direction), masks)
     found = []
@@ -44,7 +44,7 @@ def pull(problem, tape, cotangents):
 
 
 def loss_weights(problem, seed=2):
-    """w of the loss L = Σ w ⊙ y² / 2 over every output y: its cotangent is w ⊙ y."""
+    """w of the loss L = Σ w ⊙ y² / 2 over every output y, whose cotangent is w ⊙ y."""
     return random_like(solve(problem)[0], seed)
 
 
@@ -53,7 +53,7 @@ def tensors(arrays):
 
 
 def torch_wrap(problem):
-    """What makes torch's PackedSequence of packed rows."""
+    """A function that wraps packed rows in torch's PackedSequence; else the identity."""
     if problem.packing is None:
         return lambda x: x
     indices = [None if i is None else torch.as_tensor(i) for i in problem.packing[1:]]

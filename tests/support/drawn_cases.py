@@ -1,4 +1,4 @@
-"""Cases as Hypothesis draws them: sizes, options and a seed; the arrays follow from the seed."""
+"""Hypothesis strategies for cases: they draw sizes, options and the seed of the arrays."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from reference.cells.table import CELL_TABLE
 
 @st.composite
 def cases(draw, cells=CELLS, regimes=REGIMES, layouts=LAYOUTS, plain=False):
-    """Any case of these cells, regimes and layouts; plain ones without projection and dropout."""
+    """Any case of these cells, regimes and layouts; `plain` excludes projection and dropout."""
     cell = draw(st.sampled_from(cells))
     layout = draw(st.sampled_from(layouts))
     T, H = draw(st.integers(1, 7)), draw(st.integers(1, 9))
@@ -21,7 +21,7 @@ def cases(draw, cells=CELLS, regimes=REGIMES, layouts=LAYOUTS, plain=False):
         if layout == "packed":
             lengths = tuple(draw(st.permutations(lengths)))
     layers = draw(st.integers(1, 3))
-    named = COTANGENTS[: 1 + len(CELL_TABLE[cell].State._fields)]
+    names = COTANGENTS[: 1 + len(CELL_TABLE[cell].State._fields)]
     allowed = [r for r in regimes if r != "exact" or cell == "RNN_RELU"]
     case = Case(
         cell=cell,
@@ -38,7 +38,7 @@ def cases(draw, cells=CELLS, regimes=REGIMES, layouts=LAYOUTS, plain=False):
         state=draw(st.booleans()),
         strided=draw(st.booleans()),
         dropout=draw(st.sampled_from([0.0, 0.25, 1.0])) if layers > 1 and not plain else 0.0,
-        cotangents=tuple(n for n in named if draw(st.booleans())) or ("output",),
+        cotangents=tuple(n for n in names if draw(st.booleans())) or ("output",),
         regime=draw(st.sampled_from(allowed)),
         seed=draw(st.integers(0, 2**31)),
     )
@@ -47,11 +47,11 @@ def cases(draw, cells=CELLS, regimes=REGIMES, layouts=LAYOUTS, plain=False):
 
 
 def pinned(**changes):
-    """A middling LSTM, for tests that need one case and no more."""
+    """A two-layer LSTM with every cotangent, for tests that need one case."""
     base = Case("LSTM", 5, 3, 4, 6, layers=2, cotangents=("output", "h_n", "c_n"), seed=7)
     return base._replace(**changes)
 
 
 def rng_of(case):
-    """A generator of a test's own draws, other than the case's."""
+    """A generator for a test's own arrays, independent of those of the case."""
     return np.random.default_rng([99, case.seed])

@@ -1,4 +1,4 @@
-"""Batches of variable length for the tests: lengths by Hypothesis, arrays from a seed."""
+"""Batches of variable length: Hypothesis draws the lengths and the seed of the arrays."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ DTYPES = ["float32", "float64", "longdouble", "complex128", "int64", "bool"]
 
 
 class Batch(NamedTuple):
-    """A padded batch [B, T, ·], or [T, B, ·]; the padding is as random as the rest."""
+    """A padded batch [B, T, ·] or [T, B, ·], whose padding is random too."""
 
     padded: np.ndarray
     lengths: list[int]
@@ -30,9 +30,9 @@ class Batch(NamedTuple):
 
 @st.composite
 def batches(draw, dtype=None, extra=2, least=1):
-    """A batch of any lengths, further axes, layout and dtype, whose T may exceed the longest.
+    """A batch of any lengths, trailing axes, layout and dtype; T may exceed the longest length.
 
-    The floats are small integers, so that sums of products are exact and identities bitwise.
+    All values are small integers, so that sums of products are exact and identities hold bitwise.
     """
     lengths = [n + least - 1 for n in draw(all_lengths)]
     axes = draw(st.sampled_from([(), (4,), (2, 3), (1, 3, 2)]))
@@ -45,7 +45,7 @@ def batches(draw, dtype=None, extra=2, least=1):
 
 
 def integers(rng, shape, dtype):
-    """Random integers −9 … 9 in that dtype, complex ones with an imaginary part."""
+    """Random integers from −9 to 9 in that dtype; complex ones have an imaginary part too."""
     values = rng.integers(-9, 10, shape)
     if np.dtype(dtype).kind == "c":
         values = values + 1j * rng.integers(-9, 10, shape)

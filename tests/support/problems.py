@@ -1,7 +1,7 @@
-"""A problem: a net, its arrays by name, and the same questions put to the reference and to torch.
+"""A problem: a net and its arrays by name, evaluated by the reference and by torch.
 
-Inputs are x, h_0 and c_0 (where a state is given) and every parameter; outputs are output (not of
-a single-step cell), h_n and c_n. A gradient bears the name of its input.
+Inputs are x, the initial state h_0 and c_0 (optional), and every parameter. Outputs are output
+(except for a single-step cell), h_n and c_n. A gradient has the name of its input.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Problem:
-    """A net and its inputs. `packing` holds the batch sizes and orders where x is packed rows."""
+    """A net and its inputs. If x is packed rows, `packing` holds their batch sizes and order."""
 
     net: Any
     inputs: Arrays
@@ -29,15 +29,15 @@ class Problem:
         return f"<{self.net}, {sizes}, lengths {lengths}, {len(self.masks)} masks>"
 
     def wrap(self, rows):
-        """An array as the facade takes it: packed rows become a PackedSequence."""
+        """An array as the net takes it: packed rows become a PackedSequence."""
         return rows if self.packing is None else self.packing._replace(data=rows)
 
     def unwrap(self, value):
         """The inverse of `wrap`."""
         return value if self.packing is None else value.data
 
-    def having(self, **inputs):
-        """The same problem with some inputs replaced."""
+    def with_inputs(self, **inputs):
+        """The same problem with these inputs replaced."""
         return replace(self, inputs=self.inputs | inputs)
 
 
@@ -52,8 +52,8 @@ def is_cell(net):
 def draw(net, T=5, B=3, lengths=None, unbatched=False, state=True, seed=0):
     """A problem of random arrays. With `lengths`, in any order, x is packed.
 
-    Net inputs stay within a few units of 0: where a gate saturates, 1 − tanh² is rounding alone,
-    and no identity holds to 1e-12.
+    Net inputs stay within a few units of 0, because in a saturated gate 1 − tanh² is rounding
+    error, and no identity holds to 1e-12.
     """
     rng = np.random.default_rng(seed)
     packing = None if lengths is None else pack_of(lengths)
@@ -98,7 +98,7 @@ def solve(problem):
 
 
 def pull_back(problem, tape, cotangents):
-    """Gradients by name, from the cotangents given; one that is not given is passed as None."""
+    """Gradients by name, from cotangents by name; an absent cotangent is passed as None."""
     net = problem.net
     d_state = cotangents.get("h_n")
     if len(net.state_sizes) == 2 and ("h_n" in cotangents or "c_n" in cotangents):
@@ -116,7 +116,7 @@ def pull_back(problem, tape, cotangents):
 def solve_by_torch(problem, cotangents, training=True, seed=0):
     """Outputs and gradients by name, as torch computes them in the dtype of the inputs.
 
-    In training, torch draws its dropout masks from the seed.
+    In training mode torch draws its dropout masks from the seed.
     """
     import torch
 
@@ -141,14 +141,14 @@ def solve_by_torch(problem, cotangents, training=True, seed=0):
     if output is not None:
         outputs["output"] = problem.unwrap(output)
     names = list(cotangents)
-    found = torch.autograd.grad(
+    d_inputs = torch.autograd.grad(
         [outputs[name] for name in names],
         [leaves[name] for name in problem.inputs],
         [torch.tensor(cotangents[name]) for name in names],
         allow_unused=True,
         materialize_grads=True,
     )
-    grads = {name: d.numpy() for name, d in zip(problem.inputs, found, strict=True)}
+    grads = {name: d.numpy() for name, d in zip(problem.inputs, d_inputs, strict=True)}
     return {name: v.detach().numpy() for name, v in outputs.items()}, grads
 
 
@@ -162,7 +162,7 @@ def torch_module(net, dtype=np.float64):
 
 
 def pack_of(lengths, keep_order=False):
-    """The PackedSequence of sequences of these lengths, without its data."""
+    """The PackedSequence of sequences of these lengths, with data None."""
     lengths = np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
     batch_sizes = np.array([(lengths > t).sum() for t in range(lengths.max())])
@@ -179,7 +179,7 @@ def lengths_of(packing):
 
 
 def sequences(problem, value):
-    """x, output or their like, sequence by sequence: a list of [T_b, ·]."""
+    """x, output or a gradient of one, split by sequence: a list of [T_b, ·]."""
     if problem.packing is not None:
         sizes, order = problem.packing.batch_sizes, problem.packing.unsorted_indices
         start = np.cumsum(sizes) - sizes
@@ -190,7 +190,7 @@ def sequences(problem, value):
     return list(value) if problem.net.batch_first else list(value.swapaxes(0, 1))
 
 
-def _name_state(net, state, when):
+def _name_state(net, state, suffix):
     if len(net.state_sizes) == 2:
-        return {f"h_{when}": state[0], f"c_{when}": state[1]}
-    return {f"h_{when}": state}
+        return {f"h_{suffix}": state[0], f"c_{suffix}": state[1]}
+    return {f"h_{suffix}": state}

@@ -1,4 +1,4 @@
-"""What is asked of a refusal: torch's class, one sentence, and nothing left behind."""
+"""Invalid calls: both raise the same class, and ours does so with one sentence."""
 
 import re
 from typing import Any, NamedTuple
@@ -12,12 +12,12 @@ import reference
 import torch_impl.sequences.packing as framework
 from reference import PackedSequence
 
-ACCEPTS = None  # in a row's `torch`: it lets the mistake pass
-CRASHES = "crashes"  # it reads memory that is not there, and may end the process: not asked
+ACCEPTS = None  # as a row's `torch`: torch accepts the arguments
+CRASHES = "crashes"  # torch reads out of bounds and may end the process: not called
 
 
 class Row(NamedTuple):
-    """A mistake: arguments, and how they are refused; what torch does where that differs."""
+    """Invalid arguments, the error that they must raise, and what torch does if it differs."""
 
     id: str
     arguments: Any
@@ -27,30 +27,30 @@ class Row(NamedTuple):
 
 
 def each(rows, of=None):
-    """Parametrise by rows; with `of`, for each of those class names."""
+    """Parametrise a test by rows; with `of`, by pairs of a class name and a row."""
     if of is None:
         return pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in rows])
     pairs = [pytest.param(name, row, id=f"{name}-{row.id}") for row in rows for name in of]
     return pytest.mark.parametrize(("name", "row"), pairs)
 
 
-def refused(row, call, *arguments, **options):
-    """Assert that the call raises the row's very class, with one sentence that matches."""
+def rejects_row(row, call, *arguments, **options):
+    """Assert that the call raises exactly the row's class, with one sentence that matches."""
     with pytest.raises(row.error) as caught:
         call(*arguments, **options)
-    said = str(caught.value)
+    message = str(caught.value)
     assert type(caught.value) is row.error
-    assert re.search(row.message, said), said
-    assert said.endswith(".") and not re.search(r"\. [A-Z]", said), said
+    assert re.search(row.message, message), message
+    assert message.endswith(".") and not re.search(r"\. [A-Z]", message), message
 
 
-def since(version, before=ACCEPTS):
-    """What a row says of torch that refuses as we do from this version on."""
+def same_since(version, before=ACCEPTS):
+    """The `torch` of a row that torch rejects as we do from this version on."""
     return "the same" if TorchVersion(torch.__version__) >= version else before
 
 
-def torch_too(row, call, *arguments, **options):
-    """Assert that torch raises the same class, or does what the row says it does."""
+def torch_rejects_row(row, call, *arguments, **options):
+    """Assert that torch raises the same class, or behaves as the row states."""
     expected = row.error if row.torch == "the same" else row.torch
     if expected == CRASHES:
         return
@@ -63,7 +63,7 @@ def torch_too(row, call, *arguments, **options):
 
 
 def to_torch(value):
-    """The same made of tensors; what is no array stays as it is."""
+    """The same structure with tensors for arrays; other values stay as they are."""
     if isinstance(value, PackedSequence):
         return framework.PackedSequence(*[to_torch(field) for field in value])
     if isinstance(value, (tuple, list)):
@@ -74,14 +74,14 @@ def to_torch(value):
 
 
 def net_and_module(name, *arguments, **options):
-    """Ours and torch's in float64, and our parameters."""
+    """Our net, torch's module in float64, and our parameters."""
     net = getattr(reference, name)(*arguments, **options)
     module = getattr(torch.nn, name)(*arguments, **options).double()
     return net, module, net.init(np.random.default_rng(1))
 
 
 def bits(value):
-    """The bytes of everything in there, to be compared later."""
+    """The shape and bytes of every array in a structure, for a later comparison."""
     if isinstance(value, (tuple, list)):
         return [bits(v) for v in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A net of one layer in one direction, with its arrays as the facade takes them."""
+"""A net of one layer in one direction, with its arrays as the net takes them."""
 
 from typing import Any, NamedTuple
 
@@ -29,12 +29,12 @@ class Single(NamedTuple):
 
     @property
     def weights(self):
-        """The parameters as the cell's own tuple."""
+        """The parameters as the tuple that the cell takes."""
         return cell_params(self.net, self.params, "_l0")
 
 
 def single(net, T=6, B=2, seed=0, scale=1.0):
-    """A problem for the net, given by its name in NETS or itself."""
+    """Random arrays for a net, which is an object or its name in NETS."""
     net = NETS[net] if isinstance(net, str) else net
     rng = np.random.default_rng(seed)
     H = net.hidden_size
@@ -49,21 +49,21 @@ def single(net, T=6, B=2, seed=0, scale=1.0):
 
 
 def derivative(p, d_params=None, d_x=0.0, d_state=None):
-    """How output and final state [B, S] move along a direction, by complex step.
+    """The derivatives of output and final state [B, S] along a direction, by complex step.
 
-    Exact: Im f(v + iεu)/ε, where no difference is taken.
+    Exact to rounding: Im f(v + iεu)/ε takes no difference.
     """
     fields = p.state if p.net.mode == "LSTM" else (p.state,)
     d_fields = d_state or [0.0] * len(fields)
-    nudge = [s + 1e-30j * np.asarray(d) for s, d in zip(fields, d_fields, strict=True)]
+    shifted = [s + 1e-30j * np.asarray(d) for s, d in zip(fields, d_fields, strict=True)]
     params = {k: v + 1e-30j * np.asarray((d_params or {}).get(k, 0)) for k, v in p.params.items()}
-    state = tuple(nudge) if p.net.mode == "LSTM" else nudge[0]
+    state = tuple(shifted) if p.net.mode == "LSTM" else shifted[0]
     output, final, _ = p.net.forward(params, p.x + 1e-30j * np.asarray(d_x), state)
-    return output.imag / 1e-30, side_by_side(p.net, final).imag / 1e-30
+    return output.imag / 1e-30, concatenate_state(p.net, final).imag / 1e-30
 
 
-def side_by_side(net, state):
-    """A state of the facade as [B, S]."""
+def concatenate_state(net, state):
+    """The fields of a state, concatenated to [B, S]."""
     fields = state if net.mode == "LSTM" else (state,)
     return np.concatenate([field[0] for field in fields], axis=1)
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: they draw sizes, options and a seed; the arrays come from the seed."""
+"""Hypothesis strategies for nets and problems: they draw sizes, options and a seed."""
 
 from hypothesis import strategies as st
 
@@ -12,7 +12,7 @@ all_lengths = st.lists(sizes, min_size=1, max_size=5)
 
 @st.composite
 def nets(draw_from, layers=3, directions=(False, True), proj=True):
-    """RNN, GRU or LSTM with any constructor option but dropout."""
+    """RNN, GRU or LSTM with any constructor option except dropout."""
     kind = draw_from(st.sampled_from(["tanh", "relu", GRU, LSTM]))
     hidden = draw_from(sizes)
     options = {
@@ -30,11 +30,11 @@ def nets(draw_from, layers=3, directions=(False, True), proj=True):
 
 @st.composite
 def problems(draw_from, of=None, layouts=("batched", "unbatched", "packed"), state=None):
-    """A net and its inputs, in any of the layouts, with or without an initial state."""
+    """A net and its inputs in one of the layouts, with or without an initial state."""
     net = draw_from(nets() if of is None else of)
     layout = draw_from(st.sampled_from(layouts))
-    given = draw_from(st.booleans()) if state is None else state
-    options = {"state": given, "seed": draw_from(seeds)}
+    has_state = draw_from(st.booleans()) if state is None else state
+    options = {"state": has_state, "seed": draw_from(seeds)}
     if layout == "packed":
         return draw(net, lengths=draw_from(all_lengths), **options)
     T, B = draw_from(sizes), draw_from(sizes)

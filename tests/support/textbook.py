@@ -1,24 +1,24 @@
-"""One step of one row of each cell, number by number, as the textbooks print the equations.
+"""One step of one row of each cell, element by element, as textbooks print the equations.
 
-Nothing here is shared with the reference: no matrix product, no packed gates, no tape.
+It shares no code with the reference: no matrix products, no packed gates, no tape.
 """
 
 import numpy as np
 
 
 def sigmoid(a):
-    """1 / (1 + e^(−a)), of arguments that are not large."""
+    """1 / (1 + e^(−a)), for arguments that do not overflow."""
     return 1 / (1 + np.exp(-a))
 
 
 def affine(W, x, b=None):
-    """Σ_i W_ji x_i + b_j for every j, one number after the other."""
+    """Σ_i W_ji x_i + b_j for every j, summed one term at a time."""
     rows = [sum(W[j, i] * x[i] for i in range(len(x))) for j in range(len(W))]
     return np.array(rows) if b is None else np.array([a + b[j] for j, a in enumerate(rows)])
 
 
 def gate(params, k, side, z):
-    """What block k of weight_ih or weight_hh, and its bias, make of x or h."""
+    """W z + b with block k of weight_ih or weight_hh, and of its bias."""
     H = gate_rows(params)
     rows = slice(k * H, (k + 1) * H)
     bias = params.get(f"bias_{side}")
@@ -26,9 +26,8 @@ def gate(params, k, side, z):
 
 
 def gate_rows(params):
-    """H, which a projection hides from the width of weight_hh."""
-    wide = params.get("weight_hr", params["weight_hh"])
-    return wide.shape[1]
+    """H; with a projection the width of weight_hh is P instead."""
+    return params.get("weight_hr", params["weight_hh"]).shape[1]
 
 
 def rnn_tanh(params, x, h):
@@ -51,7 +50,7 @@ def gru(params, x, h):
 
 
 def gru_as_published(params, x, h):
-    """The reset gate acts on h before the product, and z is the share of what is new."""
+    """The reset gate acts on h before the product, and z is the weight of the candidate."""
     r = sigmoid(gate(params, 0, "ih", x) + gate(params, 0, "hh", h))
     z = sigmoid(gate(params, 1, "ih", x) + gate(params, 1, "hh", h))
     candidate = np.tanh(gate(params, 2, "ih", x) + gate(params, 2, "hh", r * h))
@@ -59,7 +58,7 @@ def gru_as_published(params, x, h):
 
 
 def lstm(params, x, h, c):
-    """Input, forget, cell and output gate, and the projection of h where there is one."""
+    """Input, forget, cell and output gate, and the projection of h if there is one."""
     a = [gate(params, k, "ih", x) + gate(params, k, "hh", h) for k in range(4)]
     i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), np.tanh(a[2]), sigmoid(a[3])
     c = f * c + i * g
@@ -87,7 +86,7 @@ STEP = {
 
 
 def layer(mode, params, x, *state):
-    """x [T, I] from `state` on, step by step: output [T, ·] and the last state."""
+    """Output [T, ·] and last state of x [T, I], step by step from the initial state."""
     output = []
     for x_t in x:
         state = STEP[mode](params, x_t, *state)

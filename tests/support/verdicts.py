@@ -1,4 +1,4 @@
-"""What is asked of a problem's solution: its adjoint, its agreement with torch and textbook."""
+"""Assertions about a problem: the adjoint identity, agreement with torch and the textbook."""
 
 from dataclasses import replace
 
@@ -9,23 +9,23 @@ from support.problems import STATE_OR_X, cast, pull_back, solve, solve_by_torch
 
 
 def random_like(arrays, seed=1):
-    """A standard normal array of the shape and dtype of each: cotangents, directions."""
+    """Standard normal arrays of the same names, shapes and dtypes: cotangents or directions."""
     rng = np.random.default_rng(seed)
     return {k: rng.standard_normal(v.shape).astype(v.dtype) for k, v in arrays.items()}
 
 
 def derivative(problem, direction):
-    """J u for u = `direction`, exactly: Im f(inputs + iεu)/ε, where no difference is taken."""
+    """J u for u = `direction`, exact to rounding: Im f(inputs + iεu)/ε takes no difference."""
     step = 1e-30
-    nudged = {name: v + 1j * step * direction[name] for name, v in problem.inputs.items()}
-    outputs, _ = solve(replace(problem, inputs=nudged))
+    shifted = {name: v + 1j * step * direction[name] for name, v in problem.inputs.items()}
+    outputs, _ = solve(replace(problem, inputs=shifted))
     return {name: value.imag / step for name, value in outputs.items()}
 
 
 def adjoint_identity_holds(problem, tolerance=1e-12, seed=1):
     """Assert ⟨ȳ, J u⟩ = ⟨Jᵀȳ, u⟩ for random ȳ on every output and random u on every input.
 
-    The difference is held against the magnitudes of all products that are summed.
+    The tolerance is relative to the sum of the magnitudes of all products.
     """
     outputs, tape = solve(problem)
     cotangents = random_like(outputs, seed)
@@ -40,11 +40,11 @@ def adjoint_identity_holds(problem, tolerance=1e-12, seed=1):
 
 
 def agree(found, expected, tolerance=1e-12, least=0):
-    """Assert that arrays bear the same names and shapes, and differ by rounding alone.
+    """Assert that arrays have the same names and shapes, and differ only by rounding.
 
-    The unit is the largest element of each single array, never one for all of them: a large
-    gradient would hide a small one. It is `least` where that is more: terms of that size may have
-    cancelled, and relu lets through what is left.
+    The tolerance is relative to the largest element of each array, not of all of them, because a
+    large gradient would hide a small one. It is relative to `least` if that is larger: terms of
+    that size may cancel, and relu passes what is left.
     """
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -55,35 +55,36 @@ def agree(found, expected, tolerance=1e-12, least=0):
 
 
 def noise(problem, cotangents):
-    """What a careful evaluation in the dtype of the inputs gets wrong, and the truth, by name.
+    """The error of a careful evaluation in the dtype of the inputs, and the truth, by name.
 
-    The truth is float64; the error is that of the reference in the narrow dtype, the largest of
-    three runs whose inputs are moved by about one unit roundoff, and at least that of rounding.
+    The truth is the reference in float64. The error is that of the reference in the narrow dtype:
+    the largest of three runs whose inputs are perturbed by about one unit roundoff, and at least
+    one unit roundoff of the largest element.
     """
     unit = np.finfo(problem.inputs["x"].dtype).eps / 2
-    truth = everything(cast(problem, np.float64), cotangents)
+    truth = outputs_and_grads(cast(problem, np.float64), cotangents)
     errors = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        moved = {
+        perturbed = {
             name: v * (1 + unit * rng.choice([-2, 0, 2], v.shape)).astype(v.dtype)
             for name, v in problem.inputs.items()
         }
-        for name, v in everything(replace(problem, inputs=moved), cotangents).items():
+        for name, v in outputs_and_grads(replace(problem, inputs=perturbed), cotangents).items():
             errors[name] = max(errors[name], np.abs(v - truth[name]).max(initial=0))
     return errors, truth
 
 
-def everything(problem, cotangents):
-    """Outputs, and gradients under the names d_x, d_h_0 and so on."""
+def outputs_and_grads(problem, cotangents):
+    """Outputs by name, and gradients under the names d_x, d_h_0 and so on."""
     outputs, tape = solve(problem)
     dtype = problem.inputs["x"].dtype
-    given = {name: d.astype(dtype) for name, d in cotangents.items()}
-    return outputs | {f"d_{k}": d for k, d in pull_back(problem, tape, given).items()}
+    cotangents = {name: d.astype(dtype) for name, d in cotangents.items()}
+    return outputs | {f"d_{k}": d for k, d in pull_back(problem, tape, cotangents).items()}
 
 
 def agrees_with_torch(problem, seed=1):
-    """Assert that torch finds the same values and gradients, with cotangents on every output."""
+    """Assert that torch computes the same values and gradients, with random cotangents."""
     outputs, tape = solve(problem)
     cotangents = random_like(outputs, seed)
     values, grads = solve_by_torch(problem, cotangents)
@@ -102,7 +103,7 @@ def agrees_with_torch_within_rounding(problem, seed=1):
 
 
 def agrees_with_textbook(problem):
-    """Assert that a single-step cell makes of every row what the textbook makes of it."""
+    """Assert that a single-step cell maps every row as the textbook equations do."""
     outputs, _ = solve(problem)
     inputs = dict(problem.inputs)
     x, *state = [inputs.pop(name) for name in STATE_OR_X if name in inputs]
@@ -114,7 +115,7 @@ def agrees_with_textbook(problem):
 
 
 def keeps_dtype(problem, dtype):
-    """Assert that values and gradients come in the dtype of the inputs."""
+    """Assert that values and gradients have the dtype of the inputs."""
     outputs, tape = solve(cast(problem, dtype))
     grads = pull_back(problem, tape, random_like(outputs))
     for name, value in (outputs | grads).items():

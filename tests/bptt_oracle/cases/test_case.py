@@ -1,4 +1,4 @@
-"""A case is its name: spelled out, read back, drawn the same everywhere."""
+"""A case is determined by its id: it reads back, and draws the same arrays everywhere."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_a_case_is_read_back_from_its_id(case):
         (1e-300, "0_" + "0" * 299 + "1"),
     ],
 )
-def test_every_dropout_is_spelled_as_it_is_read(dropout, digits):
+def test_every_dropout_is_read_back_exactly(dropout, digits):
     case = pinned(dropout=dropout)
     assert f".drop{digits}." in case.id and parse(case.id) == case
 
@@ -60,45 +60,51 @@ def test_the_net_of_a_case_has_the_parameters_that_are_drawn(case):
     [
         ("nonsense", "is not a case id"),
         ("GRU.T6.B3.I4.H5.L1.time.h0.c_n.generic.s0", "only an LSTM has c_n"),
-        ("GRU.T6.B3.I4.H5.L1.packed-6-1.h0.output.generic.s0", "one length for each"),
-        ("GRU.T6.B2.I4.H5.L1.sorted-1-6.h0.output.generic.s0", "never grow"),
-        ("GRU.T6.B2.I4.H5.L1.unbatched.h0.output.generic.s0", "one sequence"),
-        ("GRU.T0.B2.I4.H5.L1.time.h0.output.generic.s0", "sizes start at 1"),
-        ("GRU.T99999.B2.I4.H5.L1.time.h0.output.generic.s0", "sizes end at"),
-        ("GRU.T4096.B4096.I4.H5.L1.time.h0.output.generic.s0", "numbers"),
-        ("GRU.T2.B2.I4.H4096.L9.time.h0.output.generic.s0", "numbers"),
-        ("GRU.T06.B2.I4.H5.L1.time.h0.output.generic.s0", "spelled"),
-        ("GRU.T6.B2.I4.H5.L2.time.h0.drop0_30.output.generic.s0", "spelled"),
+        ("GRU.T6.B3.I4.H5.L1.packed-6-1.h0.output.generic.s0", "one length for each of the B rows"),
+        ("GRU.T6.B2.I4.H5.L1.sorted-1-6.h0.output.generic.s0", "never increase"),
+        ("GRU.T6.B2.I4.H5.L1.unbatched.h0.output.generic.s0", "one sequence, so B must be 1"),
+        ("GRU.T0.B2.I4.H5.L1.time.h0.output.generic.s0", "must be at least 1"),
+        ("GRU.T99999.B2.I4.H5.L1.time.h0.output.generic.s0", "must be at most 4096"),
+        ("GRU.T4096.B4096.I4.H5.L1.time.h0.output.generic.s0", "numbers; the limit is"),
+        ("GRU.T2.B2.I4.H4096.L9.time.h0.output.generic.s0", "numbers; the limit is"),
+        ("GRU.T06.B2.I4.H5.L1.time.h0.output.generic.s0", "must be spelled"),
+        ("GRU.T6.B2.I4.H5.L2.time.h0.drop0_30.output.generic.s0", "must be spelled"),
         ("LSTM.T6.B2.I4.H5.L2.time.h0.drop1_1_1.output.generic.s0", "is not a case id"),
-        ("GRU.T6.B2.I4.H5.L1.time.h0.drop0_3.output.generic.s0", "at least two"),
-        ("LSTM.T6.B2.I4.H5.L1.P5.time.h0.output.generic.s0", "narrower"),
-        ("GRU.T6.B2.I4.H5.L1.time.h0.output.exact.s0", "relu"),
+        ("GRU.T6.B2.I4.H5.L1.time.h0.drop0_3.output.generic.s0", "L must be at least 2"),
+        ("LSTM.T6.B2.I4.H5.L1.P5.time.h0.output.generic.s0", "narrower than H"),
+        ("GRU.T6.B2.I4.H5.L1.time.h0.output.exact.s0", "only RNN_RELU computes without rounding"),
         ("GRU.T6.B2.I4.H5.L2.time.h0.drop9.output.generic.s0", "probability"),
-        ("GRU.T6.B2.I4.H5.L1.packed-6-0.h0.output.generic.s0", "lengths start at 1"),
-        ("GRU.T6.B2.I4.H5.L1.packed-5-3.h0.output.generic.s0", "T the longest"),
-        ("GRU.T6.B2.I4.H5.L1.packed.h0.output.generic.s0", "other data has none"),
-        ("GRU.T6.B2.I4.H5.L1.time-6-3.h0.output.generic.s0", "other data has none"),
-        ("GRU.T6.B2.I4.H5.L1.time.h0.output+h_n+h_n.generic.s0", "each cotangent is named once"),
-        ("LSTM.T6.B2.I4.H5.L1.time.h0.c_n+h_n.generic.s0", "is named once"),
+        ("GRU.T6.B2.I4.H5.L1.packed-6-0.h0.output.generic.s0", "lengths must be at least 1"),
+        ("GRU.T6.B2.I4.H5.L1.packed-5-3.h0.output.generic.s0", "the longest must be T"),
+        ("GRU.T6.B2.I4.H5.L1.packed.h0.output.generic.s0", "other layouts have none"),
+        ("GRU.T6.B2.I4.H5.L1.time-6-3.h0.output.generic.s0", "other layouts have none"),
+        (
+            "GRU.T6.B2.I4.H5.L1.time.h0.output+h_n+h_n.generic.s0",
+            "each cotangent must be named once",
+        ),
+        ("LSTM.T6.B2.I4.H5.L1.time.h0.c_n+h_n.generic.s0", "must be named once"),
         ("LSTM.T6.B2.I4.H5.L1.time.h0.h_n+c_n+h_n.generic.s0", "in the order output, h_n, c_n"),
         ("GRU.T6.B2.I4.H5.L2.time.h0.drop1e-05.output.generic.s0", "is not a case id"),
-        ("GRU.T6.B2.I4.H5.L1.nobias.tied.time.h0.output.generic.s0", "tied in every net"),
+        (
+            "GRU.T6.B2.I4.H5.L1.nobias.tied.time.h0.output.generic.s0",
+            "tied parameters include the biases",
+        ),
     ],
 )
-def test_a_name_that_describes_no_computation_is_refused_in_one_sentence(name, reason):
-    with pytest.raises(ValueError, match=reason) as refusal:
+def test_a_name_that_is_not_an_id_is_rejected_in_one_sentence(name, reason):
+    with pytest.raises(ValueError, match=reason) as caught:
         parse(name)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_strided_cases_hand_torch_tensors_that_are_not_contiguous():
+def test_strided_cases_give_torch_tensors_that_are_not_contiguous():
     from torch_impl.execution.catalogue import PATHS
     from torch_impl.execution.run import run
 
     seen = []
 
-    def spy(way):
-        return lambda call: seen.extend([call.x, *call.state]) or way(call)
+    def spy(forward):
+        return lambda call: seen.extend([call.x, *call.state]) or forward(call)
 
     run(PATHS["cpu-native"], draw(pinned(strided=True)), "float64", wrap=spy)
     assert len(seen) == 3 and not any(value.is_contiguous() for value in seen)
@@ -116,7 +122,7 @@ def test_strided_cases_hand_torch_tensors_that_are_not_contiguous():
         ("d_x", (0, 2, 3), "time 0 row 2 input 3"),
     ],
 )
-def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
+def test_an_index_is_located_by_time_row_layer_gate_and_unit(tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)
     assert location(case, tensor, index) == place
 
@@ -140,13 +146,13 @@ def test_an_index_is_told_as_time_row_layer_gate_and_unit(tensor, index, place):
         ({}, "d_c_0", (2, 0, 5), "layer 1 row 0 unit 5"),
     ],
 )
-def test_a_place_is_told_of_every_layout_and_cell(changes, tensor, index, place):
+def test_an_index_is_located_in_every_layout_and_cell(changes, tensor, index, place):
     case = Case("LSTM", 5, 3, 4, 6, layers=2, bidirectional=True)._replace(**changes)
     assert location(case, tensor, index) == place
 
 
 @given(cases())
-def test_a_problem_holds_what_its_case_names_and_no_more(case):
+def test_a_problem_has_exactly_the_arrays_that_its_case_names(case):
     problem = draw(case)
     assert (problem.lengths or ()) == case.lengths
     assert problem.enforce_sorted == (case.layout == "sorted")
@@ -155,7 +161,7 @@ def test_a_problem_holds_what_its_case_names_and_no_more(case):
     assert tuple(name for name, d in cotangents.items() if d is not None) == case.cotangents
 
 
-def test_what_is_tied_is_one_array_under_two_names_and_the_rest_are_their_own():
+def test_tied_parameters_are_one_array_under_two_names_and_the_others_are_separate():
     tied = draw(pinned(tied=True, bidirectional=True)).params
     for suffix in ("_l0", "_l0_reverse", "_l1", "_l1_reverse"):
         assert tied[f"bias_hh{suffix}"] is tied[f"bias_ih{suffix}"]
@@ -163,8 +169,8 @@ def test_what_is_tied_is_one_array_under_two_names_and_the_rest_are_their_own():
     square = draw(pinned(tied=True)).params
     assert square["weight_hh_l1"] is square["weight_ih_l1"]
     assert len({id(p) for p in square.values()}) == len(square) - 3
-    free = draw(pinned()).params
-    assert len({id(p) for p in free.values()}) == len(free)
+    untied = draw(pinned()).params
+    assert len({id(p) for p in untied.values()}) == len(untied)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_what_is_tied_is_one_array_under_two_names_and_the_rest_are_their_own():
         ("exact", lambda W, b, x: np.all(4 * x == np.round(4 * x)) and set(W.flat) == {-1, 0, 1}),
     ],
 )
-def test_the_numbers_of_a_regime_are_as_it_says(regime, holds):
+def test_the_numbers_of_a_regime_have_its_property(regime, holds):
     cell = "RNN_RELU" if regime == "exact" else "LSTM"
     problem = draw(pinned(cell=cell, cotangents=("output", "h_n"), regime=regime))
     x, params = problem.x, problem.params

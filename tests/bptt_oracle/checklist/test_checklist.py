@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bptt_oracle import checklist
-from support.calculus import refuses
+from support.calculus import rejects
 
 V, B, T = 11, 4, 6
 PAD = 0
@@ -77,7 +77,7 @@ def test_label_shift_takes_ignored_targets_and_refuses_ids_that_tell_nothing():
 
     holds(checklist.label_shift(padded, tokens(B, 12)), 1)
     same = torch.ones(B, 8, dtype=torch.long)
-    refuses(ValueError, "repeating", checklist.label_shift, lambda i: (i[:, :-1], i[:, 1:]), same)
+    rejects(ValueError, "repeating", checklist.label_shift, lambda i: (i[:, :-1], i[:, 1:]), same)
 
 
 # 2
@@ -90,7 +90,7 @@ def test_shapes_sees_wrong_shapes_and_rows_that_are_mixed():
     fails(checklist.shapes(LM(batch_first=False), ids, ids, V), 2, "batch_first")
     fails(checklist.shapes(LM(), ids, ids[:, 1:], V), 2, "targets are [6, 5]")
     fails(checklist.shapes(LM(), ids, ids, V + 1), 2, "logits are [6, 6, 11]")
-    refuses(ValueError, "two rows", checklist.shapes, LM(), ids[:1], ids[:1], V)
+    rejects(ValueError, "two rows", checklist.shapes, LM(), ids[:1], ids[:1], V)
 
 
 # 3
@@ -134,7 +134,7 @@ def test_padding_loss_knows_the_right_denominator_and_names_the_wrong_ones():
     fails(check["sum"], 3, "undivided")
     fails(check["all"], 3, "all positions")
     fails(check["per_sequence"], 3, "mean of means")
-    refuses(
+    rejects(
         ValueError,
         "some targets",
         checklist.padding_loss,
@@ -190,7 +190,7 @@ def test_last_valid_step_sees_the_last_column_and_the_step_before():
     holds(checklist.last_valid_step(at(lambda n, T: n - 1), ids, LENGTHS), 4)
     holds(checklist.last_valid_step(lambda x, n: reader.packed(x, n)[1][-1], ids, LENGTHS), 4)
     fails(checklist.last_valid_step(at(lambda n, T: n * 0 + T - 1), ids, LENGTHS), 4, "row 0")
-    refuses(
+    rejects(
         ValueError,
         "shorter",
         checklist.last_valid_step,
@@ -212,7 +212,7 @@ def test_packed_order_sees_rows_that_were_sorted_and_not_put_back():
     last = lambda x, n: reader.sorted_by_hand(x, n)[1][-1]  # noqa: E731
     fails(checklist.packed_order(last, ids, LENGTHS), 14, "its result stands in row 0")
     descending = torch.tensor([6, 4, 2, 1])
-    refuses(ValueError, "reorders", checklist.packed_order, last, ids, descending)
+    rejects(ValueError, "reorders", checklist.packed_order, last, ids, descending)
 
 
 # 5, 6, 7
@@ -259,7 +259,7 @@ def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_gr
     bare = nn.GRU(5, 7)
     holds(checklist.carry_and_detach(bare, packed_loop), 5)
     one = training_loop(gru, lambda h: h.detach(), chunks=1)
-    refuses(ValueError, "got 1 calls", checklist.carry_and_detach, gru, one)
+    rejects(ValueError, "got 1 calls", checklist.carry_and_detach, gru, one)
 
 
 @pytest.mark.claim("Q4", "S3")
@@ -276,7 +276,7 @@ def test_both_detached_names_the_half_that_was_forgotten():
     fails(check(lambda s: None), 6, "0 tensors")
     gru = LM()
     loop = training_loop(gru, lambda h: h.detach())
-    refuses(ValueError, "got 1", checklist.both_detached, gru, loop)
+    rejects(ValueError, "got 1", checklist.both_detached, gru, loop)
 
 
 @pytest.mark.claim("Q4")
@@ -324,7 +324,7 @@ def test_reset_leak_sees_a_missing_a_total_and_a_multiplied_reset(kind):
     fails(check(lambda s, r: torch.zeros_like(s)), 8, "reset too")
     fails(check(lambda s, r: select(s, ~r)), 8, "moves the new one", "reset too")
     step = lambda x, s, r: model(x, s)  # noqa: E731
-    refuses(ValueError, "go on", checklist.reset_leak, step, ids, state, torch.ones(B) > 0)
+    rejects(ValueError, "go on", checklist.reset_leak, step, ids, state, torch.ones(B) > 0)
 
 
 @pytest.mark.claim("Q4", "S6")
@@ -355,7 +355,7 @@ def test_routing_sees_states_that_follow_rows():
     holds(checklist.routing(by_id, one, two), 9)
     fails(checklist.routing(by_row, one, two), 9, "change rows", "inherits")
     fails(checklist.routing(lambda: lambda ids, x: model(x)[0], one, two), 9, "no state is kept")
-    refuses(ValueError, "got 1", checklist.routing, by_id, one[:1], two[:1])
+    rejects(ValueError, "got 1", checklist.routing, by_id, one[:1], two[:1])
 
 
 # 10, 12
@@ -389,8 +389,8 @@ def test_clipping_sees_none_one_too_late_and_one_too_early(kind):
     fails(check("backward", "step", "clip"), 10)
     fails(check("clip", "backward", "step"), 10)
     fails(check("backward", "head", "step"), 10)
-    refuses(ValueError, "got 0 steps", check, "backward", "clip")
-    refuses(ValueError, "got 1 steps", check, "step")
+    rejects(ValueError, "got 0 steps", check, "backward", "clip")
+    rejects(ValueError, "got 1 steps", check, "step")
     assert str(optimizer.state_dict()) == settings
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -425,7 +425,7 @@ def test_teacher_forcing_sees_the_truth_fed_in_evaluation():
     fails(check(lambda training: 0.7), 12, "evaluation")
     assert "not fed" in check(lambda training: 0.0).evidence
     same, model = tokens(B, T), Decoder(float)
-    refuses(ValueError, "same twice", checklist.teacher_forcing, model, model.decode, same, same)
+    rejects(ValueError, "same twice", checklist.teacher_forcing, model, model.decode, same, same)
 
 
 # 11
@@ -463,10 +463,10 @@ def test_generation_sees_what_is_fed_back():
     truth = iter(range(1, 9))
     taught = lambda y, prompt: torch.full_like(y, next(truth))  # noqa: E731
     fails(checklist.generation(model, written(model, taught), prompt), 11, "written was")
-    refuses(ValueError, "0 calls", checklist.generation, model, lambda p, n: tokens(B, n), prompt)
+    rejects(ValueError, "0 calls", checklist.generation, model, lambda p, n: tokens(B, n), prompt)
     short = lambda p, n: written(model, own)(p, n - 2)  # noqa: E731
-    refuses(ValueError, "got 6", checklist.generation, model, short, prompt)
-    refuses(ValueError, "two", checklist.generation, model, written(model, own), prompt, 1)
+    rejects(ValueError, "got 6", checklist.generation, model, short, prompt)
+    rejects(ValueError, "two", checklist.generation, model, written(model, own), prompt, 1)
     assert model.training and not model._forward_hooks
 
 
@@ -501,8 +501,8 @@ def test_causality_sees_leaks_of_any_other_kind():
     fails(checklist.causality(ahead, ids), 13, "output 0 has a gradient", "to input 1")
     fails(checklist.causality(mean, ids), 13, "output 0 has a gradient")
     fails(checklist.causality(blind, ids), 13, "nothing is shown")
-    refuses(ValueError, "T ≥ 2", checklist.causality, LM(), ids[:, :1])
-    refuses(ValueError, "nn.Embedding", checklist.causality, nn.Sequential(nn.Flatten(0)), ids)
+    rejects(ValueError, "T ≥ 2", checklist.causality, LM(), ids[:, :1])
+    rejects(ValueError, "nn.Embedding", checklist.causality, nn.Sequential(nn.Flatten(0)), ids)
     assert LM().training
 
 

@@ -38,7 +38,7 @@ def pinned(problem, gates):
     bias = problem.inputs["bias_ih"].copy()
     for rows, value in gates:
         bias[rows] = value
-    return problem.having(bias_ih=bias)
+    return problem.with_inputs(bias_ih=bias)
 
 
 @pytest.mark.claim("D9")
@@ -79,7 +79,7 @@ def test_the_reset_gate_scales_the_hidden_bias_even_where_the_state_is_zero():
     u = inputs["x"] @ inputs["weight_ih"].T + inputs["bias_ih"]
     r = textbook.sigmoid(u[:, R] + inputs["bias_hh"][R])
     expected = np.tanh(u[:, N] + r * inputs["bias_hh"][N])
-    found, _ = solve(problem.having(h_0=inputs["h_0"]))
+    found, _ = solve(problem.with_inputs(h_0=inputs["h_0"]))
     np.testing.assert_allclose(found["h_n"], expected, rtol=1e-13)
 
 
@@ -88,7 +88,7 @@ def test_every_other_order_of_the_gates_gives_another_state(name):
     problem = cell()
     found, _ = solve(problem)
     for order in list(permutations([R, Z, N]))[1:]:
-        other = problem.having(**{name: problem.inputs[name][np.concatenate(order)]})
+        other = problem.with_inputs(**{name: problem.inputs[name][np.concatenate(order)]})
         assert np.all(np.abs(solve(other)[0]["h_n"] - found["h_n"]).max(axis=1) > 1e-3)
 
 

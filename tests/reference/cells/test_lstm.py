@@ -44,7 +44,7 @@ def pinned(problem, gates):
     bias = problem.inputs[name].copy()
     for rows, value in gates:
         bias[rows] = value
-    return problem.having(**{name: bias})
+    return problem.with_inputs(**{name: bias})
 
 
 def net_input(problem, rows):
@@ -87,7 +87,7 @@ def test_every_other_order_of_the_gates_gives_another_state(name):
     problem = cell()
     found, _ = solve(problem)
     for order in list(permutations([I, F, G, O]))[1:]:
-        other = problem.having(**{name: problem.inputs[name][np.concatenate(order)]})
+        other = problem.with_inputs(**{name: problem.inputs[name][np.concatenate(order)]})
         assert np.all(np.abs(solve(other)[0]["h_n"] - found["h_n"]).max(axis=1) > 1e-3)
 
 

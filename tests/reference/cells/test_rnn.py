@@ -35,22 +35,22 @@ def test_the_cell_is_the_textbook_equation(nonlinearity, bias, dtype):
 def test_a_one_hot_input_reads_one_column_and_both_biases():
     problem = cell(state=False)
     inputs = problem.inputs
-    outputs, _ = solve(problem.having(x=np.eye(4)))
+    outputs, _ = solve(problem.with_inputs(x=np.eye(4)))
     columns = inputs["weight_ih"].T + inputs["bias_ih"] + inputs["bias_hh"]
     np.testing.assert_allclose(outputs["h_n"], np.tanh(columns), rtol=1e-15)
 
 
 def test_a_one_hot_state_reads_one_column():
     problem = cell(bias=False)
-    outputs, _ = solve(problem.having(x=np.zeros((6, 4)), h_0=np.eye(6)))
+    outputs, _ = solve(problem.with_inputs(x=np.zeros((6, 4)), h_0=np.eye(6)))
     np.testing.assert_allclose(outputs["h_n"], np.tanh(problem.inputs["weight_hh"].T), rtol=1e-15)
 
 
 def test_a_state_that_is_not_given_is_zero():
     problem = cell()
-    absent = problem.having()
+    absent = problem.with_inputs()
     del absent.inputs["h_0"]
-    zero = problem.having(h_0=np.zeros((3, 6)))
+    zero = problem.with_inputs(h_0=np.zeros((3, 6)))
     assert np.array_equal(solve(absent)[0]["h_n"], solve(zero)[0]["h_n"])
 
 
@@ -58,7 +58,7 @@ def test_relu_has_derivative_zero_at_its_kink_as_torch_has():
     net = RNNCell(2, 3, bias=False, nonlinearity="relu")
     problem = draw(net, B=3, state=False)
     problem.inputs["weight_ih"][:] = [[1, -1]]
-    problem = problem.having(x=np.array([[0.75, 0.75], [0.75, 0.5], [0.5, 0.75]]))
+    problem = problem.with_inputs(x=np.array([[0.75, 0.75], [0.75, 0.5], [0.5, 0.75]]))
     outputs, tape = solve(problem)
     cotangents = {"h_n": np.random.default_rng(0).standard_normal((3, 3))}
     d_x = pull_back(problem, tape, cotangents)["x"]
@@ -70,7 +70,7 @@ def test_relu_has_derivative_zero_at_its_kink_as_torch_has():
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_relu_passes_back_through_what_is_no_number_as_torch_does():
     problem = draw(RNNCell(1, 2, nonlinearity="relu"), B=1, state=False)
-    problem = problem.having(x=np.array([[np.nan]]))
+    problem = problem.with_inputs(x=np.array([[np.nan]]))
     cotangents = {"h_n": np.array([[0.5, -2.0]])}
     grads = pull_back(problem, solve(problem)[1], cotangents)
     assert grads["bias_ih"].tolist() == [0.5, -2.0]
@@ -80,7 +80,7 @@ def test_relu_passes_back_through_what_is_no_number_as_torch_does():
 
 def test_a_saturated_tanh_passes_nothing_back():
     problem = cell()
-    problem = problem.having(bias_ih=np.array([60.0, -60, 60, -60, 60, -60]))
+    problem = problem.with_inputs(bias_ih=np.array([60.0, -60, 60, -60, 60, -60]))
     outputs, tape = solve(problem)
     grads = pull_back(problem, tape, {"h_n": np.random.default_rng(0).standard_normal((3, 6))})
     assert np.all(np.abs(outputs["h_n"]) == 1)

@@ -10,7 +10,7 @@ from reference.activations import sigmoid
 from reference.cells import gru, lstm, rnn
 from reference.derivatives.jacobian import initial_state, jacobian, linearize, linearize_steps
 from reference.dynamics import bounds, products
-from support.calculus import refuses
+from support.calculus import rejects
 from support.single import NETS, close, single
 from support.strategies import seeds
 
@@ -145,4 +145,4 @@ def test_norms_below_one_make_the_gradient_vanish_where_radii_below_one_would_no
 @pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
 def test_states_outside_the_sequence_are_rejected(k, t):
     message = f"T = 3, got k={k} and t={t}"
-    refuses(ValueError, message, bounds.path_bound, np.ones((3, 2)), k, t)
+    rejects(ValueError, message, bounds.path_bound, np.ones((3, 2)), k, t)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models import attention
-from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
+from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, rejects
 from support.strategies import seeds, sizes
 from torch_impl.models.attention import AdditiveAttention
 
@@ -186,8 +186,8 @@ def test_attention_keeps_the_dtype(dtype):
 
 def test_bad_masks_are_rejected_with_one_sentence():
     inputs, mask = draw(2, 4, 3, 5, 6, seed=0)
-    refuses(ValueError, "[2, 4]", read, inputs, mask.T)
-    refuses(TypeError, "int64", read, inputs, mask.astype(int))
+    rejects(ValueError, "[2, 4]", read, inputs, mask.T)
+    rejects(TypeError, "int64", read, inputs, mask.astype(int))
     mask[1] = False
-    refuses(ValueError, "Row 1 has no key", read, inputs, mask)
-    refuses(ValueError, "Row 0 has no key", read, inputs | {"h": inputs["h"][:, :0]}, None)
+    rejects(ValueError, "Row 1 has no key", read, inputs, mask)
+    rejects(ValueError, "Row 0 has no key", read, inputs | {"h": inputs["h"][:, :0]}, None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference.models import optim
 from reference.models.decoding import decode_greedy, seq2seq_step, teacher_forcing
 from reference.models.seq2seq import Seq2Seq
-from support.calculus import agree, refuses
+from support.calculus import agree, rejects
 from support.strategies import seeds, sizes
 from torch_impl.models import decoding as torch_decoding
 from torch_impl.models import optim as torch_optim
@@ -165,12 +165,12 @@ def test_two_hundred_steps_of_adam_stay_with_torchs(attention_size):
 def test_bad_lengths_are_rejected_with_one_sentence():
     targets = np.array([[5, 6, 7], [8, 4, 4]])
     for lengths in ([3], [3, 4], [-1, 2], [[3, 1]], [1.5, 2.0], [np.nan, 2.0]):
-        refuses(ValueError, str(lengths), teacher_forcing, targets, lengths, BOS, EOS)
+        rejects(ValueError, str(lengths), teacher_forcing, targets, lengths, BOS, EOS)
     rng = np.random.default_rng(0)
     model, (source, n, *_) = model_of(), draw(rng, 2, 5, 3)
     params = model.init(rng)
     before = {name: p.copy() for name, p in params.items()}
-    refuses(
+    rejects(
         IndexError, "rows 0 to 8", seq2seq_step, model, params, source, n, targets + 4, n * 0 + 3
     )
     for name, p in params.items():

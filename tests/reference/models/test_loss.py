@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models import loss
-from support.calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, refuses
+from support.calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, rejects
 from support.strategies import seeds, sizes
 from torch_impl.models import loss as torch_loss
 
@@ -196,10 +196,10 @@ def test_bad_input_is_rejected_with_one_sentence():
     logits, labels = np.zeros((2, 3)), np.array([2, 1])
     for label in (3, -1):
         bad = np.array([label, 1])
-        refuses(IndexError, f"Target {label} is out of bounds", loss.cross_entropy, logits, bad)
+        rejects(IndexError, f"Target {label} is out of bounds", loss.cross_entropy, logits, bad)
         with pytest.raises(IndexError):
             torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(bad))
-    refuses(ValueError, "[2, 3], [3] and [3]", loss.cross_entropy, logits, np.array([0, 1, 2]))
-    refuses(ValueError, "[2]", loss.cross_entropy, logits, labels, np.array([True]))
-    refuses(ValueError, "T ≥ 2", loss.shift, np.array([[1], [2]]))
-    refuses(ValueError, "[B, T]", loss.shift, np.array([1, 2]))
+    rejects(ValueError, "[2, 3], [3] and [3]", loss.cross_entropy, logits, np.array([0, 1, 2]))
+    rejects(ValueError, "[2]", loss.cross_entropy, logits, labels, np.array([True]))
+    rejects(ValueError, "T ≥ 2", loss.shift, np.array([[1], [2]]))
+    rejects(ValueError, "[B, T]", loss.shift, np.array([1, 2]))

@@ -10,7 +10,7 @@ from reference import GRU, LSTM, RNN
 from reference.models.generation import generate_greedy
 from reference.models.language_model import TinyRNNLM
 from reference.models.one_to_many import OneToMany
-from support.calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, refuses
+from support.calculus import adjoint_gap, agrees_with_torch, agrees_with_torch_in_float32, rejects
 from support.models import nets, params_of
 from support.strategies import seeds, sizes
 from torch_impl.models import generation as torch_generation
@@ -115,7 +115,7 @@ def test_a_vector_of_the_wrong_width_is_rejected_as_torch_does():
     model = OneToMany(3, TinyRNNLM(5, GRU(4, 7, batch_first=True)))
     params = model.init(np.random.default_rng(0))
     z, ids = np.zeros((2, 4)), np.array([[1], [2]])
-    refuses(RuntimeError, "3 features", model.forward, params, z, ids)
+    rejects(RuntimeError, "3 features", model.forward, params, z, ids)
     with pytest.raises(RuntimeError):
         TorchOneToMany(model, params)(torch.tensor(z), torch.tensor(ids))
 

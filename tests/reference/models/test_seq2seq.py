@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models.seq2seq import Seq2Seq
-from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
+from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, rejects
 from support.strategies import seeds, sizes
 from torch_impl.models.seq2seq import Seq2Seq as TorchSeq2Seq
 
@@ -146,10 +146,10 @@ def test_parameters_have_torchs_names_and_shapes_in_torchs_order():
 def test_bad_input_is_rejected_with_one_sentence():
     model, params, source, lengths, inputs = draw()
     forward = model.forward
-    refuses(IndexError, "rows 0 to 6", forward, params, source + 7, lengths, inputs)
-    refuses(IndexError, "rows 0 to 4", forward, params, source, lengths, inputs + 5)
-    refuses(ValueError, "got [2, 4]", forward, params, source, lengths, inputs[:2])
-    refuses(ValueError, "got [3, 0]", forward, params, source, lengths, inputs[:, :0])
+    rejects(IndexError, "rows 0 to 6", forward, params, source + 7, lengths, inputs)
+    rejects(IndexError, "rows 0 to 4", forward, params, source, lengths, inputs + 5)
+    rejects(ValueError, "got [2, 4]", forward, params, source, lengths, inputs[:2])
+    rejects(ValueError, "got [3, 0]", forward, params, source, lengths, inputs[:, :0])
     with pytest.raises(RuntimeError):
         forward(params, source, lengths * 0, inputs)
     with pytest.raises(RuntimeError):
@@ -157,7 +157,7 @@ def test_bad_input_is_rejected_with_one_sentence():
     build = lambda **wrong: Seq2Seq(  # noqa: E731
         **({"embedding_size": 2, "hidden_size": 3} | VOCABS | wrong)
     )
-    refuses(ValueError, "'LSTN'", lambda: build(cell="LSTN"))
-    refuses(ValueError, "bos", lambda: build(bos=5))
-    refuses(ValueError, "eos", lambda: build(eos=-1))
-    refuses(ValueError, "-1", lambda: build(attention_size=-1))
+    rejects(ValueError, "'LSTN'", lambda: build(cell="LSTN"))
+    rejects(ValueError, "bos", lambda: build(bos=5))
+    rejects(ValueError, "eos", lambda: build(eos=-1))
+    rejects(ValueError, "-1", lambda: build(attention_size=-1))

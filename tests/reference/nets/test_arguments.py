@@ -17,10 +17,10 @@ from support.rejections import (
     Row,
     each,
     net_and_module,
-    refused,
-    since,
+    rejects_row,
+    same_since,
     to_torch,
-    torch_too,
+    torch_rejects_row,
 )
 
 NETS, PLAIN, LSTM = ("RNN", "GRU", "LSTM"), ("RNN", "GRU"), ("LSTM",)
@@ -37,8 +37,8 @@ def mistake(error, message, *positional, torch="the same", **options):
 
 
 A_NUMBER = r"dropout should be a number in range \[0, 1\] .*, got "
-STRICT = since("2.11")
-FIRST = since("2.11", before=ValueError)  # of hidden_size
+STRICT = same_since("2.11")
+FIRST = same_since("2.11", before=ValueError)  # of hidden_size
 OF_NETS = [
     mistake(ValueError, "input_size must be greater than zero, got 0", 0, 6, torch=STRICT),
     mistake(ValueError, "hidden_size must be greater than zero, got -1", 4, -1),
@@ -127,8 +127,8 @@ OF_RNN_CELL = [  # torch tells in forward, with RuntimeError
 )
 def test_a_constructor_refuses(name, row):
     positional, options = row.arguments
-    refused(row, getattr(reference, name), *positional, **options)
-    torch_too(row, getattr(torch.nn, name), *positional, **options)
+    rejects_row(row, getattr(reference, name), *positional, **options)
+    torch_rejects_row(row, getattr(torch.nn, name), *positional, **options)
 
 
 @pytest.mark.claim("A2")
@@ -233,8 +233,8 @@ OF_A_PAIR = [
 @each(INPUTS, NETS)
 def test_an_input_is_refused(name, row):
     net, module, params = net_and_module(name, 4, 6)
-    refused(row, net.forward, params, row.arguments)
-    torch_too(row, module, to_torch(row.arguments))
+    rejects_row(row, net.forward, params, row.arguments)
+    torch_rejects_row(row, module, to_torch(row.arguments))
 
 
 @pytest.mark.claim("A2")
@@ -252,8 +252,8 @@ def test_a_state_is_refused(name, row):
     x, state = row.arguments
     if row in STATES:
         state = state_of(name, state)
-    refused(row, net.forward, params, x, state)
-    torch_too(row, module, to_torch(x), to_torch(state))
+    rejects_row(row, net.forward, params, x, state)
+    torch_rejects_row(row, module, to_torch(x), to_torch(state))
 
 
 @pytest.mark.claim("A2")
@@ -262,8 +262,8 @@ def test_h_0_alone_is_no_state_of_an_lstm_of_any_depth(layers, does):
     net, module, params = net_and_module("LSTM", 4, 6, layers)
     alone = normal((layers, 3, 6))
     row = Row("", alone, IndexError, r"should be the pair \(h, c\), got ndarray", does)
-    refused(row, net.forward, params, X, alone)
-    torch_too(row, module, to_torch(X), to_torch(alone))
+    rejects_row(row, net.forward, params, X, alone)
+    torch_rejects_row(row, module, to_torch(X), to_torch(alone))
 
 
 @pytest.mark.claim("A2")
@@ -278,8 +278,8 @@ def test_the_state_of_an_lstm_is_a_pair_of_any_kind():
 def test_h_0_has_the_width_of_the_projection_and_c_0_that_of_the_cell():
     net, module, params = net_and_module("LSTM", 4, 6, proj_size=2)
     row = Row("", (h, c), RuntimeError, r"Expected h_0 of size \(1, 3, 2\),.* got \(1, 3, 6\)")
-    refused(row, net.forward, params, X, row.arguments)
-    torch_too(row, module, to_torch(X), to_torch(row.arguments))
+    rejects_row(row, net.forward, params, X, row.arguments)
+    torch_rejects_row(row, module, to_torch(X), to_torch(row.arguments))
     net.forward(params, X, (h[..., :2], c))
 
 
@@ -300,8 +300,8 @@ def test_parameters_are_refused_that_torch_would_not_load(name, row):
     wrong = {key.removesuffix("_l0"): value for key, value in params.items()}
     row.arguments(wrong)
     wrong = {key + suffix: value for key, value in wrong.items()}
-    refused(row, net.forward, wrong, X[0] if suffix == "" else X)
-    torch_too(row, module.load_state_dict, to_torch(wrong))
+    rejects_row(row, net.forward, wrong, X[0] if suffix == "" else X)
+    torch_rejects_row(row, module.load_state_dict, to_torch(wrong))
 
 
 @pytest.mark.claim("A2")
@@ -310,18 +310,18 @@ def test_parameters_are_refused_that_are_no_dict_or_not_of_one_floating_dtype(na
     net, module, params = net_and_module(name, 4, 6)
     x = X if name in NETS else X[0]
     row = Row("", list(params), TypeError, "should be a dict of arrays, got list")
-    refused(row, net.forward, row.arguments, x)
-    torch_too(row, module.load_state_dict, row.arguments)
+    rejects_row(row, net.forward, row.arguments, x)
+    torch_rejects_row(row, module.load_state_dict, row.arguments)
     last = list(params)[-1]
     mixed = params | {last: params[last].astype("f")}
     row = Row("", mixed, RuntimeError, f"{last} must have the same dtype as .* got float32")
-    refused(row, net.forward, mixed, x)
+    rejects_row(row, net.forward, mixed, x)
     getattr(module, last).data = getattr(module, last).data.float()
-    torch_too(row, module, to_torch(x))
+    torch_rejects_row(row, module, to_torch(x))
     whole = {key: np.ones(value.shape, int) for key, value in params.items()}
     row = Row("", whole, RuntimeError, "Only floating point and complex .* got dtype int64")
-    refused(row, net.forward, whole, x.astype(int))
-    torch_too(row, torch.nn.Parameter, to_torch(whole[last]))
+    rejects_row(row, net.forward, whole, x.astype(int))
+    torch_rejects_row(row, torch.nn.Parameter, to_torch(whole[last]))
 
 
 LENGTHS = {"sorted": [5, 3, 2], "unsorted": [2, 5, 3]}
@@ -357,8 +357,8 @@ def test_packed_input_is_refused_as_dense_input_is(name, row, order):
         message=row.message.replace(r"(5, 3", r"(10, 3"),
         torch=BY_TORCH.get((name, row.id, order), row.torch),
     )
-    refused(row, net.forward, params, row.arguments)
-    torch_too(row, module, to_torch(row.arguments))
+    rejects_row(row, net.forward, params, row.arguments)
+    torch_rejects_row(row, module, to_torch(row.arguments))
 
 
 @pytest.mark.claim("A2", "P3")
@@ -368,8 +368,8 @@ def test_the_state_of_packed_input_is_refused_as_that_of_dense_input_is(name, ro
     net, module, params = net_and_module(name, 4, 6)
     x, state = pack(X, order), state_of(name, row.arguments[1])
     row = row._replace(torch=BY_TORCH.get((name, row.id, order), row.torch))
-    refused(row, net.forward, params, x, state)
-    torch_too(row, module, to_torch(x), to_torch(state))
+    rejects_row(row, net.forward, params, x, state)
+    torch_rejects_row(row, module, to_torch(x), to_torch(state))
 
 
 @pytest.mark.claim("A2", "P3")
@@ -378,10 +378,10 @@ def test_more_states_than_sequences_are_refused_that_torch_drops_from_an_unsorte
     net, module, params = net_and_module(name, 4, 6)
     row = Row("", (1, 4, 6), RuntimeError, H_0.format("1, 3, 6", "1, 4, 6"))
     state = state_of(name, row.arguments)
-    refused(row, net.forward, params, pack(X), state)
-    torch_too(row, module, to_torch(pack(X)), to_torch(state))
-    refused(row, net.forward, params, pack(X, "unsorted"), state)
-    torch_too(row._replace(torch=ACCEPTS), module, *to_torch([pack(X, "unsorted"), state]))
+    rejects_row(row, net.forward, params, pack(X), state)
+    torch_rejects_row(row, module, to_torch(pack(X)), to_torch(state))
+    rejects_row(row, net.forward, params, pack(X, "unsorted"), state)
+    torch_rejects_row(row._replace(torch=ACCEPTS), module, *to_torch([pack(X, "unsorted"), state]))
 
 
 def packed(data, batch_sizes, *indices):
@@ -406,7 +406,7 @@ BY_HAND = [
     Row("twice", packed(X[0], [3], [0, 0, 1], [0, 1, 2]), RuntimeError, "a permut", ACCEPTS),
     Row("other", packed(X[0], [3], [1, 2, 0], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
     Row("few", packed(X[0], [3], [1, 0], [1, 0]), RuntimeError, INVERSE, ACCEPTS),
-    Row("2-D sizes", packed(X[0], [[3]]), RuntimeError, "should be positive", since("2.15")),
+    Row("2-D sizes", packed(X[0], [[3]]), RuntimeError, "should be positive", same_since("2.15")),
     Row("no order", PackedSequence(X[0], SIZES, None, BACK), RuntimeError, INVERSE, ACCEPTS),
     Row("no inverse", packed(X[0], [3], [1, 2, 0]), RuntimeError, INVERSE, ACCEPTS),
 ]
@@ -416,5 +416,5 @@ BY_HAND = [
 @each(BY_HAND, NETS)
 def test_a_pack_at_odds_with_itself_is_refused(name, row):
     net, module, params = net_and_module(name, 4, 6)
-    refused(row, net.forward, params, row.arguments)
-    torch_too(row, module, to_torch(row.arguments))
+    rejects_row(row, net.forward, params, row.arguments)
+    torch_rejects_row(row, module, to_torch(row.arguments))

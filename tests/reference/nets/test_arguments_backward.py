@@ -13,9 +13,9 @@ from support.rejections import (
     bits,
     each,
     net_and_module,
-    refused,
+    rejects_row,
     to_torch,
-    torch_too,
+    torch_rejects_row,
 )
 
 NETS = ("RNN", "GRU", "LSTM")
@@ -47,8 +47,8 @@ STATES = [
 def test_a_cotangent_is_refused_that_is_not_like_the_output(name, row):
     net, module, params = net_and_module(name, 4, 6)
     tape = net.forward(params, X)[2]
-    refused(row, net.backward, tape, row.arguments)
-    torch_too(row, torch.autograd.backward, module(to_torch(X))[0], to_torch(row.arguments))
+    rejects_row(row, net.backward, tape, row.arguments)
+    torch_rejects_row(row, torch.autograd.backward, module(to_torch(X))[0], to_torch(row.arguments))
 
 
 @pytest.mark.claim("A2")
@@ -57,21 +57,23 @@ def test_a_cotangent_is_refused_that_is_not_like_the_state(name, row):
     net, module, params = net_and_module(name, 4, 6)
     tape = net.forward(params, X)[2]
     d_state = (row.arguments, None) if name == "LSTM" else row.arguments
-    refused(row, net.backward, tape, None, d_state)
+    rejects_row(row, net.backward, tape, None, d_state)
     h_n = module(to_torch(X))[1]
     h_n = h_n[0] if name == "LSTM" else h_n
-    torch_too(row, torch.autograd.backward, h_n, to_torch(row.arguments))
+    torch_rejects_row(row, torch.autograd.backward, h_n, to_torch(row.arguments))
 
 
 @pytest.mark.claim("A2")
 def test_the_cotangent_of_an_lstms_state_is_a_pair_either_of_which_may_be_none():
     net, _, params = net_and_module("LSTM", 4, 6)
     tape = net.forward(params, X)[2]
-    refused(Row("", 0, TypeError, r"the pair \(h, c\), got nda"), net.backward, tape, None, D_STATE)
+    rejects_row(
+        Row("", 0, TypeError, r"the pair \(h, c\), got nda"), net.backward, tape, None, D_STATE
+    )
     row = Row("", 0, RuntimeError, "two hidden states, .* got 1 in d_state")
-    refused(row, net.backward, tape, None, (D_STATE,))
+    rejects_row(row, net.backward, tape, None, (D_STATE,))
     row = Row("", 0, RuntimeError, r"Expected d_c_n of .* got \(1, 3, 5\)")
-    refused(row, net.backward, tape, None, (None, D_STATE[..., :5]))
+    rejects_row(row, net.backward, tape, None, (None, D_STATE[..., :5]))
     net.backward(tape, None, (None, D_STATE))
 
 
@@ -96,7 +98,7 @@ OF_PACKED = [
 def test_a_cotangent_of_packed_output_is_packed_likewise(name, row):
     net, _, params = net_and_module(name, 4, 6)
     tape = net.forward(params, pack(X))[2]
-    refused(row, net.backward, tape, row.arguments)
+    rejects_row(row, net.backward, tape, row.arguments)
     net.backward(tape, pack(D_OUTPUT))
 
 
@@ -104,7 +106,7 @@ def test_a_pack_is_no_cotangent_of_a_dense_output():
     net, _, params = net_and_module("GRU", 4, 6)
     tape = net.forward(params, X)[2]
     row = Row("", pack(D_OUTPUT), TypeError, "d_output should be an array, got PackedSequence")
-    refused(row, net.backward, tape, row.arguments)
+    rejects_row(row, net.backward, tape, row.arguments)
 
 
 MASK = normal((5, 3, 6)) > 0
@@ -123,7 +125,7 @@ MASKS = [
 @each(MASKS, NETS)
 def test_dropout_masks_are_refused_that_are_not_zeros_and_ones_between_layers(name, row):
     net, _, params = net_and_module(name, 4, 6, 2, dropout=0.3)
-    refused(row, net.forward, params, X, None, row.arguments)
+    rejects_row(row, net.forward, params, X, None, row.arguments)
     expected = net.forward(params, X, None, [MASK])[0]
     np.testing.assert_array_equal(net.forward(params, X, None, [MASK * 1.0])[0], expected)
 
@@ -134,9 +136,9 @@ def test_dropout_masks_of_packed_input_are_packed_likewise():
     mask = normal((5, 3, 4)) > 0
     net.forward(params, pack(X), None, [pack(mask)])
     row = Row("", mask, TypeError, r"dropout_masks\[0\] should be a PackedSequence")
-    refused(row, net.forward, params, pack(X), None, [mask])
+    rejects_row(row, net.forward, params, pack(X), None, [mask])
     row = Row("", mask, RuntimeError, r"dropout_masks\[0\] should be packed as the input is")
-    refused(row, net.forward, params, pack(X), None, [pack(mask, [2, 3, 5])])
+    rejects_row(row, net.forward, params, pack(X), None, [pack(mask, [2, 3, 5])])
 
 
 # One mistake of each kind: x, state, masks.
@@ -159,7 +161,7 @@ def test_a_refusal_comes_before_any_computation_and_changes_no_argument(row, mon
     before = bits(given)
     broken = CELL_TABLE["LSTM"]._replace(net_input=None, step=None)
     monkeypatch.setitem(CELL_TABLE, "LSTM", broken)
-    refused(row, net.forward, *given)
+    rejects_row(row, net.forward, *given)
     assert bits(given) == before
 
 

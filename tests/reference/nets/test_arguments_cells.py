@@ -5,7 +5,7 @@ import pytest
 
 from reference import LSTMCell
 from reference.sequences.packing import pack_sequence
-from support.rejections import Row, each, net_and_module, refused, to_torch, torch_too
+from support.rejections import Row, each, net_and_module, rejects_row, to_torch, torch_rejects_row
 
 PLAIN, LSTM = ("RNNCell", "GRUCell"), ("LSTMCell",)
 CELLS = PLAIN + LSTM
@@ -56,8 +56,8 @@ OF_A_PAIR = [
 @each(INPUTS, CELLS)
 def test_an_input_is_refused(name, row):
     net, module, params = net_and_module(name, 4, 6)
-    refused(row, net.forward, params, row.arguments)
-    torch_too(row, module, to_torch(row.arguments))
+    rejects_row(row, net.forward, params, row.arguments)
+    torch_rejects_row(row, module, to_torch(row.arguments))
 
 
 @pytest.mark.claim("A9")
@@ -75,8 +75,8 @@ def test_a_state_is_refused(name, row):
     x, state = row.arguments
     if row in STATES and name == "LSTMCell":
         state = (state, state)
-    refused(row, net.forward, params, x, state)
-    torch_too(row, module, to_torch(x), to_torch(state))
+    rejects_row(row, net.forward, params, x, state)
+    torch_rejects_row(row, module, to_torch(x), to_torch(state))
 
 
 @pytest.mark.claim("A9")
@@ -99,15 +99,15 @@ def test_a_cotangent_is_refused_that_is_not_like_the_state(name, row):
     net, _, params = net_and_module(name, 4, 6)
     _, tape = net.forward(params, X)
     d = (row.arguments, None) if name == "LSTMCell" else row.arguments
-    refused(row, net.backward, tape, d)
+    rejects_row(row, net.backward, tape, d)
 
 
 @pytest.mark.claim("A9")
 def test_the_cotangent_of_an_lstm_cell_is_a_pair_either_of_which_may_be_none():
     net = LSTMCell(4, 6)
     _, tape = net.forward(net.init(np.random.default_rng(1)), X)
-    refused(Row("", H, TypeError, "should be the pair"), net.backward, tape, H)
-    refused(Row("", H, RuntimeError, TWO[:40]), net.backward, tape, (H, C, C))
+    rejects_row(Row("", H, TypeError, "should be the pair"), net.backward, tape, H)
+    rejects_row(Row("", H, RuntimeError, TWO[:40]), net.backward, tape, (H, C, C))
     either = [net.backward(tape, d).x for d in [(H, None), (None, C), (None, None)]]
     np.testing.assert_allclose(either[0] + either[1], net.backward(tape, (H, C)).x, rtol=1e-12)
     assert not either[2].any()

@@ -94,8 +94,8 @@ def test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p(make):
         for name in set(one.inputs) - {"x"}:
             state = name in ("h_0", "c_0")
             one.inputs[name] = arrays[name][[k]] if state else arrays[name.replace("l0", f"l{k}")]
-    below, _ = solve(lower.having(x=arrays["x"]))
-    above, _ = solve(upper.having(x=below["output"] * problem.masks[0] / 0.75))
+    below, _ = solve(lower.with_inputs(x=arrays["x"]))
+    above, _ = solve(upper.with_inputs(x=below["output"] * problem.masks[0] / 0.75))
     np.testing.assert_allclose(above["output"], outputs["output"], rtol=1e-13)
 
 
@@ -103,7 +103,7 @@ def test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p(make):
 def test_with_everything_dropped_nothing_below_reaches_the_output_or_gets_a_gradient_from_it():
     problem = masked(draw(LSTM(4, 6, 3, dropout=1.0)), seed=3)
     outputs, tape = solve(problem)
-    other, _ = solve(problem.having(x=-problem.inputs["x"]))
+    other, _ = solve(problem.with_inputs(x=-problem.inputs["x"]))
     assert np.array_equal(outputs["output"], other["output"])
     grads = pull_back(problem, tape, {"output": random_like(outputs)["output"]})
     assert all(np.isfinite(d).all() for d in grads.values())

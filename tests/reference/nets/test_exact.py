@@ -46,7 +46,7 @@ def test_a_relu_net_of_dyadic_numbers_agrees_bit_for_bit(seed, layers, two, leng
     net = RNN(3, 4, num_layers=layers, nonlinearity="relu", bidirectional=two)
     problem, rng = draw(net, lengths=lengths), np.random.default_rng(seed)
     inputs = {name: dyadic(rng, v.shape) for name, v in problem.inputs.items()}
-    agree_bit_for_bit(problem.having(**inputs), seed)
+    agree_bit_for_bit(problem.with_inputs(**inputs), seed)
 
 
 @pytest.mark.claim("X7")
@@ -54,7 +54,7 @@ def test_a_relu_net_of_dyadic_numbers_agrees_bit_for_bit(seed, layers, two, leng
 def test_so_it_does_in_float32(seed):
     problem, rng = draw(RNN(2, 3, nonlinearity="relu"), T=3), np.random.default_rng(seed)
     inputs = {name: dyadic(rng, v.shape, 0.5) for name, v in problem.inputs.items()}
-    agree_bit_for_bit(cast(problem.having(**inputs), np.float32), seed)
+    agree_bit_for_bit(cast(problem.with_inputs(**inputs), np.float32), seed)
 
 
 def in_pairs(rng, rows, columns):

@@ -202,11 +202,11 @@ def test_splitting_time_anywhere_and_carrying_the_state_changes_nothing(net, len
         return packing, joined(empty, [v for v in rows if len(v)])
 
     packing, x = part(problem.inputs["x"], True)
-    head = replace(problem.having(x=x), packing=packing)
+    head = replace(problem.with_inputs(x=x), packing=packing)
     head_outputs, head_tape = solve(head)
     packing, x = part(problem.inputs["x"], False)
     carried = {f"{k[0]}_0": v[:, :late] for k, v in head_outputs.items() if k != "output"}
-    tail = replace(problem.having(x=x, **carried), packing=packing)
+    tail = replace(problem.with_inputs(x=x, **carried), packing=packing)
     tail_outputs, tail_tape = solve(tail)
     agree({"output": tail_outputs["output"]}, {"output": part(outputs["output"], False)[1]})
     agree({"output": head_outputs["output"]}, {"output": part(outputs["output"], True)[1]})
@@ -240,7 +240,7 @@ def test_what_stands_in_the_padding_never_leaks(net, lengths, junk, seed, extra)
     x = with_junk(net.input_size)
     clean = draw(net, lengths=lengths, seed=seed)
     packed = pack_padded_sequence(x, lengths, batch_first=first, enforce_sorted=False)
-    problem = replace(clean.having(x=packed.data), packing=packed)
+    problem = replace(clean.with_inputs(x=packed.data), packing=packed)
     assert np.isfinite(packed.data).all() and np.array_equal(lengths_of(packed), lengths)
     outputs, tape = solve(problem)
     output = problem.wrap(outputs["output"])
@@ -271,8 +271,8 @@ def test_the_backward_pass_is_linear_in_the_cotangent(problem, scale):
 def test_a_batch_of_copies_has_the_gradient_of_one_with_the_cotangents_summed(make, T, B, seed):
     problem = draw(make(4, 6, 2), T, B, seed=seed)
     arrays = {k: problem.inputs[k] for k in (*STATES[:2], "x") if k in problem.inputs}
-    copies = problem.having(**{k: np.repeat(v[:, :1], B, axis=1) for k, v in arrays.items()})
-    one = problem.having(**{k: v[:, :1] for k, v in arrays.items()})
+    copies = problem.with_inputs(**{k: np.repeat(v[:, :1], B, axis=1) for k, v in arrays.items()})
+    one = problem.with_inputs(**{k: v[:, :1] for k, v in arrays.items()})
     _, grads, cotangents = run(copies)
     summed = {k: v.sum(axis=1, keepdims=True) for k, v in cotangents.items()}
     agree(params_of(grads), params_of(run(one, summed)[1]))

@@ -186,7 +186,7 @@ def test_shapes_are_those_torch_documents(net, unbatched, T, B):
 def test_batch_first_swaps_the_axes_of_x_and_output_and_touches_no_state(net, T, B, seed, state):
     problem = draw(net, T, B, state=state, seed=seed)
     turned = replace(problem, net=replace(net, batch_first=not net.batch_first))
-    turned = turned.having(x=problem.inputs["x"].swapaxes(0, 1))
+    turned = turned.with_inputs(x=problem.inputs["x"].swapaxes(0, 1))
     (outputs, tape), (others, other_tape) = solve(problem), solve(turned)
     cotangents = random_like(outputs)
     swapped = cotangents | {"output": cotangents["output"].swapaxes(0, 1)}
@@ -204,7 +204,7 @@ def test_an_unbatched_sequence_is_a_batch_of_one(net, T, seed, state):
     arrays = {k: v[:, None] for k, v in one.inputs.items() if k in ("x", "h_0", "c_0")}
     outputs, tape = solve(one)
     cotangents = random_like(outputs)
-    batch = one.having(**arrays)
+    batch = one.with_inputs(**arrays)
     batched_outputs, batched_tape = solve(batch)
     grads = pull_back(batch, batched_tape, {k: v[:, None] for k, v in cotangents.items()})
     agree(outputs, {k: v[:, 0] for k, v in batched_outputs.items()}, 0)
@@ -216,7 +216,7 @@ def test_an_unbatched_sequence_is_a_batch_of_one(net, T, seed, state):
 @given(problems(state=True))
 def test_a_state_that_is_not_given_is_a_state_of_zeros(problem):
     states = [k for k in ("h_0", "c_0") if k in problem.inputs]
-    zero = problem.having(**{k: np.zeros_like(problem.inputs[k]) for k in states})
+    zero = problem.with_inputs(**{k: np.zeros_like(problem.inputs[k]) for k in states})
     without = replace(problem, inputs={k: v for k, v in problem.inputs.items() if k not in states})
     (outputs, tape), (expected, expected_tape) = solve(without), solve(zero)
     cotangents = random_like(outputs)

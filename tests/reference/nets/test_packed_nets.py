@@ -42,7 +42,7 @@ def padded_by_zeros(problem, lengths):
     x = problem.inputs["x"].copy()
     for b, n in enumerate(lengths):
         x[n:, b] = 0
-    return problem.having(x=x)
+    return problem.with_inputs(x=x)
 
 
 one_way = st.sampled_from([RNN(3, 4), RNN(3, 4, bias=False), GRU(3, 4), LSTM(3, 4, proj_size=2)])
@@ -78,10 +78,10 @@ def test_over_padding_the_net_runs_on_from_its_last_real_state(example):
     n = lengths[1]
     states = [name for name in ("h_0", "c_0") if name in problem.inputs]
     short = {name: problem.inputs[name][:, 1] for name in states}
-    alone, _ = solve(problem.having(x=problem.inputs["x"][:n, 1], **short))
+    alone, _ = solve(problem.with_inputs(x=problem.inputs["x"][:n, 1], **short))
     after = {name: alone[name.replace("0", "n")] for name in states}
     zeros = np.zeros((lengths[0] - n, problem.net.input_size))
-    ran_on, _ = solve(problem.having(x=zeros, **after))
+    ran_on, _ = solve(problem.with_inputs(x=zeros, **after))
     for name in ("h_n", "c_n")[: len(states)]:
         np.testing.assert_allclose(outputs[name][:, 1], ran_on[name], rtol=1e-12, atol=1e-14)
     assert np.abs(outputs["h_n"][:, 1] - alone["h_n"]).max() > 0
@@ -128,7 +128,7 @@ def test_an_unsorted_batch_with_its_states_is_the_sorted_batch_put_back_in_order
     order = problem.packing.sorted_indices
     by_hand = {k: v[:, order] for k, v in problem.inputs.items() if k in ("h_0", "c_0")}
     packed = problem.packing._replace(sorted_indices=None, unsorted_indices=None)
-    ordered = replace(problem, packing=packed).having(**by_hand)
+    ordered = replace(problem, packing=packed).with_inputs(**by_hand)
     outputs, _ = solve(problem)
     expected, _ = solve(ordered)
     np.testing.assert_array_equal(outputs.pop("output"), expected.pop("output"))
@@ -183,7 +183,7 @@ def last_run(net, lengths, seed):
     packed_problem = draw(net, lengths=lengths, seed=seed)
     packed = packed_problem.wrap(packed_problem.inputs["x"])
     x, _ = packing.pad_packed_sequence(packed, padding_value=0.75)
-    return replace(packed_problem, packing=None).having(x=x), packed_problem
+    return replace(packed_problem, packing=None).with_inputs(x=x), packed_problem
 
 
 @pytest.mark.claim("P7")

@@ -173,7 +173,7 @@ def test_the_layer_above_reads_both_directions(kind):
     for half in np.split(np.arange(problem.inputs["weight_ih_l1"].shape[1]), 2):
         weight = problem.inputs["weight_ih_l1"].copy()
         weight[:, half] = 0
-        after, _ = solve(problem.having(weight_ih_l1=weight))
+        after, _ = solve(problem.with_inputs(weight_ih_l1=weight))
         assert np.all(np.abs(after["h_n"][2] - before["h_n"][2]).max(axis=-1) > 1e-3)
 
 

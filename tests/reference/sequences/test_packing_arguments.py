@@ -14,10 +14,10 @@ from support.rejections import (
     Row,
     bits,
     each,
-    refused,
-    since,
+    rejects_row,
+    same_since,
     to_torch,
-    torch_too,
+    torch_rejects_row,
 )
 
 normal = np.random.default_rng(0).standard_normal
@@ -82,7 +82,7 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
         (ODD._replace(batch_sizes=np.array([], int)),),
         RuntimeError,
         "positive",
-        since("2.10", before=CRASHES),
+        same_since("2.10", before=CRASHES),
     ),
     Row(
         "rows left",
@@ -96,7 +96,7 @@ WORDS, BYTES = np.array([3, 5]), np.array([3, 5], np.uint8)
 HELD = "among {} should lie in {} … {}, got {}"
 INT64 = HELD.format("int64", -(2**63), 2**63 - 1, "{}")
 AXES = r"that differ in their lengths alone, got shape {} for sequence 1 and {} for"
-SIDED = since("2.5", before=TypeError)  # an argument too many
+SIDED = same_since("2.5", before=TypeError)  # an argument too many
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("none", ([],), RuntimeError, "received an empty list of sequences"),
     Row("number", (5,), RuntimeError, "Expected iterable for input sequences, .*: int"),
@@ -131,8 +131,8 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     ),
 ]
 UNPADDING = [  # (padded, lengths, batch_first)
-    Row("few", (X, np.array([3, 2])), ValueError, COUNT.format(2), since("2.10")),
-    Row("many", (X, np.array([3, 2, 1, 1])), ValueError, COUNT.format(4), since("2.10")),
+    Row("few", (X, np.array([3, 2])), ValueError, COUNT.format(2), same_since("2.10")),
+    Row("many", (X, np.array([3, 2, 1, 1])), ValueError, COUNT.format(4), same_since("2.10")),
     Row("list", ([[1.0]], np.array([1])), AttributeError, "should be an array, got list"),
     Row("1-D", (X[:3, 0, 0], np.array([1, 1, 1])), IndexError, "expected a padded batch"),
     Row("longer than T", (X, np.array([7, 2, 1])), ValueError, "between 0 and T = 5", ACCEPTS),
@@ -167,16 +167,16 @@ def test_a_helper_refuses(name, row):
     before = bits(row.arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        refused(row, ours, *row.arguments)
+        rejects_row(row, ours, *row.arguments)
     assert bits(row.arguments) == before
-    torch_too(row, getattr(framework, name), *to_torch(row.arguments))
+    torch_rejects_row(row, getattr(framework, name), *to_torch(row.arguments))
 
 
 @pytest.mark.claim("P4")
 @each(PERMUTATIONS)
 def test_what_is_no_permutation_is_not_inverted(row):
-    refused(row, packing.invert_permutation, row.arguments)
-    torch_too(row, framework.invert_permutation, to_torch(row.arguments))
+    rejects_row(row, packing.invert_permutation, row.arguments)
+    torch_rejects_row(row, framework.invert_permutation, to_torch(row.arguments))
 
 
 @pytest.mark.claim("P4")
@@ -186,30 +186,30 @@ def test_a_list_is_refused_that_does_not_pack(row):
         with pytest.raises(row.error, match=row.message):
             packing.pack_sequence(row.arguments)
     else:
-        refused(row, packing.pack_sequence, row.arguments)
-    torch_too(row, framework.pack_sequence, to_torch(row.arguments))
+        rejects_row(row, packing.pack_sequence, row.arguments)
+    torch_rejects_row(row, framework.pack_sequence, to_torch(row.arguments))
 
 
 @pytest.mark.claim("P7")
 @pytest.mark.parametrize("lengths", [[3, 2], [3, 2, 0], [6, 2, 1], [2.5, 2, 1]])
 def test_there_is_no_last_step_at_a_length_that_no_sequence_has(lengths):
     row = Row("", lengths, ValueError, "length")
-    refused(row, padding.last_valid, X, lengths)
-    refused(row, padding.last_valid_back, X[0], lengths, 5)
+    rejects_row(row, padding.last_valid, X, lengths)
+    rejects_row(row, padding.last_valid_back, X[0], lengths, 5)
 
 
 @pytest.mark.claim("P4")
 def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
     long = Row("", None, ValueError, r"between 0 and T = 3, but got \[2, 5\]")
-    refused(long, padding.unpad_sequence_back, [X[:2, 0], X[:5, 0]], 3)
+    rejects_row(long, padding.unpad_sequence_back, [X[:2, 0], X[:5, 0]], 3)
     none = Row("", None, RuntimeError, "an empty list of sequences, expected at least one")
-    refused(none, padding.unpad_sequence_back, [], 3)
+    rejects_row(none, padding.unpad_sequence_back, [], 3)
     listed = Row("", None, TypeError, "an array as sequence 0, but got list")
-    refused(listed, padding.unpad_sequence_back, [[1.0]], 3)
+    rejects_row(listed, padding.unpad_sequence_back, [[1.0]], 3)
     for lengths in ([4, 3, 1], [4, 1, 1], [4, 2], [2, 4, 1]):
         d_sequences = [X[:n, 0] for n in lengths]
         row = Row("", None, RuntimeError, r"of lengths \[4, 2, 1\], .*, got \[")
-        refused(row, packing.unpack_sequence_back, d_sequences, PACK)
+        rejects_row(row, packing.unpack_sequence_back, d_sequences, PACK)
 
 
 @pytest.mark.claim("P4")

@@ -124,7 +124,7 @@ def test_the_state_after_a_sequence_is_the_output_of_its_own_last_step(problem):
 def test_no_output_depends_on_what_comes_later_and_its_gradient_there_is_exactly_zero(
     problem, data
 ):
-    changed = problem.having(x=problem.inputs["x"].copy())
+    changed = problem.with_inputs(x=problem.inputs["x"].copy())
     rows = sequences(changed, changed.inputs["x"])  # views
     t = data.draw(st.integers(0, len(rows[0]) - 1))
     for row in rows:
@@ -204,7 +204,7 @@ def test_a_batch_of_no_sequences_runs_forward_and_backward(kind):
 def test_a_pack_of_equal_lengths_is_the_dense_batch(net, T, B, seed):
     packed = draw(net, lengths=[T] * B, seed=seed)
     x = packed.inputs["x"].reshape(T, B, -1)
-    dense = draw(net, T, B, seed=seed).having(**packed.inputs)
+    dense = draw(net, T, B, seed=seed).with_inputs(**packed.inputs)
     dense.inputs["x"] = x.swapaxes(0, 1) if net.batch_first else x
     found, expected = solve(packed)[0], solve(dense)[0]
     rows = expected["output"].swapaxes(0, 1) if net.batch_first else expected["output"]

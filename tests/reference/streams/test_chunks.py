@@ -9,7 +9,7 @@ from reference import GRU
 from reference.models.language_model import TinyRNNLM
 from reference.streams.chunks import chunks
 from reference.streams.state_bank import StateBank
-from support.calculus import refuses
+from support.calculus import rejects
 from support.strategies import seeds, sizes
 
 stream_lengths = st.lists(st.integers(2, 20), min_size=1, max_size=6)
@@ -118,10 +118,10 @@ def test_chunks_laid_side_by_side_lose_the_last_token_of_each():
 
 def test_streams_with_nothing_to_predict_are_rejected_with_one_sentence():
     two = np.array([3, 5])
-    refuses(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
-    refuses(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)
-    refuses(ValueError, "got 0 and 3", chunks, {"a": two}, 0, 3)
-    refuses(ValueError, "'a' holds float64", chunks, {"a": two + 0.5}, 2, 3)
-    refuses(ValueError, "got -1.0", chunks, {"a": two}, 2, 3, -1.0)
-    refuses(ValueError, "got 2 and 0", chunks, {"a": two}, 2, 0)
+    rejects(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
+    rejects(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)
+    rejects(ValueError, "got 0 and 3", chunks, {"a": two}, 0, 3)
+    rejects(ValueError, "'a' holds float64", chunks, {"a": two + 0.5}, 2, 3)
+    rejects(ValueError, "got -1.0", chunks, {"a": two}, 2, 3, -1.0)
+    rejects(ValueError, "got 2 and 0", chunks, {"a": two}, 2, 0)
     assert list(chunks({}, 2, 3)) == []

@@ -16,7 +16,7 @@ from reference.models.language_model import TinyRNNLM
 from reference.models.loss import cross_entropy, cross_entropy_back
 from reference.sequences.packing import pack_padded_sequence
 from reference.streams import truncated
-from support.calculus import agree, refuses
+from support.calculus import agree, rejects
 from support.strategies import nets, seeds, sizes
 from torch_impl.models.language_model import TinyRNNLM as TorchRNNLM
 from torch_impl.models.layers import load
@@ -344,14 +344,14 @@ def test_a_horizon_shorter_than_the_stride_is_rejected_with_one_sentence():
     net = GRU(3, 4)
     params, x, d, state = draw(net, 4, 2, seed=0)
     for k1, k2 in ((0, 1), (3, 2), (-1, None)):
-        refuses(ValueError, f"k1 = {k1}", truncated.tbptt, net, params, [], inner, state, k1, k2)
+        rejects(ValueError, f"k1 = {k1}", truncated.tbptt, net, params, [], inner, state, k1, k2)
 
 
 def test_a_stride_or_horizon_that_is_not_an_integer_is_rejected_with_one_sentence():
     net = GRU(3, 4)
     params, _, _, state = draw(net, 4, 2, seed=0)
     for k1, k2 in ((1.5, 2), (1, 2.0), ("1", None)):
-        refuses(TypeError, "integers", truncated.tbptt, net, params, [], inner, state, k1, k2)
+        rejects(TypeError, "integers", truncated.tbptt, net, params, [], inner, state, k1, k2)
 
 
 @pytest.mark.parametrize("net", [GRU(3, 4), LSTM(3, 4)])
