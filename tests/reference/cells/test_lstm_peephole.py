@@ -31,7 +31,7 @@ def changed(problem, **rows):
     for name, (at, value) in rows.items():
         arrays[name] = problem.inputs[name].copy()
         arrays[name][at] = value
-    return problem.having(**arrays)
+    return problem.with_inputs(**arrays)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -45,7 +45,7 @@ def test_without_peepholes_it_is_the_lstm_bit_for_bit(seed, bias, lengths, layer
     plain = draw(LSTM(3, 4, layers, bias, bidirectional=True), lengths=lengths, seed=seed)
     net = RecurrentNet("LSTM_PEEPHOLE", 3, 4, layers, bias, bidirectional=True)
     zeros = {n: np.zeros(s) for n, s in net.parameter_shapes().items() if "_ch_" in n}
-    peeping = draw(net, lengths=lengths, seed=seed).having(**plain.inputs, **zeros)
+    peeping = draw(net, lengths=lengths, seed=seed).with_inputs(**plain.inputs, **zeros)
     expected, found = solve(plain)[0], solve(peeping)[0]
     assert all(np.array_equal(found[name], value) for name, value in expected.items())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference.cells.table import cell_params
 from reference.derivatives import jacobian
 from support.problems import torch_module
-from support.single import NETS, close, derivative, side_by_side, single
+from support.single import NETS, close, concatenate_state, derivative, single
 from support.strategies import seeds
 from torch_impl.derivatives import jacobian as torch_jacobian
 
@@ -28,7 +28,7 @@ def test_the_jacobian_is_torch_s(name, seed):
     with torch.no_grad():
         for key, value in module.named_parameters():
             value.copy_(torch.tensor(p.params[key]))
-    state = torch.tensor(side_by_side(p.net, p.state))
+    state = torch.tensor(concatenate_state(p.net, p.state))
     expected = torch_jacobian.jacobian(module, torch.tensor(p.x[0]), state)
     close(jacobian.jacobian(p.weights, first_step(p)), expected)
 
@@ -87,7 +87,7 @@ def test_the_steps_make_the_states_of_the_forward_pass(name, seed):
     output, final, _ = p.net.forward(p.params, p.x, p.state)
     steps = list(jacobian.linearize_steps(p.net, p.params, p.x, p.state))
     close(np.array([step.after.h for step in steps]), output)
-    close(np.hstack(steps[-1].after), side_by_side(p.net, final))
+    close(np.hstack(steps[-1].after), concatenate_state(p.net, final))
     from_zero = list(jacobian.linearize_steps(p.net, p.params, p.x, None))
     close(np.array([step.after.h for step in from_zero]), p.net.forward(p.params, p.x)[0])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reference import LSTM
 from reference.dynamics import memory, products
-from support.calculus import refuses
+from support.calculus import rejects
 from support.problems import torch_module
 from support.single import close, single
 from support.strategies import seeds
@@ -119,18 +119,18 @@ def test_a_shut_gate_remembers_nothing_and_a_saturated_one_forever():
 @pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
 def test_states_outside_the_sequence_are_rejected(k, t):
     J, message = np.zeros((3, 2, 8, 8)), f"T = 3, got k={k} and t={t}"
-    refuses(ValueError, message, memory.forget_path, J[..., 0], k, t)
-    refuses(ValueError, message, memory.cell_jacobian, J, 4, k, t)
+    rejects(ValueError, message, memory.forget_path, J[..., 0], k, t)
+    rejects(ValueError, message, memory.cell_jacobian, J, 4, k, t)
 
 
 @pytest.mark.parametrize("name", ["GRU", "tanh"])
 def test_a_net_without_forget_gates_is_rejected(name):
     p = single(name)
     message = "Expected an LSTM, because only it has forget gates"
-    refuses(ValueError, message, memory.forget_gates, p.net, p.params, p.x, p.state)
+    rejects(ValueError, message, memory.forget_gates, p.net, p.params, p.x, p.state)
 
 
 def test_parameters_that_are_not_a_dict_are_rejected_as_by_the_net():
     p = single("LSTM")
     message = "params should be a dict of arrays, got list"
-    refuses(TypeError, message, memory.forget_gates, p.net, list(p.params), p.x)
+    rejects(TypeError, message, memory.forget_gates, p.net, list(p.params), p.x)

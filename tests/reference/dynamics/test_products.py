@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.dynamics import products
-from support.calculus import refuses
-from support.single import NETS, close, derivative, side_by_side, single
+from support.calculus import rejects
+from support.single import NETS, close, concatenate_state, derivative, single
 from support.strategies import seeds
 
 names = st.sampled_from(sorted(NETS))
@@ -16,7 +16,7 @@ names = st.sampled_from(sorted(NETS))
 
 def cotangents(p):
     """ȳ [T, B, S]: that of the output at every step, and that of the final state at the last."""
-    last = side_by_side(p.net, p.d_state)
+    last = concatenate_state(p.net, p.d_state)
     results = np.zeros((*p.d_output.shape[:2], last.shape[1]))
     results[:, :, : p.d_output.shape[2]] = p.d_output
     results[-1] += last
@@ -39,7 +39,7 @@ def test_the_recursion_by_explicit_jacobians_is_backpropagation_through_time(nam
     J = products.jacobians(p.net, p.params, p.x, p.state)
     _, _, tape = p.net.forward(p.params, p.x, p.state)
     grads = p.net.backward(tape, p.d_output, p.d_state)
-    close(products.error_signals(J, cotangents(p))[0], side_by_side(p.net, grads.state))
+    close(products.error_signals(J, cotangents(p))[0], concatenate_state(p.net, grads.state))
 
 
 @pytest.mark.claim("B5")
@@ -178,13 +178,13 @@ def test_a_relu_net_has_jacobians_of_radius_zero_and_a_gradient_that_explodes():
 @pytest.mark.parametrize(("k", "t"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
 def test_states_outside_the_sequence_are_rejected(k, t):
     J = np.zeros((3, 2, 4, 4))
-    refuses(ValueError, f"T = 3, got k={k} and t={t}", products.propagator, J, k, t)
+    rejects(ValueError, f"T = 3, got k={k} and t={t}", products.propagator, J, k, t)
 
 
 @pytest.mark.parametrize("k", [-1, 4])
 def test_credit_for_a_state_outside_the_sequence_is_rejected(k):
     J = np.zeros((3, 2, 4, 4))
-    refuses(ValueError, f"T = 3, got k={k}", products.credit_by_products, J, J[..., 0], k)
+    rejects(ValueError, f"T = 3, got k={k}", products.credit_by_products, J, J[..., 0], k)
 
 
 def test_every_propagator_is_an_array_of_its_own():

@@ -15,7 +15,7 @@ from support.calculus import (
     agree,
     agrees_with_torch,
     agrees_with_torch_in_float32,
-    refuses,
+    rejects,
 )
 from support.models import nets, one_ulp_away, params_of, train, train_in_torch
 from support.strategies import seeds, sizes
@@ -199,10 +199,10 @@ def test_bad_input_is_rejected_with_one_sentence_of_torchs_class():
         classifier_step(clf, params, *none)
     with pytest.raises(RuntimeError, match="Cannot pack empty"):
         torch_classifier.classifier_step(model, *map(torch.tensor, none))
-    refuses(IndexError, "Target 3", classifier_step, clf, params, good[0], good[1], good[1])
+    rejects(IndexError, "Target 3", classifier_step, clf, params, good[0], good[1], good[1])
 
 
 def test_a_net_with_dropout_and_padding_that_is_no_token_are_rejected_with_one_sentence():
-    refuses(ValueError, "dropout=0,", SequenceClassifier, 5, 3, GRU(4, 6, 2, dropout=0.5))
+    rejects(ValueError, "dropout=0,", SequenceClassifier, 5, 3, GRU(4, 6, 2, dropout=0.5))
     for bad in (5, -1):
-        refuses(ValueError, f"0 to 4, got {bad}", SequenceClassifier, 5, 3, GRU(4, 6), bad)
+        rejects(ValueError, f"0 to 4, got {bad}", SequenceClassifier, 5, 3, GRU(4, 6), bad)

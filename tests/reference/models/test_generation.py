@@ -16,7 +16,7 @@ from reference.models.generation import (
     scheduled_step,
 )
 from reference.models.language_model import TinyRNNLM, lm_step
-from support.calculus import agree, refuses
+from support.calculus import agree, rejects
 from support.models import nets, params_of, state_in, states_of
 from support.strategies import seeds, sizes
 from torch_impl.models import generation as torch_generation
@@ -168,11 +168,11 @@ def test_bad_input_is_rejected_with_one_sentence():
     lm = TinyRNNLM(3, RNN(2, 4, batch_first=True))
     params, text = lm.init(np.random.default_rng(0)), np.array([[0, 1, 2]])
     truth, draws = np.ones((1, 3), dtype=bool), np.full((1, 2), 0.5)
-    refuses(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
+    rejects(ValueError, "[1, 2]", scheduled_inputs, lm, params, text, truth, draws)
     for bad, message in (
         (np.ones((3, 2)), "[1, steps], one row for each"),
         (np.ones(2), "got [2]"),
     ):
-        refuses(ValueError, message, generate_sampled, lm, params, text, bad)
-    refuses(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
-    refuses(IndexError, "rows 0 to 2", generate_greedy, lm, params, np.array([[0, 3]]), 2)
+        rejects(ValueError, message, generate_sampled, lm, params, text, bad)
+    rejects(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
+    rejects(IndexError, "rows 0 to 2", generate_greedy, lm, params, np.array([[0, 3]]), 2)

@@ -18,7 +18,7 @@ from support.calculus import (
     agree,
     agrees_with_torch,
     agrees_with_torch_in_float32,
-    refuses,
+    rejects,
 )
 from support.models import (
     named_state,
@@ -280,18 +280,18 @@ def test_bad_input_is_rejected_with_one_sentence():
     lm = TinyRNNLM(5, GRU(3, 4, batch_first=True), padding_idx=0)
     params = lm.init(np.random.default_rng(0))
     step = lambda ids: lm_step(lm, params, np.array(ids))  # noqa: E731
-    refuses(IndexError, "rows 0 to 4", step, [[1, 5, 2]])
-    refuses(IndexError, "Target 5 is out of bounds", step, [[1, 2, 5]])
-    refuses(ValueError, "not padding", step, [[1, 0, 0]])
-    refuses(ValueError, "not padding", step, np.zeros((0, 4), dtype=int))
-    refuses(ValueError, "T ≥ 2", step, [[1]])
-    refuses(ValueError, "T ≥ 2", step, [1, 2, 3])
+    rejects(IndexError, "rows 0 to 4", step, [[1, 5, 2]])
+    rejects(IndexError, "Target 5 is out of bounds", step, [[1, 2, 5]])
+    rejects(ValueError, "not padding", step, [[1, 0, 0]])
+    rejects(ValueError, "not padding", step, np.zeros((0, 4), dtype=int))
+    rejects(ValueError, "T ≥ 2", step, [[1]])
+    rejects(ValueError, "T ≥ 2", step, [1, 2, 3])
     for bad in (GRU(3, 4), GRU(3, 4, 2, batch_first=True, dropout=0.5)):
-        refuses(ValueError, "batch_first=True", TinyRNNLM, 5, bad)
+        rejects(ValueError, "batch_first=True", TinyRNNLM, 5, bad)
     bidirectional = GRU(3, 4, batch_first=True, bidirectional=True)
-    refuses(ValueError, "bidirectional", TinyRNNLM, 5, bidirectional)
+    rejects(ValueError, "bidirectional", TinyRNNLM, 5, bidirectional)
     for bad in (5, -1):
-        refuses(ValueError, "padding_idx", TinyRNNLM, 5, lm.rnn, bad)
+        rejects(ValueError, "padding_idx", TinyRNNLM, 5, lm.rnn, bad)
 
 
 def main():

@@ -13,7 +13,7 @@ from support.calculus import (
     agree,
     agrees_with_torch,
     agrees_with_torch_in_float32,
-    refuses,
+    rejects,
 )
 from support.strategies import seeds, sizes
 from torch_impl.models import layers as torch_layers
@@ -159,18 +159,18 @@ def test_every_layer_keeps_the_dtype(dtype):
 def test_bad_input_is_rejected_with_one_sentence():
     W = np.random.default_rng(0).standard_normal((4, 3))
     for token in (4, -1):
-        refuses(IndexError, "rows 0 to 3", layers.embedding, W, np.array([[token, 2]]))
+        rejects(IndexError, "rows 0 to 3", layers.embedding, W, np.array([[token, 2]]))
         with pytest.raises(IndexError):
             torch_layers.embedding(torch.tensor(W), torch.tensor([[token, 2]]))
-    refuses(RuntimeError, "float64", layers.embedding, W, np.array([1.0]))
+    rejects(RuntimeError, "float64", layers.embedding, W, np.array([1.0]))
     with pytest.raises(RuntimeError):
         torch_layers.embedding(torch.tensor(W), torch.tensor([1.0]))
-    refuses(RuntimeError, "3 features", layers.linear, np.ones((2, 5)), W)
+    rejects(RuntimeError, "3 features", layers.linear, np.ones((2, 5)), W)
     with pytest.raises(RuntimeError):
         torch_layers.linear(torch.ones(2, 5, dtype=torch.float64), torch.tensor(W))
-    refuses(ValueError, "1.5", layers.dropout, W, W > 0, 1.5)
-    refuses(ValueError, "got 1.5", layers.check_padding_idx, 4, 1.5)
-    refuses(RuntimeError, "int64", layers.dropout, np.arange(3), np.ones(3, bool), 0.3)
+    rejects(ValueError, "1.5", layers.dropout, W, W > 0, 1.5)
+    rejects(ValueError, "got 1.5", layers.check_padding_idx, 4, 1.5)
+    rejects(RuntimeError, "int64", layers.dropout, np.arange(3), np.ones(3, bool), 0.3)
     with pytest.raises(RuntimeError):
         torch.nn.functional.dropout(torch.arange(3), 0.3)
 
@@ -179,11 +179,11 @@ def test_a_cotangent_is_rejected_that_is_not_like_the_output():
     """NumPy would broadcast δy [1, 5] to ids [2, 3]; δy [3, 2, ·] has as many rows as [2, 3, ·]."""
     ids, x, W = np.zeros((2, 3), int), np.ones((2, 3, 5)), np.ones((4, 5))
     tape = layers.embedding(W, ids)[1]
-    refuses(RuntimeError, "size (2, 3, 5)", layers.embedding_back, tape, np.ones((1, 5)))
-    refuses(TypeError, "got NoneType", layers.embedding_back, tape, None)
+    rejects(RuntimeError, "size (2, 3, 5)", layers.embedding_back, tape, np.ones((1, 5)))
+    rejects(TypeError, "got NoneType", layers.embedding_back, tape, None)
     tape = layers.linear(x, W)[1]
-    refuses(RuntimeError, "size (2, 3, 4)", layers.linear_back, tape, np.ones((3, 2, 4)))
-    refuses(TypeError, "got NoneType", layers.linear_back, tape, None)
+    rejects(RuntimeError, "size (2, 3, 4)", layers.linear_back, tape, np.ones((3, 2, 4)))
+    rejects(TypeError, "got NoneType", layers.linear_back, tape, None)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5), (2, 3, 0)])
@@ -197,8 +197,8 @@ def test_a_linear_layer_of_no_rows_or_no_features_has_gradients_of_zeros(shape):
 def test_a_dropout_mask_is_rejected_as_a_nets_is():
     x = np.ones((2, 3), np.float32)
     drop = lambda mask: layers.dropout(x, mask, 0.3)  # noqa: E731
-    refuses(RuntimeError, "got int64, which would widen", drop, np.ones((2, 3), np.int64))
-    refuses(RuntimeError, "got float64, which would widen", drop, np.ones((2, 3)))
-    refuses(RuntimeError, "Expected mask of size (2, 3)", drop, np.ones(3, bool))
-    refuses(ValueError, "ones where a value is kept", drop, 2 * x)
-    refuses(TypeError, "got list", drop, [[1, 1, 1]] * 2)
+    rejects(RuntimeError, "got int64, which would widen", drop, np.ones((2, 3), np.int64))
+    rejects(RuntimeError, "got float64, which would widen", drop, np.ones((2, 3)))
+    rejects(RuntimeError, "Expected mask of size (2, 3)", drop, np.ones(3, bool))
+    rejects(ValueError, "ones where a value is kept", drop, 2 * x)
+    rejects(TypeError, "got list", drop, [[1, 1, 1]] * 2)

@@ -10,7 +10,7 @@ import torch_impl.streams.resets as torch_streams
 from reference import GRU, LSTM, pack_sequence
 from reference.nets.state import join_state, split_state
 from reference.streams import resets
-from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, refuses
+from support.calculus import adjoint_gap, agree, agrees_with_torch_to_rounding, rejects
 from support.strategies import nets, seeds, sizes
 from torch_impl.nets.modules import new_module
 
@@ -202,15 +202,15 @@ def test_a_state_may_be_a_list_as_the_nets_have_it():
 def test_bad_masks_and_nets_are_rejected_with_one_sentence():
     net, inputs, r = draw(GRU(2, 3), 4, 5, seed=0)
     params, state = net.init(np.random.default_rng(0)), inputs["h"]
-    refuses(ValueError, "int64 [5]", resets.reset, state, r[0].astype(int))
-    refuses(ValueError, "bool [4]", resets.reset, state, r[:, 0])
-    refuses(TypeError, "got NoneType", resets.forward, net, params, inputs["x"], r, None)
+    rejects(ValueError, "int64 [5]", resets.reset, state, r[0].astype(int))
+    rejects(ValueError, "bool [4]", resets.reset, state, r[:, 0])
+    rejects(TypeError, "got NoneType", resets.forward, net, params, inputs["x"], r, None)
     packed = pack_sequence([inputs["x"][:, 0]])
-    refuses(TypeError, "got PackedSequence", resets.forward, net, params, packed, r, state)
-    refuses(RuntimeError, "T = 0", resets.forward, net, params, inputs["x"][:0], r[:0], state)
-    refuses(ValueError, "[5, 4]", resets.forward, net, params, inputs["x"], r.T, state)
+    rejects(TypeError, "got PackedSequence", resets.forward, net, params, packed, r, state)
+    rejects(RuntimeError, "T = 0", resets.forward, net, params, inputs["x"][:0], r[:0], state)
+    rejects(ValueError, "[5, 4]", resets.forward, net, params, inputs["x"], r.T, state)
     for wrong in (GRU(2, 3, batch_first=True), GRU(2, 3, bidirectional=True)):
-        refuses(ValueError, "one direction", resets.forward, wrong, params, inputs["x"], r, state)
+        rejects(ValueError, "one direction", resets.forward, wrong, params, inputs["x"], r, state)
 
 
 @pytest.mark.parametrize("net", [GRU(2, 3, num_layers=2), LSTM(2, 3, num_layers=2, proj_size=2)])
@@ -226,8 +226,8 @@ def test_a_start_that_is_not_one_row_in_the_dtype_of_the_state_is_rejected(net):
         ("got float32", lambda i: i.astype("f")),
     ]:
         wrong = join_state([change(i) for i in split_state(init)])
-        refuses(RuntimeError, message, *arguments, wrong)
-    refuses(RuntimeError, "as in the state", *arguments, (*split_state(init), init))
+        rejects(RuntimeError, message, *arguments, wrong)
+    rejects(RuntimeError, "as in the state", *arguments, (*split_state(init), init))
 
 
 def test_a_cotangent_that_is_absent_is_zero():
@@ -246,6 +246,6 @@ def test_a_cotangent_with_another_number_of_steps_is_rejected(steps):
     params = net.init(np.random.default_rng(0))
     _, _, tape = resets.forward(net, params, inputs["x"], r, inputs["h"])
     d_output = np.zeros((steps, 5, 3))
-    refuses(
+    rejects(
         RuntimeError, f"4 steps, as of output, got {steps}", resets.backward, net, tape, d_output
     )

@@ -13,7 +13,7 @@ from reference import GRU, LSTM
 from reference.nets.state import join_state, split_state
 from reference.streams import resets
 from reference.streams.state_bank import StateBank
-from support.calculus import refuses
+from support.calculus import rejects
 from support.strategies import seeds
 
 
@@ -207,7 +207,7 @@ def test_a_state_without_three_axes_is_rejected_like_any_other_shape():
     state = random_state(bank, 1, np.random.default_rng(0))
     for other in (state[0, 0], state[0], state[..., None]):
         shapes = f"[1, 1, 3] for 1 ids, got float64 {list(other.shape)}."
-        refuses(ValueError, shapes, bank.put, [7], other)
+        rejects(ValueError, shapes, bank.put, [7], other)
     assert not bank.rows
 
 
@@ -218,17 +218,17 @@ def test_a_rejected_call_leaves_the_bank_unchanged():
     bank.put([1, 2], random_state(bank, 2, rng))
     before = {i: [p.copy() for p in row] for i, row in bank.rows.items()}
     two, four = random_state(bank, 2, rng), random_state(bank, 4, rng)
-    refuses(ValueError, "rows [0, 1]", bank.put, [2, 2], two)
-    refuses(ValueError, "stream 2", bank.get, [2, 1, 2])
-    refuses(ValueError, "none", bank.put, [], two)
-    refuses(ValueError, "none", bank.get, [])
-    refuses(ValueError, "got 4", bank.put, [1, 2, 3, 4], four)
-    refuses(ValueError, "[1, 4, 3]", bank.put, [1, 2], four)
-    refuses(ValueError, "got float64 [1, 2, 3].", bank.put, [1, 2], two[0])
+    rejects(ValueError, "rows [0, 1]", bank.put, [2, 2], two)
+    rejects(ValueError, "stream 2", bank.get, [2, 1, 2])
+    rejects(ValueError, "none", bank.put, [], two)
+    rejects(ValueError, "none", bank.get, [])
+    rejects(ValueError, "got 4", bank.put, [1, 2, 3, 4], four)
+    rejects(ValueError, "[1, 4, 3]", bank.put, [1, 2], four)
+    rejects(ValueError, "got float64 [1, 2, 3].", bank.put, [1, 2], two[0])
     single = join_state([p.astype(np.float32) for p in two])
-    refuses(ValueError, "float32", bank.put, [1, 2], single)
-    refuses(ValueError, "got 0", StateBank, bank.initial, 0)
-    refuses(ValueError, "got 1.5", StateBank, bank.initial, 1.5)
+    rejects(ValueError, "float32", bank.put, [1, 2], single)
+    rejects(ValueError, "got 0", StateBank, bank.initial, 0)
+    rejects(ValueError, "got 1.5", StateBank, bank.initial, 1.5)
     assert list(bank.rows) == [1, 2]
     for i, row in bank.rows.items():
         assert all(np.array_equal(p, q) for p, q in zip(row, before[i], strict=True))
