@@ -16,9 +16,9 @@ from rich.console import Console
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging.truth import Expected
-from bptt_oracle.reports import tables
+from bptt_oracle.reports import check_tables
 from bptt_oracle.reports.console import new_console
-from bptt_oracle.reports.replay import print_replay
+from bptt_oracle.reports.replay_tables import print_replay
 from bptt_oracle.runs.examine import check, examine
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.run_file import write
@@ -91,7 +91,7 @@ def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
         (["replay", CASE.id, "--path", "cpu-refusals", "--script"], "has no --script; leave it"),
-        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "are asked in float32"),
+        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "runs only in float32"),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
         (["replay", pinned(seed=2**64).id], "no computation: seeds end at 2**64 - 1"),
     ],
@@ -291,7 +291,7 @@ def test_a_narrow_terminal_shows_what_each_row_is_about(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     console = new_console(file=io.StringIO(), force_terminal=True, color_system=None)
     path = PATHS["cpu-native-again"]
-    tables.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
+    check_tables.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
     out = console.file.getvalue()
     assert "│ cpu-native-again │ RNN_TANH │ float32 │" in out and "…" not in out
     assert "\n1 result in 1.0 s" in out

@@ -89,10 +89,10 @@ def test_the_drawing_counts_every_tensor_once():
     drawn = drawing(old, new, "float32")
     counted = {run: 0 for run in ("old", "new")}
     for bar in drawn["bars"]:
-        counted[bar.run] += int(re.search(r"(\d+) tensors", bar.says)[1])
+        counted[bar.run] += int(re.search(r"(\d+) tensors", bar.tooltip)[1])
         assert bar.height > 0 and bar.x >= 0
     assert counted == {"old": 16, "new": 2} == {run: drawn[run] for run in ("old", "new")}
-    (last,) = [bar for bar in drawn["bars"] if bar.run == "new" and "above" in bar.says]
+    (last,) = [bar for bar in drawn["bars"] if bar.run == "new" and "above" in bar.tooltip]
     assert f"above {EDGES[-1]:g}" in last.says
     assert drawing(old, new, "float64")["bars"] == []
 
@@ -132,7 +132,7 @@ def test_the_filter_is_obeyed_as_it_is_clicked_and_typed(tmp_path):
     </script>"""
     found = opened(tmp_path, page().replace("</script>", person))
     assert shown(found) == ["fixed"]
-    assert found.said == "1 of 10 shown#word=mended%2Cequal&text=S7"
+    assert found.said == "1 of 10 shown#word=fixed%2Cequal&text=S7"
 
 
 def test_every_word_has_a_place_in_the_order_of_the_page():
