@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from bptt_oracle.__main__ import main
@@ -53,16 +55,28 @@ def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_
     assert {r["dtype"] for r in results} == {"float32", "float64"}
     worst = max((r for r in results if r["verdict"] == "agree"), key=lambda r: r["R"])
     assert worst["case"] in out and list(tmp_path.iterdir()) == [file]
+    ran = sum(r["verdict"] != "excluded" for r in results)
+    met = sum(d["met"] > 0 for d in json.loads(file.read_text())["deviations"])
+    assert out.splitlines()[-1] == (
+        f"torch {torch.__version__} agrees with the derivations: {ran} results, "
+        f"worst R {worst['R']:.2f} of 16, {met} known deviations met"
+    )
+    assert " inf " not in out
 
 
 def test_check_exits_1_on_a_fault(capsys, monkeypatch):
     monkeypatch.setattr("bptt_oracle.judging.judge.LIMIT", 0.01)
     code, out, _ = bptt_oracle(capsys, "check", "--cases", "2", "--workers", "1")
     assert code == 1 and "fault" in out
+    assert re.match(
+        r"torch \S+ does not agree with the derivations: \d+ faults in \d+ results, the worst on "
+        r"cpu-\S+, (RNN_TANH|RNN_RELU|GRU|LSTM), float\d\d \(R \d+\.\d\d of 0\.01\)$",
+        out.splitlines()[-1],
+    )
 
 
 def test_check_exits_2_where_no_number_was_held_against_another(capsys):
-    """Of the two cases one is asked for what torch refuses, which is no result of the path."""
+    """One of the two cases makes invalid calls, which are not a result of the path."""
     options = ["--cases", "2", "--path", "cpu-onednn", "--dtype", "float64", "--workers", "1"]
     code, _, err = bptt_oracle(capsys, "check", *options)
     assert code == 2 and err.count("\n") == 1
@@ -77,6 +91,9 @@ def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is
     code, out, err = bptt_oracle(capsys, "check", *options)
     assert "cpu-refusals" in out
     assert code == 2 and "every result is untrusted" in err
+    assert re.match(
+        r"torch \S+ could not be judged: \d+ of \d+ results untrusted$", out.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,8 +120,6 @@ def test_what_cannot_be_run_exits_2_with_one_sentence(capsys, arguments, words):
 
 
 def test_an_absent_device_exits_2_with_the_reason(capsys):
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     for path in ([], ["--path", "all"]):
@@ -342,8 +357,8 @@ def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
     measured = Expected(truth, noise, False)
     assert print_replay(console, pinned(), Outcome(found, "native"), measured) == "agree"
     lines = console.file.getvalue().splitlines()
-    told = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
-    assert told == [
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
+    assert cells == [
         ["h_n", "[2, 3, 6]", "5.00", "layer 1 row 2 unit 3", "34.5", "34", "1.0e-01"],
         ["output", "[5, 3, 6]", "1.00", "time 4 row 2 unit 5", "90.25", "90", "2.5e-01"],
     ]
