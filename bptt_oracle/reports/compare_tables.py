@@ -52,7 +52,8 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int =
     rows = list(rows)
     console = new_console()
     table = _table(head, rows)
-    if Measurement.get(console, console.options, table).minimum > console.width:
+    unlimited = console.options.update(max_width=10_000)
+    if Measurement.get(console, unlimited, table).minimum > console.width:
         counted = [
             [*row[:names], ", ".join(_in_words(*pair) for pair in _counted(head, row, names))]
             for row in rows

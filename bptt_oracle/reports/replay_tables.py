@@ -110,7 +110,7 @@ def _digits(array: np.ndarray[Any, Any], index: tuple[int, ...]) -> str:
         return "-"
     element = array[index]
     digits = 21 if array.dtype == np.longdouble else 17
-    if not np.isfinite(element) or element == 0 or 1e-5 <= abs(element) < 1e16:
+    if not np.isfinite(element) or element == 0 or 1e-5 <= abs(float(element)) < 1e16:
         return np.format_float_positional(
             element, precision=digits, unique=False, fractional=False, trim="-"
         )

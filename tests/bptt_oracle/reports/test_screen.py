@@ -44,7 +44,7 @@ def test_the_table_of_a_check_cuts_no_name_at_80_columns():
     assert all(len(line) <= 80 for line in table)
     words = {word for line in table for word in line.split()}
     assert {*paths, *CELLS, *dtypes} <= words and "…" not in out
-    assert "inf" not in out and "d_weight_hh_l1_reverse, gate g unit 13 from unit 15" in out
+    assert " inf " not in out and "d_weight_hh_l1_reverse, gate g unit 13 from unit 15" in out
 
 
 def test_the_environment_and_the_deviations_lose_no_character_at_80_columns():
@@ -84,7 +84,7 @@ def test_a_replay_shows_all_digits_at_80_columns_and_sets_the_differing_ones_in_
     out = console.file.getvalue()
     assert all(len(line) <= 80 for line in out.splitlines()) and "…" not in out
     assert all(f"│ {name} │" in out for name in names)
-    assert "-0.33333333333333331 " in out and "-0.33333333333333333333" in out
+    assert "-0.33333333333333331 " in out and "-0.3333333333333333333" in out
     texts = mark_difference("0.16031306", "0.16031290")
     assert [text.plain[text.spans[0].start :] for text in texts] == ["306", "290"]
 
