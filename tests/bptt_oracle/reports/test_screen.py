@@ -17,7 +17,8 @@ from bptt_oracle.runs.compare import WORDS
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import Result
 from support.drawn_cases import pinned
-from torch_impl.execution.paths import MORE, PATHS, Outcome
+from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
+from torch_impl.execution.run import Outcome
 
 CELLS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
 
@@ -33,7 +34,7 @@ def result(path="cpu-native", cell="LSTM", dtype="float32", verdict="agree", R=1
 
 
 def test_the_table_of_a_check_cuts_no_name_at_80_columns():
-    paths = [*PATHS, *MORE, "cpu-refusals"]
+    paths = [*PATHS, *OPTIONAL_PATHS, "cpu-refusals"]
     dtypes = ("float32", "float64", "bfloat16", "float16")
     results = [result(p, c, d) for p in paths for c in CELLS for d in dtypes]
     results.append(result("cpu-refusals", verdict="known deviation", R=np.inf, note="its-id"))
@@ -64,11 +65,11 @@ def test_the_environment_and_the_deviations_lose_no_character_at_80_columns():
 def test_a_comparison_with_every_word_cuts_no_name_at_80_columns(monkeypatch, capsys):
     monkeypatch.setattr(compare_tables, "new_console", lambda: Console(width=80))
     head = ["path", "dtype", "results", *WORDS.values()]
-    rows = [[path, "bfloat16", *["12345"] * (len(WORDS) + 1)] for path in (*PATHS, *MORE)]
+    rows = [[path, "bfloat16", *["12345"] * (len(WORDS) + 1)] for path in (*PATHS, *OPTIONAL_PATHS)]
     compare_tables.print_table(head, rows)
     out = capsys.readouterr().out
     assert all(len(line) <= 80 for line in out.splitlines()) and "…" not in out
-    assert set(out.split()) >= {*PATHS, *MORE, "bfloat16"}
+    assert set(out.split()) >= {*PATHS, *OPTIONAL_PATHS, "bfloat16"}
     for meaning in WORDS.values():
         assert set(meaning.split()) <= set(re.findall(r"[\w]+", out))
 
