@@ -68,7 +68,7 @@ def shown(page):
     return sorted(given["data-word"] for given in rows if "hidden" not in given)
 
 
-def test_the_page_needs_nothing_beside_it():
+def test_the_page_needs_no_other_file():
     text = page()
     found = Page(text)
     assert found.loaded == [] and found.scripts == 1
@@ -118,12 +118,12 @@ def test_a_browser_shows_the_table_and_the_drawing(tmp_path):
         ("#text=LSTM", []),
     ],
 )
-def test_the_filter_in_the_address_is_obeyed(tmp_path, fragment, words):
+def test_the_filter_in_the_address_is_applied(tmp_path, fragment, words):
     assert shown(opened(tmp_path, page(), fragment)) == words
 
 
 @browser
-def test_the_filter_is_obeyed_as_it_is_clicked_and_typed(tmp_path):
+def test_the_filter_is_applied_when_clicked_and_typed(tmp_path):
     person = """
     for (const box of boxes) if (box.value !== "fixed" && box.value !== "equal") box.click();
     form.text.value = "S7";
