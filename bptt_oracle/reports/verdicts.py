@@ -73,6 +73,6 @@ def matrix_verdict(versions: Sequence[str], changes: Sequence[Change]) -> str:
     """The verdict of `matrix` on all steps from one version to the next."""
     count = Counter(c.word for c in changes)
     return (
-        f"torch {' → '.join(versions)}: {plural(len(changes), 'result')} compared, "
+        f"torch {', '.join(versions)}: {plural(len(changes), 'result')} compared, "
         f"{plural(count['fault'], 'fault')}, {count['drift']} drifted"
     )
