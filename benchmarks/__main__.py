@@ -34,8 +34,8 @@ def benchmarks(
     """Time and memory of the reference, against torch and against bare matrix products."""
     import torch
 
+    from bptt_oracle.reports.check_tables import print_environment
     from bptt_oracle.reports.console import new_console
-    from bptt_oracle.reports.tables import print_environment
     from bptt_oracle.runs.environment import environment
     from bptt_oracle.runs.files import write_json, write_text
 
@@ -54,7 +54,7 @@ def benchmarks(
     steps = (25, 50, 100) if quick else (100, 200, 400, 800, 1600)
     console = new_console()
     header = environment() | {"cores": os.cpu_count(), "clock": CLOCK}
-    print_environment(console, header)
+    print_environment(console, header, verbose=True)
     found: dict[str, list[measures.Row]] = {"speed": []}
     tables = []
 

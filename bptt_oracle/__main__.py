@@ -2,26 +2,33 @@
 
 import sys
 from io import TextIOWrapper
-from typing import Any
 
+from .packages import hidden_package
 from .runs.interrupt import ctrl_c_ends_all
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line. A run that is of no use is told in a sentence by every command."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status.
+
+    A run file that cannot be used (BadRun), and a module that hides `reference` or `torch_impl`,
+    are reported in one sentence with exit status 2.
+    """
+    if message := hidden_package():
+        print(f"bptt-oracle: {message}", file=sys.stderr)
+        sys.exit(2)
     with ctrl_c_ends_all():
-        from .cli.commands import app
-        from .reports.console import COULD_NOT_RUN, say
+        from .cli.application import app
+        from .reports.console import COULD_NOT_RUN, notify
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is shown as ?
+        sys.stdout.reconfigure(errors="replace")  # characters its encoding lacks become ?
     try:
-        return app(arguments, prog_name="bptt-oracle")
+        app(arguments, prog_name="bptt-oracle")
     except ValueError as error:
         from .runs.run_file import BadRun
 
         if not isinstance(error, BadRun):
             raise
-        say(str(error))
+        notify(str(error))
         sys.exit(COULD_NOT_RUN)
 
 

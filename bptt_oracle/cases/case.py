@@ -16,6 +16,7 @@ import numpy as np
 
 import reference
 from reference.cells.table import CELL_TABLE
+from reference.nets.modules import Module
 from torch_impl.execution.problem import Problem
 
 CELLS = tuple(name for name, cell in CELL_TABLE.items() if cell.torch)  # of the corpus
@@ -172,7 +173,7 @@ def _numbers(case: Case) -> int:
     return 4 * D * case.H * (case.layers * case.T * case.B + wide)
 
 
-def net_of(case: Case) -> reference.RNN | reference.GRU | reference.LSTM:
+def net_of(case: Case) -> Module:
     """The reference's net for the case."""
     options: dict[str, Any] = {
         "num_layers": case.layers,

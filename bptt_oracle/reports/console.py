@@ -1,4 +1,4 @@
-"""Standard output and standard error: consoles, progress, and what a failed write means."""
+"""Standard output and standard error: exit statuses, consoles, progress, and failed writes."""
 
 import errno
 import os
@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
+NARROWEST = 80  # columns of a terminal for which tables are laid out
+PIPED = 160  # columns where standard output is no terminal
 
 
 @contextmanager
-def shown() -> Iterator[None]:
-    """Around what is written to standard output: where it does not arrive, nobody has seen a
-    fault, and the status is 2. Who reads no further is told nothing."""
+def writing_output() -> Iterator[None]:
+    """Run a block that writes to standard output. If the write fails, exit with status 2, because
+    the result was never shown. A closed pipe (`… | head`) is not reported."""
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -25,37 +27,38 @@ def shown() -> Iterator[None]:
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            say(f"standard output cannot be written: {error.strerror}")
-        if sys.stdout is not None:  # what is left unwritten is not tried again at the end
+            notify(f"standard output cannot be written: {error.strerror}")
+        if sys.stdout is not None:  # so that Python does not write the rest again when it exits
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(COULD_NOT_RUN) from None
 
 
-def show(text: str) -> None:
-    """A text on standard output, as it is."""
-    with shown():
+def write_output(text: str) -> None:
+    """Write a text to standard output, unchanged."""
+    with writing_output():
         sys.stdout.write(text)
 
 
 class _Console(Console):
     def print(self, *objects: Any, **options: Any) -> None:
-        with shown():
+        with writing_output():
             super().print(*objects, **options)
 
     def on_broken_pipe(self) -> None:
-        raise  # on to shown: rich would end with the status 1
+        raise  # to writing_output, because rich would exit with status 1
 
 
 def new_console(**options: Any) -> Console:
-    """A console that does not cut lines when its output is piped, or its terminal narrow, which
-    breaks them itself."""
+    """A console on standard output. A piped table is 160 columns wide; a terminal narrower than 80
+    columns breaks the lines itself."""
     console = _Console(**options)
-    width = max(console.width, 80) if console.is_terminal else 160
+    width = max(console.width, NARROWEST) if console.is_terminal else PIPED
     return _Console(**({"width": width} | options))
 
 
-def progress_bar() -> Progress:
-    """A bar on standard error, gone when done, none where that is no terminal."""
+def progress_bar(quiet: bool = False) -> Progress:
+    """A progress bar on standard error that disappears at its end. Nothing is drawn if `quiet`, or
+    if standard error is not a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("[progress.description]{task.description}"),
@@ -64,16 +67,22 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
 
 
-def plural(n: int, what: str) -> str:
-    """So many of them, one in the singular."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def print_verdict(sentence: str, status: int) -> None:
+    """Print the last line of a command, coloured by the exit status."""
+    style = {AGREE: "green", FAULT: "bold red"}.get(status, "yellow")
+    new_console().print(sentence, style=style, soft_wrap=True, markup=False, highlight=False)
 
 
-def say(sentence: str) -> None:
-    """A sentence on standard error."""
-    with suppress(OSError):  # what cannot be told is no fault either
+def plural(n: int, noun: str) -> str:
+    """A number and its noun: `1 fault`, `2 faults`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def notify(sentence: str) -> None:
+    """Write one sentence to standard error, if it can be written."""
+    with suppress(OSError):
         print(f"bptt-oracle: {sentence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A comparison as one page of HTML: no network, no library, nothing beside it."""
+"""A comparison as one page of HTML that needs no network, no library and no other file."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ import jinja2
 
 from ..runs.compare import WORDS, Change, surroundings
 from ..runs.run_file import Run
-from .compare_report import R, summary, table, version
+from .compare_tables import count_table, format_R, summary, torch_version
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -23,22 +23,22 @@ WIDTH, HEIGHT = 640, 160
 
 
 class Bar(NamedTuple):
-    """A bar of the drawing, in its units, and what it says."""
+    """A bar of the drawing, in its units, and its tooltip."""
 
     x: float
     y: float
     width: float
     height: float
     run: str
-    says: str
+    tooltip: str
 
 
 def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
-    """The page."""
+    """The page of a comparison."""
     dtypes = sorted({c.dtype for c in changes})
-    head, rows = table(changes)
+    head, rows = count_table(changes)
     return _TEMPLATES.get_template("compare.html.j2").render(
-        versions=(version(old), version(new)),
+        versions=(torch_version(old), torch_version(new)),
         fault=new.limit,
         words=WORDS,
         present=[word for word in WORDS if any(c.word == word for c in changes)],
@@ -50,16 +50,16 @@ def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
         drawings=[(dtype, drawing(old, new, dtype)) for dtype in dtypes],
         width=WIDTH,
         height=HEIGHT,
-        marks=[(mark, _place(mark) * WIDTH) for mark in (0.01, 0.1, 1, 10, 100)],
-        limit=_place(new.limit) * WIDTH,
-        R=R,
+        marks=[(mark, _position(mark) * WIDTH) for mark in (0.01, 0.1, 1, 10, 100)],
+        limit=_position(new.limit) * WIDTH,
+        R=format_R,
     )
 
 
 def drawing(old: Run, new: Run, dtype: str) -> dict[str, Any]:
-    """How R of all tensors of a dtype is distributed, old beside new: bars over log R."""
-    both = {"old": _counted(old, dtype), "new": _counted(new, dtype)}
-    most = max((max(found) for found in both.values()), default=0)
+    """The distribution of R over all tensors of a dtype: bars over log R, old next to new."""
+    heights = {"old": _histogram(old, dtype), "new": _histogram(new, dtype)}
+    most = max(map(max, heights.values()))
     step = WIDTH / (len(EDGES) + 1)
     bars = [
         Bar(
@@ -68,24 +68,25 @@ def drawing(old: Run, new: Run, dtype: str) -> dict[str, Any]:
             width=step / 2 - 1,
             height=HEIGHT * n / most,
             run=run,
-            says=f"{run}: {n} tensors with R {_between(i)}",
+            tooltip=f"{run}: {n} tensors with R {_between(i)}",
         )
-        for run, found in both.items()
-        for i, n in enumerate(found)
+        for run, numbers in heights.items()
+        for i, n in enumerate(numbers)
         if n
     ]
-    return {"bars": bars, "old": sum(both["old"]), "new": sum(both["new"])}
+    return {"bars": bars, "old": sum(heights["old"]), "new": sum(heights["new"])}
 
 
-def _counted(run: Run, dtype: str) -> list[int]:
-    """How many tensors fall between the edges, the first and last bin open."""
-    found = [0] * (len(EDGES) + 1)
+def _histogram(run: Run, dtype: str) -> list[int]:
+    """The number of tensors in each bin between EDGES; the first and the last bin are open."""
+    numbers = [0] * (len(EDGES) + 1)
     for value in _ratios(run, dtype):
-        found[sum(edge < value for edge in EDGES)] += 1
-    return found
+        numbers[sum(edge < value for edge in EDGES)] += 1
+    return numbers
 
 
 def _ratios(run: Run, dtype: str) -> Iterable[float]:
+    """R of every tensor of a dtype; of the result where torch raised and there is no tensor."""
     for row in run.rows:
         if row.dtype == dtype:
             yield from (t.R for t in row.tensors.values() if t.R is not None)
@@ -93,14 +94,14 @@ def _ratios(run: Run, dtype: str) -> Iterable[float]:
                 yield row.R
 
 
-def _place(value: float) -> float:
-    """Where a value of R lies on the axis, from 0 to 1."""
+def _position(value: float) -> float:
+    """The position of a value of R on the axis, from 0 to 1."""
     steps = (math.log10(value) - math.log10(EDGES[0])) * 4
     return min(max((1 + steps) / (len(EDGES) + 1), 0), 1)
 
 
 def _between(i: int) -> str:
-    """The bin in words."""
+    """The range of bin i in words."""
     if i == 0:
         return f"below {EDGES[0]:g}"
     if i == len(EDGES):

@@ -1,30 +1,30 @@
-"""A comparison as JUnit XML, which continuous integration knows how to show."""
+"""A comparison as JUnit XML, which CI services display."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from ..runs.compare import WORDS, Change, failed
-from .compare_report import line_of
+from .compare_tables import describe
 
 
 def junit(changes: Sequence[Change], fail_on: str) -> str:
-    """A test case for each result; failed as the comparison is, skipped where one run lacks it
-    or nothing can be said."""
+    """JUnit XML with a test case for each result. It fails where the comparison fails (see
+    `failed`), and is skipped if only one run has the result or it is untrusted."""
     suite = ElementTree.Element("testsuite", name="bptt-oracle compare")
     failures = skipped = 0
     for c in changes:
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"{c.path}.{c.dtype}", name=c.case
         )
-        said = f"{WORDS[c.word]}: {line_of(c)}"
+        message = f"{WORDS[c.word]}: {describe(c)}"
         if failed([c], fail_on):
             failures += 1
-            ElementTree.SubElement(case, "failure", type=c.word, message=said)
+            ElementTree.SubElement(case, "failure", type=c.word, message=message)
         elif c.word in ("new", "removed", "untrusted"):
             skipped += 1
-            ElementTree.SubElement(case, "skipped", message=said)
+            ElementTree.SubElement(case, "skipped", message=message)
         elif c.word != "equal":
-            ElementTree.SubElement(case, "system-out").text = said
+            ElementTree.SubElement(case, "system-out").text = message
     for name, number in (("tests", len(changes)), ("failures", failures), ("skipped", skipped)):
         suite.set(name, str(number))
     suite.set("errors", "0")

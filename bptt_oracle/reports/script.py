@@ -1,4 +1,4 @@
-"""A case as a program of torch and numpy alone, for a bug report."""
+"""A case as a program that needs only torch and numpy, for a bug report."""
 
 import inspect
 import os
@@ -29,10 +29,12 @@ _TEMPLATES = jinja2.Environment(
 _IMPORT_OF_STEPS = "from ..cells.table import STEPS\n"
 
 
-def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
-    """A program that computes the case on that path's kind of code, called in the path's way, and
-    prints how far every tensor lies from the truth, which it holds as numbers. No path of gradients
-    asked for in turns has one."""
+def script(case: Case, path: Path, dtype: str, expected: Expected) -> str:
+    """A program that computes the case with the path's implementation, kernel and variant, and
+    prints the error of every tensor against the truth, which it holds as numbers.
+
+    Paths of the variant "subsets", which ask for gradients in turns, have no such program.
+    """
     problem = draw(case)
     net = problem.net
     options: dict[str, Any] = {
@@ -58,14 +60,14 @@ def script(case: Case, path: Path, dtype: str, measured: Expected) -> str:
         names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
         threads=max(2, os.cpu_count() or 1) if path.variant == "threads" else 1,
         source=_source(net.mode),
-        masks=_spelled(masks),
+        masks=_literal(masks),
         tied=_tied(problem.params),
-        params=_spelled(problem.params),
-        x=_spelled(problem.x),
-        state=_spelled(problem.state),
-        cotangents=_spelled([problem.d_output, *problem.d_state]),
-        truth=_spelled(measured.truth),
-        noise=pprint.pformat({name: noise[0] for name, noise in measured.noise.items()}),
+        params=_literal(problem.params),
+        x=_literal(problem.x),
+        state=_literal(problem.state),
+        cotangents=_literal([problem.d_output, *problem.d_state]),
+        truth=_literal(expected.truth),
+        noise=pprint.pformat({name: noise[0] for name, noise in expected.noise.items()}),
     )
 
 
@@ -79,13 +81,13 @@ def _source(mode: str) -> str:
 
 
 def _tied(params: dict[str, np.ndarray]) -> list[tuple[str, str]]:
-    """Names of one array, each with the first of them."""
+    """For each parameter that shares an earlier parameter's array, both names."""
     first = {id(p): name for name, p in reversed(params.items())}
     return [(name, first[id(p)]) for name, p in params.items() if first[id(p)] != name]
 
 
-def _spelled(value: Any) -> str:
-    """Arrays within tuples, lists and dicts as Python text, every digit kept."""
+def _literal(value: Any) -> str:
+    """Tuples, lists and dicts of arrays as Python literals with every digit."""
 
     def plain(item: Any) -> Any:
         if isinstance(item, np.ndarray) and item.dtype == np.longdouble:

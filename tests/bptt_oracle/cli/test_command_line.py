@@ -1,8 +1,9 @@
-"""The command line as a person types it."""
+"""Commands as a user types them: output, exit status, files."""
 
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging.truth import Expected
-from bptt_oracle.reports import tables
+from bptt_oracle.reports import check_tables
 from bptt_oracle.reports.console import new_console
-from bptt_oracle.reports.replay import print_replay
+from bptt_oracle.reports.replay_tables import print_replay
 from bptt_oracle.runs.examine import check, examine
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.run_file import write
@@ -53,23 +55,35 @@ def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_
     assert {r["dtype"] for r in results} == {"float32", "float64"}
     worst = max((r for r in results if r["verdict"] == "agree"), key=lambda r: r["R"])
     assert worst["case"] in out and list(tmp_path.iterdir()) == [file]
+    ran = sum(r["verdict"] != "excluded" for r in results)
+    met = sum(d["met"] > 0 for d in json.loads(file.read_text())["deviations"])
+    assert out.splitlines()[-1] == (
+        f"torch {torch.__version__} agrees with the derivations: {ran} results, "
+        f"worst R {worst['R']:.2f} of 16, {met} known deviations met"
+    )
+    assert " inf " not in out
 
 
 def test_check_exits_1_on_a_fault(capsys, monkeypatch):
     monkeypatch.setattr("bptt_oracle.judging.judge.LIMIT", 0.01)
     code, out, _ = bptt_oracle(capsys, "check", "--cases", "2", "--workers", "1")
     assert code == 1 and "fault" in out
+    assert re.match(
+        r"torch \S+ does not agree with the derivations: \d+ faults in \d+ results, the worst on "
+        r"cpu-\S+, (RNN_TANH|RNN_RELU|GRU|LSTM), float\d\d \(R \d+\.\d\d of 0\.01\)$",
+        out.splitlines()[-1],
+    )
 
 
-def test_check_exits_2_where_no_number_was_held_against_another(capsys):
-    """Of the two cases one is asked for what torch refuses, which is no result of the path."""
+def test_check_exits_2_if_no_number_was_compared(capsys):
+    """One of the two cases makes invalid calls, which are not a result of the path."""
     options = ["--cases", "2", "--path", "cpu-onednn", "--dtype", "float64", "--workers", "1"]
     code, _, err = bptt_oracle(capsys, "check", *options)
     assert code == 2 and err.count("\n") == 1
     assert "no case of this corpus exists on cpu-onednn in float64; ask for" in err
 
 
-def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is_spoiled(
+def test_check_exits_2_if_every_number_is_untrusted_though_torch_rejects_invalid_calls(
     capsys, monkeypatch
 ):
     monkeypatch.setattr("bptt_oracle.runs.examine.longdouble_is_wider", lambda: False)
@@ -77,6 +91,9 @@ def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is
     code, out, err = bptt_oracle(capsys, "check", *options)
     assert "cpu-refusals" in out
     assert code == 2 and "every result is untrusted" in err
+    assert re.match(
+        r"torch \S+ could not be judged: \d+ of \d+ results untrusted$", out.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +108,7 @@ def test_a_check_that_could_trust_no_number_exits_2_though_torch_refuses_what_is
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
         (["replay", CASE.id, "--path", "cpu-refusals", "--script"], "has no --script; leave it"),
-        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "are asked in float32"),
+        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "runs only in float32"),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
         (["replay", pinned(seed=2**64).id], "no computation: seeds end at 2**64 - 1"),
     ],
@@ -103,8 +120,6 @@ def test_what_cannot_be_run_exits_2_with_one_sentence(capsys, arguments, words):
 
 
 def test_an_absent_device_exits_2_with_the_reason(capsys):
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     for path in ([], ["--path", "all"]):
@@ -139,7 +154,7 @@ def test_replay_shows_framework_and_truth_side_by_side(capsys):
 
 
 @pytest.mark.slow
-def test_a_script_is_a_program_of_its_own_that_finds_the_same_errors(capsys, tmp_path):
+def test_a_script_runs_without_bptt_oracle_and_finds_the_same_errors(capsys, tmp_path):
     unbatched = pinned(cell="RNN_RELU", B=1, layout="unbatched", cotangents=("h_n",))
     for number, (path, case) in enumerate(
         [
@@ -169,7 +184,7 @@ def test_a_script_is_a_program_of_its_own_that_finds_the_same_errors(capsys, tmp
 
 def test_two_workers_find_what_one_finds():
     names = ["cpu-native"]
-    alone, together = (
+    one, two = (
         sorted(
             (r.case, r.dtype, r.R)
             for some in check(corpus(6), ["float32"], names, workers)
@@ -177,7 +192,7 @@ def test_two_workers_find_what_one_finds():
         )
         for workers in (1, 2)
     )
-    assert alone == together
+    assert one == two
 
 
 @pytest.mark.slow
@@ -192,7 +207,7 @@ def test_the_module_is_the_same_command_and_its_output_can_be_piped():
     assert "\x1b" not in ran.stdout and "…" not in ran.stdout
 
 
-def test_who_reads_no_further_is_told_nothing_and_the_status_is_not_that_of_a_fault():
+def test_a_closed_pipe_is_not_reported_and_exits_2():
     command = [sys.executable, "-m", "bptt_oracle", "claims"]
     ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ran.stdout.close()
@@ -205,7 +220,7 @@ REPLAY = ["replay", CASE.id]
 
 @pytest.fixture
 def typed(tmp_path):
-    """A command typed in a folder with a run: its status, what it wrote, and on standard error."""
+    """Run a command in a folder that holds a run file; its status, standard output and error."""
     write(tmp_path / "run.json", made_up(row()), {})
 
     def run(shell, command, **variables):
@@ -236,19 +251,21 @@ def test_what_an_encoding_lacks_is_a_question_mark(typed, command, variables):
 
 @pytest.mark.parametrize("command", [COMPARE, [*COMPARE, "--markdown"], [*REPLAY, "--script"]])
 @pytest.mark.parametrize(
-    "shell, said",
+    "shell, message",
     [
         (">/dev/full", "bptt-oracle: standard output cannot be written: No space left on device\n"),
         (">&-", "bptt-oracle: standard output cannot be written: Bad file descriptor\n"),
         ("| true; exit ${PIPESTATUS[0]}", ""),
     ],
 )
-def test_what_does_not_arrive_is_no_fault(typed, command, shell, said):
-    assert typed(shell, command) == (2, "", said)
+def test_output_that_cannot_be_written_exits_2(typed, command, shell, message):
+    assert typed(shell, command) == (2, "", message)
 
 
 @pytest.mark.parametrize("command", [["check", "--cases=2", "--json"], [*COMPARE, "--json"]])
-def test_what_no_file_can_be_is_refused_before_the_work(capsys, tmp_path, monkeypatch, command):
+def test_a_name_that_cannot_be_a_file_is_rejected_before_the_work(
+    capsys, tmp_path, monkeypatch, command
+):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "run.json", made_up(row()), {})
     (tmp_path / "loop").symlink_to("loop")
@@ -258,14 +275,14 @@ def test_what_no_file_can_be_is_refused_before_the_work(capsys, tmp_path, monkey
         assert f"{name} cannot be written: {why}" in err
 
 
-def test_a_circle_of_links_is_no_run(capsys, tmp_path, monkeypatch):
+def test_a_loop_of_links_is_not_a_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     code, out, err = bptt_oracle(capsys, "compare", "loop", "loop")
     assert (code, out, err) == (2, "", "bptt-oracle: loop is no file\n")
 
 
-def test_a_long_name_that_the_system_takes_is_written_to(tmp_path):
+def test_a_long_name_that_the_system_accepts_is_written(tmp_path):
     file = tmp_path / ("x" * 250)
     write_text(file, "word")
     assert file.read_text() == "word"
@@ -274,14 +291,14 @@ def test_a_long_name_that_the_system_takes_is_written_to(tmp_path):
 @pytest.mark.parametrize(
     "option", ["--path=cpu-fast", "--path=cpu-refusals", "--dtype=int8", "--hypothesis-profile=x"]
 )
-def test_pytest_runs_nothing_for_a_name_of_nothing(option):
+def test_pytest_rejects_unknown_names_and_runs_nothing(option):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", option, __file__]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stdout) == (pytest.ExitCode.USAGE_ERROR, "")
     assert "choose from" in ran.stderr and "Traceback" not in ran.stderr
 
 
-def test_claims_are_told_in_a_checkout_alone(capsys, tmp_path, monkeypatch):
+def test_claims_run_only_in_a_checkout(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("bptt_oracle.ledger.claims.ROOT", tmp_path)
     code, out, err = bptt_oracle(capsys, "claims")
     assert (code, out) == (2, "") and "not installed; run it in a checkout" in err
@@ -291,7 +308,7 @@ def test_a_narrow_terminal_shows_what_each_row_is_about(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     console = new_console(file=io.StringIO(), force_terminal=True, color_system=None)
     path = PATHS["cpu-native-again"]
-    tables.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
+    check_tables.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
     out = console.file.getvalue()
     assert "│ cpu-native-again │ RNN_TANH │ float32 │" in out and "…" not in out
     assert "\n1 result in 1.0 s" in out
@@ -303,8 +320,8 @@ def test_a_narrow_terminal_shows_what_each_row_is_about(monkeypatch):
     "command, seconds", [("check", 1), ("check", 3), ("check", 8), ("selftest", 8)]
 )
 def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
-    """While the workers' own imports run, and when they work."""
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background: no
+    """Both while the workers import and while they work."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     ran = subprocess.Popen(
         [sys.executable, "-m", "bptt_oracle", command, "--workers", "2"],
         stdout=subprocess.PIPE,
@@ -312,7 +329,7 @@ def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
         text=True,
         start_new_session=True,
     )
-    signal.signal(signal.SIGINT, heard)
+    signal.signal(signal.SIGINT, before)
     time.sleep(seconds)
     os.killpg(ran.pid, signal.SIGINT)
     assert ran.communicate(timeout=120)[1] == ""
@@ -334,16 +351,16 @@ def test_importing_the_reference_imports_no_torch():
 
 def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
     truth = {n: np.arange(1.0, 1 + np.prod(s)).reshape(s) for n, s in SHAPES.items()}
-    found = {name: value.copy() for name, value in truth.items()}
-    found["output"][4, 2, 5] += 0.25
-    found["h_n"][1, 2, 3] += 0.5
+    values = {name: value.copy() for name, value in truth.items()}
+    values["output"][4, 2, 5] += 0.25
+    values["h_n"][1, 2, 3] += 0.5
     noise = {"output": (0.25, 0.2), "h_n": (0.1, 0.05)}
     console = Console(file=io.StringIO(), width=200)
     measured = Expected(truth, noise, False)
-    assert print_replay(console, pinned(), Outcome(found, "native"), measured) == "agree"
+    assert print_replay(console, pinned(), Outcome(values, "native"), measured) == "agree"
     lines = console.file.getvalue().splitlines()
-    told = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
-    assert told == [
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
+    assert cells == [
         ["h_n", "[2, 3, 6]", "5.00", "layer 1 row 2 unit 3", "34.5", "34", "1.0e-01"],
         ["output", "[5, 3, 6]", "1.00", "time 4 row 2 unit 5", "90.25", "90", "2.5e-01"],
     ]
@@ -370,12 +387,12 @@ def test_in_a_replay_of_the_exact_regime_the_last_bit_decides():
     ],
     ids=["masks", "lower type"],
 )
-def test_a_replay_says_what_the_check_says(capsys, case, path):
+def test_a_replay_agrees_where_the_check_agrees(capsys, case, path):
     code, out, _ = bptt_oracle(capsys, "replay", case.id, "--path", path)
     assert (code, "verdict: agree" in out) == (0, True)
 
 
-def test_a_script_ties_what_is_tied_and_runs_the_kernel_of_its_path(capsys):
+def test_a_script_ties_tied_parameters_and_runs_the_kernel_of_its_path(capsys):
     case = pinned(tied=True, bidirectional=True)
     for path in ("cpu-native", "cpu-onednn", "cpu-native-again"):
         _, program, _ = bptt_oracle(capsys, "replay", case.id, "--path", path, "--script")

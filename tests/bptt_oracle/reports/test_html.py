@@ -21,7 +21,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.rows, self.bars, self.loaded, self.scripts = {}, [], [], 0
-        self.said, self.table, self.kept = "", "", False
+        self.output, self.table, self.in_output = "", "", False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -34,13 +34,13 @@ class Page(HTMLParser):
             self.rows.setdefault(self.table, []).append((given, []))
         if tag == "rect":
             self.bars.append(given)
-        self.kept = tag == "output"
+        self.in_output = tag == "output"
 
     def handle_data(self, data):
         if self.table and self.rows.get(self.table):
             self.rows[self.table][-1][1].append(data.strip())
-        if self.kept:
-            self.said, self.kept = data, False
+        if self.in_output:
+            self.output, self.in_output = data, False
 
 
 def page():
@@ -68,7 +68,7 @@ def shown(page):
     return sorted(given["data-word"] for given in rows if "hidden" not in given)
 
 
-def test_the_page_needs_nothing_beside_it():
+def test_the_page_needs_no_other_file():
     text = page()
     found = Page(text)
     assert found.loaded == [] and found.scripts == 1
@@ -89,18 +89,18 @@ def test_the_drawing_counts_every_tensor_once():
     drawn = drawing(old, new, "float32")
     counted = {run: 0 for run in ("old", "new")}
     for bar in drawn["bars"]:
-        counted[bar.run] += int(re.search(r"(\d+) tensors", bar.says)[1])
+        counted[bar.run] += int(re.search(r"(\d+) tensors", bar.tooltip)[1])
         assert bar.height > 0 and bar.x >= 0
     assert counted == {"old": 16, "new": 2} == {run: drawn[run] for run in ("old", "new")}
-    (last,) = [bar for bar in drawn["bars"] if bar.run == "new" and "above" in bar.says]
-    assert f"above {EDGES[-1]:g}" in last.says
+    (last,) = [bar for bar in drawn["bars"] if bar.run == "new" and "above" in bar.tooltip]
+    assert f"above {EDGES[-1]:g}" in last.tooltip
     assert drawing(old, new, "float64")["bars"] == []
 
 
 @browser
 def test_a_browser_shows_the_table_and_the_drawing(tmp_path):
     found = opened(tmp_path, page())
-    assert found.said == "10 of 10 shown" and len(shown(found)) == 10
+    assert found.output == "10 of 10 shown" and len(shown(found)) == 10
     runs = {bar["class"] for bar in found.bars}
     assert runs == {"old", "new"} and all(float(bar["height"]) > 0 for bar in found.bars)
     assert "results" in found.rows["summary"][0][1]
@@ -118,12 +118,12 @@ def test_a_browser_shows_the_table_and_the_drawing(tmp_path):
         ("#text=LSTM", []),
     ],
 )
-def test_the_filter_in_the_address_is_obeyed(tmp_path, fragment, words):
+def test_the_filter_in_the_address_is_applied(tmp_path, fragment, words):
     assert shown(opened(tmp_path, page(), fragment)) == words
 
 
 @browser
-def test_the_filter_is_obeyed_as_it_is_clicked_and_typed(tmp_path):
+def test_the_filter_is_applied_when_clicked_and_typed(tmp_path):
     person = """
     for (const box of boxes) if (box.value !== "fixed" && box.value !== "equal") box.click();
     form.text.value = "S7";
@@ -132,7 +132,7 @@ def test_the_filter_is_obeyed_as_it_is_clicked_and_typed(tmp_path):
     </script>"""
     found = opened(tmp_path, page().replace("</script>", person))
     assert shown(found) == ["fixed"]
-    assert found.said == "1 of 10 shown#word=mended%2Cequal&text=S7"
+    assert found.output == "1 of 10 shown#word=fixed%2Cequal&text=S7"
 
 
 def test_every_word_has_a_place_in_the_order_of_the_page():

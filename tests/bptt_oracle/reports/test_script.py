@@ -32,9 +32,9 @@ def printed(capsys, *words):
     return out
 
 
-def ratios(told):
-    """The errors that a program tells, each over the noise."""
-    return [float(line.split()[-1]) for line in told.splitlines() if "over the noise" in line]
+def ratios(output):
+    """The errors that a program prints, each divided by the noise."""
+    return [float(line.split()[-1]) for line in output.splitlines() if "over the noise" in line]
 
 
 def conditions(module):

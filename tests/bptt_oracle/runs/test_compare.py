@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bptt_oracle.__main__ import main
-from bptt_oracle.reports.compare_report import markdown, print_table, summary
+from bptt_oracle.reports.compare_tables import markdown, print_table, summary
 from bptt_oracle.reports.junit import junit
 from bptt_oracle.runs.compare import (
     WORDS,

@@ -564,7 +564,7 @@ def test_a_file_that_speaks_of_runs_is_none(capsys, tmp_path):
     file.write_text(f"how to read a {FORMAT}: years of work")
     with pytest.raises(SystemExit):
         main(["record", "-o", str(file), "--cases=1", "--workers=1", "--path=cpu-native"])
-    assert "is no run, and stays as it is" in capsys.readouterr().err
+    assert "is not a run file and was left unchanged" in capsys.readouterr().err
     assert file.read_text().endswith("years of work")
 
 
@@ -594,7 +594,10 @@ def test_no_page_is_written_over_what_was_recorded(
         main([*command, kept])
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
-    assert err.startswith(f"bptt-oracle: {kept} is ") and "stays as it is; name another" in err
+    assert (
+        err.startswith(f"bptt-oracle: {kept} is ")
+        and "was left unchanged; choose another name" in err
+    )
     assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
 
 

@@ -1,0 +1,69 @@
+"""The application: its commands, --version, and help that can be piped into `head`."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from .. import __version__
+from ..reports.console import AGREE, write_output, writing_output
+from .check import check
+from .claims import claims
+from .compare import compare
+from .faults import faults
+from .matrix import matrix
+from .record import record
+from .replay import replay
+from .selftest import selftest
+
+
+class _Help:
+    """Help whose reader may close the pipe: the status is then 0, where rich would exit with 1."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with writing_output():
+            try:
+                super().format_help(ctx, formatter)  # type: ignore[misc]
+            except (BrokenPipeError, SystemExit) as error:
+                if isinstance(error.__context__ or error, BrokenPipeError):
+                    raise typer.Exit(AGREE) from None
+                raise
+
+
+class _Command(_Help, TyperCommand):
+    pass
+
+
+class _Group(_Help, TyperGroup):
+    pass
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (check, replay, record, compare, matrix, faults, selftest, claims):
+    app.command(cls=_Command)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write_output(f"bptt-oracle {__version__}\n")
+        raise typer.Exit(AGREE)
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Judge the recurrent nets of this PyTorch against derivations that do not come from PyTorch.
+
+    Exit status: 0 agree, 1 fault, 2 could not run.
+    """

@@ -1,0 +1,109 @@
+"""`bptt-oracle check`: judge this torch on the corpus."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
+from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.workers import one_thread, processes
+from .exits import stop
+from .options import (
+    Cases,
+    Device,
+    DeviceOption,
+    Dtypes,
+    Paths,
+    Quiet,
+    Seed,
+    Workers,
+    dtypes_of,
+    paths_of,
+    workers_of,
+)
+from .output_files import require_report_file, save
+
+
+def check(
+    device: DeviceOption = Device.auto,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
+    json: Annotated[Path | None, typer.Option(help="Also write all results to this file.")] = None,
+    workers: Workers = 0,
+    deviations: Annotated[
+        bool, typer.Option("--deviations", help="Print the known deviations of this torch.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Print the whole environment, and the worst case of every row."
+        ),
+    ] = False,
+) -> None:
+    """Judge this torch against the derivations.
+
+    The last line is the verdict. Exit status: 0 agree, 1 a fault or a listed
+    deviation that no longer occurs, 2 could not run.
+    """
+    if workers != 1:
+        processes()  # it imports torch while this process does
+    with ctrl_c_ends_all():
+        import torch
+
+        from torch_impl.execution.backend import WrongKernel
+
+        from ..cases.corpus import cases_for
+        from ..judging.deviations import here, tally
+        from ..reports.check_tables import print_deviations, print_environment, print_results
+        from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
+        from ..runs.environment import environment
+        from ..runs.examine import check as run_all
+        from ..runs.files import as_json
+        from ..runs.record import no_case
+
+    chosen, skipped = paths_of(device, path)
+    require_report_file(json)
+    try:
+        here()
+    except ValueError as error:
+        stop(str(error))
+    dtypes = dtypes_of(dtype)
+    workers = workers_of(workers, chosen)
+    if workers == 1:
+        one_thread()
+    console, header, results = new_console(quiet=quiet), environment(), []
+    print_environment(console, header, verbose)
+    start = time.perf_counter()
+    try:
+        with progress_bar(quiet) as progress:
+            todo = cases_for(cases, seed, chosen)
+            finished = run_all(todo, dtypes, chosen, workers)
+            for some in progress.track(finished, len(todo), description="cases checked"):
+                results.extend(some)
+    except WrongKernel as error:
+        stop(str(error))
+    results.sort(key=lambda r: (r.case, r.path, r.dtype))
+    # A rejected call is not a number that was compared.
+    if all(r.verdict == "excluded" for r in results if r.path != "cpu-refusals"):
+        stop(no_case(chosen, dtypes))
+    print_results(console, results, skipped, time.perf_counter() - start, verbose)
+    tallies = tally(results) if any(name.startswith("cpu") for name in chosen) else []
+    print_deviations(console, tallies, table=deviations)
+    if json is not None:
+        report = {"environment": header, "results": [r._asdict() for r in results]}
+        report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
+        save(json, as_json(report))
+    status = AGREE
+    if any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+        status = FAULT
+    elif not numbers_judged(results):
+        status = COULD_NOT_RUN
+    print_verdict(check_verdict(torch.__version__, results, tallies), status)
+    if status == COULD_NOT_RUN:
+        stop(UNTRUSTED)
+    raise typer.Exit(status)

@@ -1,0 +1,52 @@
+"""`bptt-oracle faults`: plant known bugs and count those that the judge detects."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
+from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.workers import one_thread
+from .exits import stop
+from .options import Cases, Quiet, Seed
+from .output_files import require_report_file, save
+
+
+def faults(
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Fault to plant; may be repeated. Default: all.")
+    ] = None,
+    cases: Cases = 64,
+    seed: Seed = 0,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the matrix to this file as Markdown.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Plant bugs that recurrent nets have had; exit 0 all detected, 1 one survives."""
+    with ctrl_c_ends_all():
+        from ..cases.corpus import corpus
+        from ..faults import FAULTS
+        from ..faults.detect import Court, trials
+        from ..faults.kill_matrix import markdown as as_page
+        from ..faults.kill_matrix import print_matrix, summary
+
+    for name in fault or ():
+        if name not in FAULTS:
+            stop(f"there is no fault {name!r}; the page docs/faults/faults.md lists them")
+    require_report_file(markdown)
+    one_thread()
+    chosen = list(dict.fromkeys(fault or FAULTS))
+    total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
+    with progress_bar(quiet) as progress:
+        finished = trials(Court(corpus(cases, seed)), chosen)
+        tried = list(progress.track(finished, total, description="faults planted"))
+    status = AGREE if all(trial.cases for trial in tried) else FAULT
+    if quiet:
+        print_verdict(summary(tried), status)
+    else:
+        print_matrix(new_console(), tried)
+    if markdown is not None:
+        save(markdown, as_page(tried, f"bptt-oracle faults --markdown {markdown}"))
+    raise typer.Exit(status)

@@ -1,0 +1,69 @@
+"""`bptt-oracle matrix`: install, record and compare several versions of torch."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import AGREE, FAULT, notify, print_verdict, write_output
+from .exits import stop
+from .options import Cases, Dtypes, FailOn, Markdown, Paths, Quiet, Seed, Workers
+
+
+def matrix(
+    versions: Annotated[
+        list[str], typer.Argument(metavar="VERSION...", help="Versions of torch, from old to new.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the run files.")
+    ] = Path("matrix"),
+    cache: Annotated[
+        Path, typer.Option(help="Folder that keeps the environments, one for each version.")
+    ] = Path("~/.cache/bptt-oracle"),
+    python: Annotated[
+        str, typer.Option(help="Python that makes them; not every torch supports every Python.")
+    ] = sys.executable,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
+    workers: Workers = 0,
+    fail_on: Annotated[FailOn, typer.Option(help="As for compare.")] = FailOn.fault,
+    markdown: Markdown = False,
+    quiet: Quiet = False,
+) -> None:
+    """Install versions of torch one after another, record each, and compare each with the next.
+
+    Exit status as compare. The run files stay; compare reports more about any two of them.
+    """
+    from ..reports.compare_tables import markdown_table, print_table
+    from ..reports.verdicts import matrix_verdict
+    from ..runs import versions as work
+    from ..runs.compare import failed
+    from ..runs.run_file import BadRun
+
+    if reason := work.unfit(versions):
+        stop(reason)
+    options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
+    options += [f"--dtype={name.value}" for name in dtype or ()]
+    options += [f"--path={name}" for name in path or ()]
+    options += ["--quiet"] * quiet
+    report = (lambda sentence: None) if quiet else notify
+    try:
+        runs = work.matrix(versions, cache.expanduser(), output, options, python, report)
+    except (work.CannotRun, BadRun, OSError) as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop("stopped; the same command continues from here")
+    steps = work.changes_of(versions, runs)
+    wrong = any(failed(step, fail_on.value) for _, step in steps)
+    status = FAULT if wrong else AGREE
+    if markdown and not quiet:
+        write_output(markdown_table(*work.table(steps, runs)) + "\n")
+    else:
+        if not quiet:
+            print_table(*work.table(steps, runs), names=1)
+        changes = [change for _, step in steps for change in step]
+        print_verdict(matrix_verdict(versions, changes), status)
+    raise typer.Exit(status)

@@ -1,0 +1,85 @@
+"""`bptt-oracle record`: write what this torch computes to a run file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import notify, plural, progress_bar
+from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.workers import one_thread, processes
+from .exits import stop
+from .options import (
+    Cases,
+    Device,
+    DeviceOption,
+    Dtypes,
+    Paths,
+    Seed,
+    Workers,
+    dtypes_of,
+    paths_of,
+    workers_of,
+)
+from .output_files import require_writable
+
+
+def record(
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    device: DeviceOption = Device.auto,
+    dtype: Dtypes = None,
+    path: Paths = None,
+    cases: Cases = 200,
+    seed: Seed = 0,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Also keep the tensors of this case; may be repeated."),
+    ] = None,
+    workers: Workers = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the last line, no progress.")
+    ] = False,
+) -> None:
+    """Record what this torch computes: R and the exact bits of every tensor.
+
+    A run that was stopped is continued by the same command. Exit 0 written, 2 not written.
+    """
+    if workers != 1:
+        processes()  # it imports torch while this process does
+    with ctrl_c_ends_all():
+        from torch_impl.execution.backend import WrongKernel
+
+        from ..cases.case import parse
+        from ..runs.environment import environment
+        from ..runs.record import Plan
+        from ..runs.record import record as run_all
+        from ..runs.run_file import is_run
+
+    require_writable(output)
+    try:
+        may_write = not output.exists() or is_run(output)
+    except OSError as error:
+        stop(f"{output} cannot be read: {error.strerror}; choose another name")
+    if not may_write:
+        stop(f"{output} is not a run file and was left unchanged; choose another name")
+    try:
+        cases_to_keep = [parse(name).id for name in values or ()]
+    except ValueError as error:
+        stop(str(error))
+    chosen, _ = paths_of(device, path)
+    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
+    one_thread()
+    try:
+        with progress_bar(quiet) as progress:
+            task = progress.add_task("cases recorded")
+
+            def show_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            run = run_all(output, plan, environment(), workers_of(workers, chosen), show_progress)
+    except KeyboardInterrupt:
+        stop("stopped; the same command continues from here")
+    except (WrongKernel, ValueError, OSError) as error:
+        stop(str(error))
+    faults = sum(row.verdict == "fault" for row in run.rows)
+    notify(f"{plural(len(run.rows), 'result')} written to {output}, {plural(faults, 'fault')}")

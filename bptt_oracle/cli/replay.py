@@ -1,0 +1,79 @@
+"""`bptt-oracle replay`: one case again."""
+
+from typing import Annotated
+
+import typer
+
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, write_output
+from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.workers import one_thread
+from .exits import stop
+from .options import Device, Dtype, paths_of
+
+
+def replay(
+    case: Annotated[str, typer.Argument(metavar="ID", help="A case id, as check prints it.")],
+    path: Annotated[str, typer.Option(help="Path to run.")] = "cpu-native",
+    dtype: Annotated[Dtype, typer.Option(help="Dtype to test.")] = Dtype.float32,
+    script: Annotated[
+        bool,
+        typer.Option("--script", help="Print a program instead that needs only torch and numpy."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print the environment, too.")
+    ] = False,
+) -> None:
+    """Run one case again and print torch's numbers and the true ones; exit status as check."""
+    with ctrl_c_ends_all():
+        from torch_impl.execution.backend import WrongKernel
+        from torch_impl.execution.catalogue import path_named
+
+        from ..cases.case import parse
+        from ..reports.check_tables import print_environment
+        from ..reports.replay_tables import print_invalid_calls, print_replay, run_case
+        from ..reports.script import script as program
+        from ..runs.environment import environment
+
+    one_thread()
+    if path == "cpu-refusals" and script:
+        stop("cpu-refusals is many calls and has no --script; leave it out, or name another --path")
+    if path == "cpu-refusals" and dtype is not Dtype.float32:
+        stop("cpu-refusals runs only in float32; leave --dtype out, or name another --path")
+    if path == "all":
+        stop("a case is replayed on one --path at a time; name one")
+    try:
+        described = parse(case)
+    except ValueError as error:
+        stop(str(error))
+    console = new_console()
+    if path == "cpu-refusals":
+        if verbose:
+            print_environment(console, environment(), True)
+        try:
+            verdict = print_invalid_calls(console, described)
+        except ValueError as error:
+            stop(str(error))
+        raise typer.Exit(FAULT if verdict == "fault" else AGREE)
+    (name,), _ = paths_of(Device.auto, [path])
+    if script and path_named(name).variant == "subsets":
+        stop(
+            f"{name} asks for gradients in turns and has no --script; leave it out, "
+            "or name another --path"
+        )
+    try:
+        outcome, expected = run_case(described, path_named(name), dtype.value)
+    except (ValueError, WrongKernel) as error:
+        stop(str(error))
+    if script:
+        write_output(program(described, path_named(name), dtype.value, expected))
+        return
+    if verbose:
+        print_environment(console, environment(), True)
+    console.print(
+        f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True, highlight=False
+    )
+    if isinstance(outcome, str):
+        console.print(f"torch raised {outcome}; verdict: fault", soft_wrap=True, markup=False)
+        raise typer.Exit(FAULT)
+    verdict = print_replay(console, described, outcome, expected)
+    raise typer.Exit({"agree": AGREE, "fault": FAULT}.get(verdict, COULD_NOT_RUN))

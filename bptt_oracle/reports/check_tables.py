@@ -1,0 +1,144 @@
+"""What `check` prints: the environment, a table path × cell × dtype, the worst cases."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..judging import judge
+from ..judging.deviations import Tally
+from ..runs.examine import Result
+from .console import plural
+from .styles import STYLES
+
+HEADER = ("torch", "numpy", "python", "cpu", "cpu capability", "onednn", "gpu", "longdouble")
+WORST = 5  # cases listed
+WIDE = 110  # columns from which the table also holds the worst place of each row
+
+
+def print_environment(
+    console: Console, environment: Mapping[str, Any], verbose: bool = False
+) -> None:
+    """Print names and values in two columns: those of HEADER, or all if `verbose`."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in environment.items():
+        if verbose or name in HEADER:
+            grid.add_row(name, str(value))
+    console.print(grid)
+
+
+def print_results(
+    console: Console,
+    results: Sequence[Result],
+    devices: Mapping[str, str],
+    seconds: float,
+    verbose: bool = False,
+) -> None:
+    """Print the table, the time it took, why devices were left out, and the worst cases.
+
+    `devices` gives for each device the reason why it was not run, or an empty string.
+    """
+    ran = [r for r in results if r.verdict != "excluded"]
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in ran:
+        groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
+    console.print(_table(groups, console.width >= WIDE))
+    rate = len(ran) / max(seconds, 1e-3)
+    console.print(
+        f"{plural(len(ran), 'result')} in {seconds:.1f} s, {rate:.0f} a second", highlight=False
+    )
+    for device, reason in devices.items():
+        if reason:
+            console.print(f"{device}: not run: {reason}")
+    untrusted = sum(r.verdict == "untrusted" for r in ran)
+    if untrusted:
+        console.print(f"untrusted: {plural(untrusted, 'result')} of ill-conditioned cases")
+    judged = sorted(
+        (r for r in ran if r.verdict != "known deviation"),
+        key=lambda r: (r.verdict == "untrusted", -r.R),
+    )
+    if verbose:  # every fault, and the worst of each row
+        worst = {id(r) for r in {(r.path, r.cell, r.dtype): r for r in reversed(judged)}.values()}
+        judged = [r for r in judged if r.verdict == "fault" or id(r) in worst]
+    else:
+        judged = judged[:WORST]
+    console.print(
+        "\nworst cases (R is the error divided by the noise of rounding; "
+        f"above {judge.LIMIT:g} it is a fault):",
+        soft_wrap=True,
+    )
+    for r in judged:
+        console.print(
+            f"  [{STYLES[r.verdict]}]{r.R:9.2f}[/]  {r.case} --path {r.path} --dtype {r.dtype}",
+            soft_wrap=True,
+            highlight=False,
+        )
+        console.print(f"             {_place(r)}", soft_wrap=True, highlight=False, markup=False)
+    console.print("replay one: bptt-oracle replay ID --path PATH --dtype DTYPE", highlight=False)
+
+
+def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) -> Table:
+    """A row for each path, cell and dtype; where the worst result lies only if there is room."""
+    heads = ["path", "cell", "dtype", "cases", "worst R", *(["where"] * wide), "verdict"]
+    table = Table(*heads)
+    for column in table.columns:
+        column.justify = "right" if column.header in ("cases", "worst R") else "left"
+        column.no_wrap = column.header in ("path", "cell", "dtype")  # what a row is about
+        column.overflow = "fold"
+    for key, results in sorted(groups.items()):
+        verdict = overall_verdict(results)
+        worst = max((r for r in results if r.verdict == verdict), key=lambda r: r.R)
+        R = "–" if verdict == "known deviation" else f"{worst.R:.2f}"
+        place = [_place(worst)] if wide else []
+        style = STYLES[verdict]
+        table.add_row(*key, str(len(results)), R, *place, f"[{style}]{verdict}[/]")
+    return table
+
+
+def _place(result: Result) -> str:
+    """Where the worst element lies; the note where there is one."""
+    return result.note or f"{result.tensor}, {result.place}"
+
+
+def print_deviations(console: Console, tallies: Sequence[Tally], table: bool = True) -> None:
+    """Print each stale deviation, and a table of all known deviations of this torch or how to get
+    it."""
+    if not tallies:
+        return
+    if table:
+        _print_deviation_table(console, tallies)
+    else:
+        console.print("list the known deviations: bptt-oracle check --deviations", highlight=False)
+    for tally in tallies:
+        if tally.stale:
+            console.print(
+                f"stale: {tally.deviation.id} is listed for torch {tally.deviation.torch} in "
+                "bptt_oracle/judging/deviations.toml and no longer occurs; close its range",
+                soft_wrap=True,
+            )
+
+
+def _print_deviation_table(console: Console, tallies: Sequence[Tally]) -> None:
+    """Print each deviation, how often it was met, and its public thread."""
+    table = Table(box=None)
+    table.add_column("known deviation of this torch", no_wrap=True)
+    table.add_column("met")
+    table.add_column("issue", overflow="fold")
+    for tally in tallies:
+        met = "[bold red]stale[/]" if tally.stale else f"{tally.met} of {tally.concerned}"
+        issue = tally.deviation.issue.removeprefix("https://github.com/").replace("/issues/", "#")
+        table.add_row(tally.deviation.id, met, issue)
+    console.print(table)
+
+
+def overall_verdict(results: Sequence[Result]) -> str:
+    """The worst verdict among several results."""
+    verdicts = {r.verdict for r in results}
+    return next(
+        verdict
+        for verdict in ("fault", "known deviation", "agree", "untrusted")
+        if verdict in verdicts
+    )

@@ -1,0 +1,182 @@
+"""A comparison of two runs on the terminal, and as Markdown for a pull request."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+from ..runs.compare import WORDS, Change, closer, counts, surroundings
+from ..runs.run_file import Run
+from .console import new_console, plural
+from .styles import STYLES
+
+LISTED = ("fault", "drift", "fixed")  # listed one by one; the others are only counted
+MOST = 10  # of each that are listed
+
+
+def print_comparison(
+    old: Run,
+    new: Run,
+    changes: Sequence[Change],
+    differences: Mapping[str, float],
+    most: int = MOST,
+) -> None:
+    """Print the changes of the environment, the table of counts, and at most `most` changes of
+    each word in LISTED.
+
+    `differences` gives for each tensor that both runs kept the relative difference of its values.
+    """
+    console = new_console()
+    if environment_changes := surroundings(old, new):
+        print_table(["environment", "old", "new"], environment_changes)
+    print_table(*count_table(changes))
+    for word in LISTED:
+        chosen = worst_first(changes, word)
+        for c in chosen[:most]:
+            style = STYLES[word]
+            console.print(f"[{style}]{WORDS[word]}[/]  {escape(describe(c))}", soft_wrap=True)
+        if len(chosen) > most:
+            console.print(f"{WORDS[word]}: {len(chosen) - most} more")
+    for sentence in [*kernel_changes(changes), *largest_differences(differences)]:
+        console.print(escape(sentence), soft_wrap=True, highlight=False)
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 2) -> None:
+    """Print a table on standard output, its numbers to the right.
+
+    The first `names` columns name the row. If the table is wider than the console, the other
+    columns of counts become one, in words, so that no name is cut.
+    """
+    rows = list(rows)
+    console = new_console()
+    table = _table(head, rows)
+    unlimited = console.options.update(max_width=10_000)
+    if Measurement.get(console, unlimited, table).minimum > console.width:
+        counted = [
+            [*row[:names], ", ".join(_in_words(*pair) for pair in _counted(head, row, names))]
+            for row in rows
+        ]
+        table = _table([*head[:names], ""], counted)
+    console.print(table)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*map(escape, row))
+        for column, cell in zip(table.columns, row, strict=True):
+            column.justify = "right" if cell.isdecimal() else column.justify
+    for column in table.columns:
+        column.no_wrap = column.header in ("path", "dtype")
+        column.overflow = "fold"
+    return table
+
+
+def _counted(head: Sequence[str], row: Sequence[str], names: int) -> list[tuple[str, str]]:
+    """Head and cell of the columns after the names, without empty cells."""
+    pairs = zip(head[names:], row[names:], strict=True)
+    return [(name, cell) for name, cell in pairs if cell]
+
+
+def _in_words(name: str, cell: str) -> str:
+    return f"{cell} {name}" if cell.isdecimal() else f"{name}: {cell}"
+
+
+def markdown(
+    old: Run,
+    new: Run,
+    changes: Sequence[Change],
+    differences: Mapping[str, float],
+    most: int = MOST,
+) -> str:
+    """What print_comparison prints and the summary, as Markdown for a pull request."""
+    title = f"### torch {torch_version(old)} → {torch_version(new)}"
+    parts = [title, summary(old, new, changes), markdown_table(*count_table(changes))]
+    if environment_changes := surroundings(old, new):
+        parts.append(markdown_table(["environment", "old", "new"], environment_changes))
+    for word in LISTED:
+        if chosen := worst_first(changes, word):
+            lines = [f"- **{WORDS[word]}** `{describe(c)}`" for c in chosen[:most]]
+            more = len(chosen) - most
+            parts.append("\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])]))
+    parts += kernel_changes(changes) + largest_differences(differences)
+    return "\n\n".join(parts) + "\n"
+
+
+def torch_version(run: Run) -> str:
+    """The version of torch that a run was recorded with."""
+    return str(run.environment.get("torch", "unknown"))
+
+
+def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
+    """The verdict of a comparison: a count of each word, and which run is closer to the truth."""
+    count = Counter(c.word for c in changes)
+    words = [f"{count[word]} {meaning}" for word, meaning in WORDS.items() if count[word]]
+    text = f"{plural(count.total(), 'result')}: {', '.join(words) or 'none'}."
+    near = closer(old, new)
+    if near.moved:
+        text += (
+            f" Bits moved in {plural(near.moved, 'tensor')}: the new run is closer to the truth "
+            f"in {near.new}, the old one in {near.old}; median R "
+            f"{near.median_old:.2f} → {near.median_new:.2f}."
+        )
+    return text
+
+
+def count_table(changes: Sequence[Change]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: path and dtype, then a count for each word that occurs."""
+    by_path = counts(changes)
+    total: Counter[str] = sum(by_path.values(), Counter())
+    words = [word for word in WORDS if total[word]]
+    rows = [
+        [path, dtype, str(count.total()), *(str(count[w] or "") for w in words)]
+        for (path, dtype), count in sorted(by_path.items())
+    ]
+    rows.append(["all", "", str(total.total()), *(str(total[w]) for w in words)])
+    return ["path", "dtype", "results", *(WORDS[w] for w in words)], rows
+
+
+def worst_first(changes: Iterable[Change], word: str) -> list[Change]:
+    """The changes of that word, the largest new R first."""
+    return sorted((c for c in changes if c.word == word), key=lambda c: -(c.new or 0))
+
+
+def describe(c: Change) -> str:
+    """One change on one line: R before and after, how to replay it, the tensor, the kernel if it
+    changed, and the note."""
+    parts = [
+        f"R {format_R(c.old)} → {format_R(c.new)}",
+        c.spelled,
+        c.tensor,
+        c.kernel if "→" in c.kernel else "",
+        c.note,
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def format_R(R: float | None) -> str:
+    """R with three digits; a dash for None."""
+    return "–" if R is None else f"{R:.3g}"
+
+
+def kernel_changes(changes: Iterable[Change]) -> list[str]:
+    """For each path and dtype, which kernel replaced which, and in how many results."""
+    count = Counter((c.path, c.dtype, c.kernel) for c in changes if "→" in c.kernel)
+    return [
+        f"kernel changed: {path} {dtype}, {kernel}, {plural(n, 'result')}"
+        for (path, dtype, kernel), n in count.most_common(MOST)
+    ]
+
+
+def largest_differences(differences: Mapping[str, float]) -> list[str]:
+    """The tensors kept by both runs whose values differ most, without those that are equal."""
+    largest = sorted(differences.items(), key=lambda item: -item[1])[:MOST]
+    return [f"values differ by {size:.1e} of the largest: {name}" for name, size in largest if size]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; a | in a cell becomes ¦."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '¦') for cell in line)} |" for line in lines)

@@ -1,0 +1,117 @@
+"""What `replay` prints: one case again, torch's numbers and the true ones."""
+
+from os.path import commonprefix
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from torch_impl.execution.backend import WrongKernel
+from torch_impl.execution.catalogue import exclusion_reason
+from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.run import Outcome, dropout_masks, run
+
+from ..cases.case import Case, draw
+from ..judging.invalid_calls import responses
+from ..judging.judge import judge
+from ..judging.location import location
+from ..judging.truth import Expected
+from ..runs.examine import measure, refused
+from .styles import STYLES
+
+WIDE = 130  # columns from which torch's number and the true one are side by side
+
+
+class Excluded(ValueError):
+    """The path does not exist for the case."""
+
+
+def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expected]:
+    """The results of a case on a path, or the message of the exception that torch raised; and the
+    truth with its noise. Raises Excluded if the path does not exist for the case, and
+    WrongKernel."""
+    problem = draw(case)
+    reason = exclusion_reason(path, problem, dtype)
+    if reason:
+        raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
+    masks = dropout_masks(problem, dtype)
+    expected = measure(problem, dtype, product_precision(path, dtype), masks)
+    try:
+        return run(path, problem, dtype, masks), expected
+    except WrongKernel:
+        raise
+    except Exception as error:  # any other exception is torch's answer to a valid case
+        return f"{type(error).__name__}: {error}", expected
+
+
+def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expected) -> str:
+    """Print R of every tensor and its worst element in torch and in truth; return the verdict.
+
+    Below 130 columns torch's number stands above the true one, so that no digit is cut.
+    """
+    exact = case.regime == "exact" and expected.exact
+    verdict = judge(outcome.results, expected, exact)
+    wide = console.width >= WIDE
+    heads = ["tensor", "shape", "R", "worst at", "framework", "truth", "noise"]
+    table = Table(*(heads if wide else ["tensor", "R, noise", "worst at", "framework, truth"]))
+    for column in table.columns:
+        column.no_wrap = column.header != "worst at"
+    for score in sorted(verdict.scores, key=lambda s: -s.R):
+        value, truth = outcome.results[score.tensor], expected.truth[score.tensor]
+        R = "–" if score.ill else f"{score.R:.2f}"
+        place = location(case, score.tensor, score.at)
+        noise = f"{expected.noise[score.tensor][0]:.1e}"
+        numbers = mark_difference(_digits(value, score.at), _digits(truth, score.at))
+        shape = str(list(value.shape))
+        if wide:
+            table.add_row(score.tensor, shape, R, place, *numbers, noise)
+        else:
+            above = Text("\n").join(numbers)
+            table.add_row(f"{score.tensor}\n{shape}", f"{R}\n{noise}", place, above)
+    console.print(table)
+    if any(score.ill for score in verdict.scores):
+        console.print("R –: ill-conditioned, because zeros would agree as well")
+    print_replay_verdict(console, verdict.word, f"kernel: {outcome.kernel}; ")
+    return verdict.word
+
+
+def print_replay_verdict(console: Console, verdict: str, before: str = "", after: str = "") -> None:
+    """Print the last line."""
+    console.print(f"{before}verdict: [{STYLES[verdict]}]{verdict}[/]{after}", soft_wrap=True)
+
+
+def print_invalid_calls(console: Console, case: Case) -> str:
+    """Print torch's response to each invalid call made from a case; return the verdict."""
+    table = Table("invalid call", "torch's response")
+    for column in table.columns:
+        column.overflow = "fold"
+    for name, exception in responses(draw(case)):
+        table.add_row(name, Text(exception) if exception else "[bold red]accepted[/]")
+    console.print(table)
+    result = refused(case)
+    print_replay_verdict(console, result.verdict, after=f" {result.note}".rstrip())
+    return result.verdict
+
+
+def mark_difference(value: str, truth: str) -> tuple[Text, Text]:
+    """Both numbers, set in bold from the first digit that differs."""
+    same = len(commonprefix([value, truth]))
+    texts = Text(value), Text(truth)
+    for text in texts:
+        text.stylize("bold", same)
+    return texts
+
+
+def _digits(array: np.ndarray[Any, Any], index: tuple[int, ...]) -> str:
+    """The element with every digit of its type; a dash if there is none."""
+    if not (array.size and index):
+        return "-"
+    element = array[index]
+    digits = 21 if array.dtype == np.longdouble else 17
+    if not np.isfinite(element) or element == 0 or 1e-5 <= abs(float(element)) < 1e16:
+        return np.format_float_positional(
+            element, precision=digits, unique=False, fractional=False, trim="-"
+        )
+    return np.format_float_scientific(element, precision=digits - 1, unique=False, trim="-")

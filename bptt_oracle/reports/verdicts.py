@@ -1,0 +1,78 @@
+"""The last line of a command: its verdict in one sentence."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from ..judging import judge
+from ..judging.deviations import Tally
+from ..runs.compare import Change
+from ..runs.examine import Result
+from ..runs.selftest import Outcome
+from .console import plural
+
+UNTRUSTED = "every result is untrusted: nothing could be judged on this machine"
+
+
+def numbers_judged(results: Sequence[Result]) -> bool:
+    """Whether a number was judged; neither an untrusted result nor a rejected call is one."""
+    return any(
+        r.verdict not in ("excluded", "untrusted") for r in results if r.path != "cpu-refusals"
+    )
+
+
+def check_verdict(version: str, results: Sequence[Result], tallies: Sequence[Tally]) -> str:
+    """The verdict of `check` on torch of this version."""
+    count = Counter(r.verdict for r in results if r.verdict != "excluded")
+    total = plural(count.total(), "result")
+    stale = [t.deviation.id for t in tallies if t.stale]
+    no_longer = f"listed deviations that no longer occur: {', '.join(stale)}"
+    if count["fault"]:
+        worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
+        size = f"R {worst.R:.2f} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        return (
+            f"torch {version} does not agree with the derivations: "
+            f"{plural(count['fault'], 'fault')} in {total}, "
+            f"the worst on {worst.path}, {worst.cell}, {worst.dtype} ({size})"
+            + (f"; {no_longer}" if stale else "")
+        )
+    if stale:
+        return f"torch {version} agrees with the derivations in {total}, but there are {no_longer}"
+    if not numbers_judged(results):
+        return f"torch {version} could not be judged: {count['untrusted']} of {total} untrusted"
+    parts = [total]
+    if count["agree"]:
+        worst_R = max(r.R for r in results if r.verdict == "agree")
+        parts.append(f"worst R {worst_R:.2f} of {judge.LIMIT:g}")
+    if met := sum(t.met > 0 for t in tallies):
+        parts.append(f"{plural(met, 'known deviation')} met")
+    if count["untrusted"]:
+        parts.append(f"{count['untrusted']} untrusted")
+    return f"torch {version} agrees with the derivations: {', '.join(parts)}"
+
+
+def selftest_verdict(outcome: Outcome, passed: bool) -> str:
+    """The verdict of `selftest`; `passed` as print_outcome returns it."""
+    tensors = sum(map(len, outcome.ratios.values()))
+    detected = sum(n for n, _ in outcome.planted.values())
+    planted = sum(n for _, n in outcome.planted.values())
+    return (
+        f"the judge {'passes' if passed else 'fails'}: "
+        f"{plural(len(outcome.alarms), 'false alarm')} in {tensors:,} tensors, "
+        f"{detected:,} of {planted:,} planted mistakes detected"
+    )
+
+
+def claims_verdict(verdicts: Sequence[str]) -> str:
+    """The verdict of `claims`: how many there are of each."""
+    count = Counter(verdicts)
+    return f"{plural(len(verdicts), 'claim')}: {', '.join(f'{n} {v}' for v, n in count.items())}"
+
+
+def matrix_verdict(versions: Sequence[str], changes: Sequence[Change]) -> str:
+    """The verdict of `matrix` on all steps from one version to the next."""
+    count = Counter(c.word for c in changes)
+    return (
+        f"torch {', '.join(versions)}: {plural(len(changes), 'result')} compared, "
+        f"{plural(count['fault'], 'fault')}, {count['drift']} drifted"
+    )
