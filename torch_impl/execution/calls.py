@@ -11,13 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..nets.modules import (
-    call_module,
-    dropout_scale,
-    loop_of_cells,
-    manual_stack,
-    new_module,
-)
+from ..nets.modules import call_module, loop_of_cells, manual_stack, new_module
 from .problem import Problem
 
 Result = tuple[torch.Tensor, Sequence[torch.Tensor]]
@@ -51,7 +45,6 @@ def call_of(
     One array under two names in `params` becomes one parameter.
     """
     shared = {id(p): torch.nn.Parameter(tensor(p)) for p in problem.params.values()}
-    scale = dropout_scale(problem.net.dropout)
     state, strided = problem.state, problem.strided
     return Call(
         problem.net,
@@ -60,7 +53,7 @@ def call_of(
         problem.lengths,
         problem.enforce_sorted,
         None if state is None else [tensor(s, strided).requires_grad_() for s in state],
-        [tensor(time_major(problem, mask)) * scale for mask in masks],
+        [tensor(time_major(problem, mask)) * problem.net.dropout_scale for mask in masks],
     )
 
 

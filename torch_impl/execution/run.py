@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..nets.modules import directions, output_size
 from .backend import flags, identify_kernel
 from .calls import Forward, call_of, forward_of, seed, time_major
 from .dtypes import DTYPES, array_of
@@ -89,7 +88,7 @@ def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
     if not net.dropout:
         return []
     T, B = time_major(problem, problem.x).shape[:2]
-    padded_shape = (T, B, directions(net) * output_size(net))
+    padded_shape = (T, B, net.directions * net.output_size)
     shape: tuple[int, ...] = padded_shape
     packed = None
     if problem.lengths is not None:

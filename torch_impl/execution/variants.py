@@ -1,4 +1,4 @@
-"""Variants: how a net is called, and how its outputs and gradients are asked for.
+"""Variants: how a net is called, and how its outputs and gradients are computed.
 
 Every variant must give the same numbers as a single call. VARIANTS lists them; a variant
 changes the calls made before, the call itself, the evaluation of outputs and gradients, or only
@@ -130,10 +130,10 @@ def with_compile(forward: Forward) -> Forward:
 
 
 def call_with_other_data(forward: Forward, call: Call) -> None:
-    """Call the net three ways other than `call`, and restore its weights.
+    """Call the net on two other batches with other weights, and restore its weights.
 
-    First a smaller batch with replaced weights, and its gradient; then a larger packed batch
-    after an in-place change of the weights, as an optimiser makes; then the weights are reset.
+    First a smaller batch with replaced parameters, and its gradient; then a larger packed batch
+    with the parameters changed in place. Restoring them is an in-place update as an optimiser's.
     """
     originals = {name: p.detach().clone() for name, p in call.params.items()}
     replaced: dict[str, torch.Tensor] = {

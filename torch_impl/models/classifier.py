@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import reference.models.classifier
 
-from ..nets.modules import directions, new_module, output_size
+from ..nets.modules import new_module
 from ..nets.state import hidden
 from .layers import load
 
@@ -22,8 +22,8 @@ class SequenceClassifier(nn.Module):
         self, clf: reference.models.classifier.SequenceClassifier, params: Mapping[str, np.ndarray]
     ) -> None:
         super().__init__()
-        self.directions = directions(clf.rnn)
-        features = output_size(clf.rnn) * self.directions
+        self.directions = clf.rnn.directions
+        features = clf.rnn.output_size * self.directions
         self.emb = nn.Embedding(clf.vocab_size, clf.rnn.input_size, clf.padding_idx, device="meta")
         self.rnn = new_module(clf.rnn, {})
         self.head = nn.Linear(features, clf.num_classes, device="meta")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import reference.models.language_model
 
-from ..nets.modules import new_module, output_size
+from ..nets.modules import new_module
 from ..nets.state import State
 from . import loss
 from .layers import load
@@ -23,7 +23,7 @@ class TinyRNNLM(nn.Module):
         super().__init__()
         self.emb = nn.Embedding(lm.vocab_size, lm.rnn.input_size, lm.padding_idx, device="meta")
         self.rnn = new_module(lm.rnn, {})
-        self.head = nn.Linear(output_size(lm.rnn), lm.vocab_size, device="meta")
+        self.head = nn.Linear(lm.rnn.output_size, lm.vocab_size, device="meta")
         load(self, params)
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..nets.modules import dropout_scale
-
 
 def embedding(weight: Tensor, ids: Tensor, padding_idx: int | None = None) -> Tensor:
     """F.embedding."""
@@ -22,7 +20,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def dropout(x: Tensor, mask: Tensor, p: float) -> Tensor:
     """F.dropout with a given mask of zeros and ones."""
-    return x * mask * dropout_scale(p)
+    return x * mask * (1 / (1 - p) if p < 1 else 0)
 
 
 def load(module: nn.Module, params: Mapping[str, np.ndarray]) -> nn.Module:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import reference.models.one_to_many
 
-from ..nets.modules import new_module, output_size
+from ..nets.modules import new_module
 from ..nets.state import State
 from .layers import load
 
@@ -20,7 +20,7 @@ class OneToMany(nn.Module):
     ) -> None:
         super().__init__()
         lm, rnn = model.lm, model.lm.rnn
-        H = output_size(rnn)
+        H = rnn.output_size
         self.bridge = nn.Linear(model.context_size, rnn.num_layers * H, device="meta")
         self.emb = nn.Embedding(lm.vocab_size, rnn.input_size, lm.padding_idx, device="meta")
         self.rnn = new_module(rnn, {})

@@ -6,8 +6,8 @@ nn.RNN, nn.GRU or nn.LSTM. The other two write the recurrence out: the loop of c
 the manual stack with time outside and layers inside, as the documentation of nn.RNN sketches it,
 but out of place, as autograd requires.
 
-This file is copied into the programs of `bptt-oracle replay --script`: it imports only torch, and
-STEPS, which the program defines.
+This file is copied into the programs of `bptt-oracle replay --script`. It imports only torch, and
+STEPS, which the program defines; it computes D and F from the options that the program states.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,11 +60,6 @@ def directions(net: NetOptions) -> int:
 def output_size(net: NetOptions) -> int:
     """F, the features of h in one direction: P under a projection, otherwise H."""
     return net.proj_size or net.hidden_size
-
-
-def dropout_scale(p: float) -> float:
-    """The factor of the elements that dropout keeps; 0 for p = 1, which keeps none."""
-    return 1 / (1 - p) if p < 1 else 0.0
 
 
 def zero_state(net: NetOptions, x: torch.Tensor) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Variants return the same numbers as a single call, and each detects a fault that only it shows."""
+"""Variants return the numbers of a single call, and each detects a fault that only it shows."""
 
 import numpy as np
 import pytest
