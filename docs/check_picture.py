@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.demonstrations import demonstrate
 from bptt_oracle.judging.deviations import tally
 from bptt_oracle.reports.check_tables import print_deviations, print_environment, print_results
 from bptt_oracle.reports.verdicts import check_verdict
@@ -25,7 +26,7 @@ def main() -> None:
     start = time.perf_counter()
     results = [r for some in check(corpus(200), dtypes, paths, workers=2) for r in some]
     seconds = time.perf_counter() - start
-    tallies = tally(results)
+    tallies = tally(results, demonstrate=demonstrate)
     console = Console(record=True, width=132)
     print_environment(console, environment())
     print_results(console, results, devices(), seconds)

@@ -58,7 +58,8 @@ def check(
         from torch_impl.execution.backend import WrongKernel
 
         from ..cases.corpus import cases_for
-        from ..judging.deviations import here, tally
+        from ..implementations.demonstrations import demonstrate
+        from ..judging.deviations import installed_deviations, tally
         from ..reports.check_tables import print_deviations, print_environment, print_results
         from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
@@ -69,7 +70,7 @@ def check(
     chosen, skipped = paths_of(device, path)
     require_report_file(json)
     try:
-        here()
+        installed_deviations()
     except ValueError as error:
         stop(str(error))
     dtypes = dtypes_of(dtype)
@@ -89,10 +90,14 @@ def check(
         stop(str(error))
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     # A rejected call is not a number that was compared.
-    if all(r.verdict == "excluded" for r in results if r.path != "cpu-refusals"):
+    if all(r.verdict == "excluded" for r in results if r.path != "cpu-invalid-calls"):
         stop(no_case(chosen, dtypes))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
-    tallies = tally(results) if any(name.startswith("cpu") for name in chosen) else []
+    tallies = (
+        tally(results, demonstrate=demonstrate)
+        if any(name.startswith("cpu") for name in chosen)
+        else []
+    )
     print_deviations(console, tallies, table=deviations)
     if json is not None:
         report = {"environment": header, "results": [r._asdict() for r in results]}

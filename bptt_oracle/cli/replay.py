@@ -35,10 +35,10 @@ def replay(
         from ..runs.environment import environment
 
     one_thread()
-    if path == "cpu-refusals" and script:
-        stop("cpu-refusals is many calls and has no --script; leave it out, or name another --path")
-    if path == "cpu-refusals" and dtype is not Dtype.float32:
-        stop("cpu-refusals runs only in float32; leave --dtype out, or name another --path")
+    if path == "cpu-invalid-calls" and script:
+        stop("cpu-invalid-calls has no --script; leave it out, or name another --path")
+    if path == "cpu-invalid-calls" and dtype is not Dtype.float32:
+        stop("cpu-invalid-calls runs only in float32; leave --dtype out, or name another --path")
     if path == "all":
         stop("a case is replayed on one --path at a time; name one")
     try:
@@ -46,7 +46,7 @@ def replay(
     except ValueError as error:
         stop(str(error))
     console = new_console()
-    if path == "cpu-refusals":
+    if path == "cpu-invalid-calls":
         if verbose:
             print_environment(console, environment(), True)
         try:

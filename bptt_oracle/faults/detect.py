@@ -11,8 +11,9 @@ from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
 
 from ..cases.case import Case, draw
-from ..judging.deviations import knowing
-from ..judging.invalid_calls import has_invalid_calls, responses
+from ..implementations.responses import respond
+from ..judging.deviations import known_ids
+from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.truth import Expected, expect
 from .fault import FAULTS, Fault, results, wrapped
@@ -81,8 +82,8 @@ class Court:
         if planted.kind != "N":
             return None
         case = self.cases[index]
-        for name, exception in responses(self.problem(index), wrapped(planted, case)):
-            if not exception and not knowing(case, "cpu-refusals", "float32", name):
+        for name, exception in respond(self.problem(index), wrapped(planted, case)):
+            if not exception and not known_ids(case, "cpu-invalid-calls", "float32", name):
                 return name, "refusal", np.inf
         return None
 

@@ -1,8 +1,9 @@
 """Known deviations of PyTorch: data with a predicate, a range of versions, and a public thread.
 
-A result that departs from the truth just as deviations.toml says is a known deviation: reported,
-and no fault. What is listed there and no longer happens is stale, and fails, so that the list
-tells no more than is so. Deviations that no case can show bring a function that shows them.
+A result that differs from the truth exactly as deviations.toml says is a known deviation: it is
+reported, and it is not a fault. A deviation that is listed and no longer occurs is stale, and fails
+the check, so that the list stays true. A deviation that no case can show names a demonstration, a
+function that shows it.
 
     python -m bptt_oracle.judging.deviations        writes docs/judging/deviations.md anew
 """
@@ -10,16 +11,16 @@ tells no more than is so. Deviations that no case can show bring a function that
 import operator
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch.torch_version import TorchVersion
+from packaging.version import Version
 
 from ..cases.case import Case, parse
-from . import demonstrations, judge
+from . import judge
 
 FILE = Path(__file__).with_name("deviations.toml")
 FIELDS = (*Case._fields, "path", "dtype", "tensor")
@@ -47,11 +48,11 @@ class Deviation(NamedTuple):
 
 
 def load(file: Path = FILE) -> list[Deviation]:
-    """The deviations of a file. Raises ValueError, in one sentence, for what cannot be one."""
+    """The deviations of a file. Raises ValueError, with one sentence, for an invalid entry."""
     try:
         listed = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
-        raise ValueError(f"{file.name} is no TOML: {error}") from None
+        raise ValueError(f"{file.name} is not valid TOML: {error}") from None
     entries = listed.get("deviation")
     if listed.keys() != {"deviation"} or not isinstance(entries, list):
         raise ValueError(f"{file.name} must hold entries [[deviation]] and nothing else")
@@ -65,7 +66,7 @@ def load(file: Path = FILE) -> list[Deviation]:
 
 
 def _deviation(entry: Any) -> Deviation:
-    """One entry; what says nothing, or says it in other words than there are, is refused."""
+    """One entry. Raises ValueError for a missing, unknown or contradictory field."""
     kinds = {name: dict if name == "when" else str for name in Deviation._fields}
     missing = [name for name in Deviation._fields[:4] if name not in entry]
     wrong = [name for name in entry if not isinstance(entry[name], kinds.get(name, ()))]
@@ -81,33 +82,42 @@ def _deviation(entry: Any) -> Deviation:
 
 
 def _contradiction(deviation: Deviation) -> str:
-    """Why an entry can concern nothing; empty where it can."""
+    """Why an entry can match no result; empty if it can match one."""
     if bool(deviation.when) == bool(deviation.demonstrates):
         return "give either when or demonstrates"
-    if deviation.demonstrates and not hasattr(demonstrations, deviation.demonstrates):
-        return f"there is no demonstration {deviation.demonstrates!r}"
     for field, wanted in deviation.when.items():
         if field not in FIELDS:
-            return f"no result has a field {field!r}"
+            return f"results have no field {field!r}; choose from {', '.join(FIELDS)}"
         if not isinstance(wanted, dict):
             continue
         numbers = all(isinstance(bound, (int, float)) for bound in wanted.values())
         if not (wanted.keys() <= COMPARISONS.keys() and numbers and field in NUMBERS):
             return f"compare a number with numbers by {', '.join(COMPARISONS)}, not {field}"
     if not all(map(_RANGE.fullmatch, deviation.torch.split(","))):
-        return f"{deviation.torch!r} is no range of versions such as >=2.4,<2.14"
+        return f"{deviation.torch!r} is not a range of versions such as >=2.4,<2.14"
     return ""
 
 
-def in_range(deviation: Deviation, version: str = torch.__version__) -> bool:
-    """Whether the deviation is expected of that torch, its build (+cpu) left out."""
-    bare = TorchVersion(version.split("+")[0])
+def installed_torch() -> str:
+    """The version of torch in this environment, without importing it; 0 if there is none."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return "0"
+
+
+def in_range(deviation: Deviation, torch_version: str | None = None) -> bool:
+    """Whether the deviation is expected of a torch version, by default the one installed.
+
+    The build (+cpu) of the version is ignored.
+    """
+    public = Version((torch_version or installed_torch()).split("+")[0])
     bounds = (_RANGE.fullmatch(bound) for bound in deviation.torch.split(","))
-    return all(COMPARISONS[found[1]](bare, found[2]) for found in bounds if found)
+    return all(COMPARISONS[bound[1]](public, Version(bound[2])) for bound in bounds if bound)
 
 
 def concerns(deviation: Deviation, facts: Mapping[str, Any]) -> bool:
-    """Whether every comparison of `when` holds; false of what has none."""
+    """Whether every comparison of `when` holds; False for a deviation without comparisons."""
     return bool(deviation.when) and all(
         _holds(facts[field], wanted) for field, wanted in deviation.when.items()
     )
@@ -120,28 +130,30 @@ def _holds(fact: Any, wanted: Any) -> bool:
 
 
 @cache
-def here() -> tuple[Deviation, ...]:
-    """The deviations expected of the torch that runs."""
+def installed_deviations() -> tuple[Deviation, ...]:
+    """The deviations expected of the installed torch."""
     return tuple(deviation for deviation in load() if in_range(deviation))
 
 
-def knowing(
+def known_ids(
     case: Case, path: str, dtype: str, tensor: str, known: Sequence[Deviation] | None = None
 ) -> list[str]:
-    """The ids of the deviations that concern one tensor of one result."""
+    """The ids of the deviations that explain an error in one tensor of one result."""
     facts = case._asdict() | {"path": path, "dtype": dtype, "tensor": tensor}
-    return [d.id for d in (here() if known is None else known) if concerns(d, facts)]
+    return [
+        d.id for d in (installed_deviations() if known is None else known) if concerns(d, facts)
+    ]
 
 
 def mark_known(result: Any, case: Case, known: Sequence[Deviation] | None = None) -> Any:
-    """The result of a check, a `known deviation` if all that is wrong with it is one; else its
-    worst tensor is the worst that is none."""
+    """The result with the verdict `known deviation` if known deviations explain every wrong tensor;
+    otherwise with the worst tensor that none explains."""
     if result.verdict != "fault":
         return result
     ids: set[str] = set()
     wrong = {}
     for tensor, R in _wrong(result):
-        by = knowing(case, result.path, result.dtype, tensor, known)
+        by = known_ids(case, result.path, result.dtype, tensor, known)
         ids.update(by)
         if not by:
             wrong[tensor] = R
@@ -154,17 +166,17 @@ def mark_known(result: Any, case: Case, known: Sequence[Deviation] | None = None
 
 
 def _wrong(result: Any) -> list[tuple[str, float]]:
-    """The tensors that are, and their R."""
+    """The wrong tensors, and their R."""
     return [(tensor, R) for tensor, R in _measures(result) if R > judge.LIMIT]
 
 
 def _measures(result: Any) -> Iterable[tuple[str, float]]:
-    """R of every tensor; of none, by no name, where torch raised."""
+    """R of every tensor; one R without a name if torch raised."""
     return result.tensors.items() or [("", result.R)]
 
 
 class Tally(NamedTuple):
-    """How often a deviation could have been met, and was."""
+    """How often a deviation could have occurred, and did."""
 
     deviation: Deviation
     concerned: int
@@ -172,40 +184,48 @@ class Tally(NamedTuple):
 
     @property
     def stale(self) -> bool:
-        """Listed, looked for, and gone."""
+        """Whether it is listed, was looked for, and no longer occurs."""
         return self.concerned > 0 and self.met == 0
 
 
-def tally(results: Iterable[Any], known: Sequence[Deviation] | None = None) -> list[Tally]:
-    """What the results of a check, and the demonstrations, say of each deviation."""
-    known = here() if known is None else known
-    counted = {d.id: [0, 0] for d in known}
-    told = [d for d in known if d.when]
+def tally(
+    results: Iterable[Any],
+    known: Sequence[Deviation] | None = None,
+    demonstrate: Callable[[str], bool | None] | None = None,
+) -> list[Tally]:
+    """How often each deviation could have occurred in the results of a check, and did.
+
+    `demonstrate` runs a demonstration by name: True if the deviation occurs, None if this build of
+    torch lacks what it needs. Without it demonstrations are not counted.
+    """
+    known = installed_deviations() if known is None else known
+    counts = {d.id: [0, 0] for d in known}
+    with_predicate = [d for d in known if d.when]
     for result in results:
-        if not told or result.verdict == "excluded":
+        if not with_predicate or result.verdict == "excluded":
             continue
         facts = parse(result.case)._asdict() | {"path": result.path, "dtype": result.dtype}
         for tensor, R in _measures(result):
             facts["tensor"] = tensor
-            for d in told:
+            for d in with_predicate:
                 if concerns(d, facts):
-                    counted[d.id][0] += 1
-                    counted[d.id][1] += R > judge.LIMIT
+                    counts[d.id][0] += 1
+                    counts[d.id][1] += R > judge.LIMIT
     for d in known:
-        if d.demonstrates:
-            happens = getattr(demonstrations, d.demonstrates)()
-            counted[d.id] = [int(happens is not None), int(happens or False)]
-    return [Tally(d, *counted[d.id]) for d in known]
+        if d.demonstrates and demonstrate is not None:
+            occurs = demonstrate(d.demonstrates)
+            counts[d.id] = [int(occurs is not None), int(occurs or False)]
+    return [Tally(d, *counts[d.id]) for d in known]
 
 
 def page(deviations: Sequence[Deviation]) -> str:
-    """The list as a page."""
+    """The list as a Markdown page."""
     head = ("deviation", "symptom", "thread", "torch", "shown by")
-    lines = [head, ["---"] * len(head), *map(_line, deviations)]
+    lines = [head, ["---"] * len(head), *map(_row, deviations)]
     return "\n".join([_PROLOGUE, *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
 
 
-def _line(d: Deviation) -> tuple[str, ...]:
+def _row(d: Deviation) -> tuple[str, ...]:
     found = re.fullmatch(r"https://github\.com/(.+)/issues/(\d+)", d.issue)
     thread = f"[{found[1]}#{found[2]}]({d.issue})" if found else d.issue
     return d.id, d.symptom, thread, f"`{d.torch}`", d.demonstrates or "cases"
@@ -222,8 +242,8 @@ of `bptt-oracle check` deviates as listed here, the check reports a known deviat
 fault. An entry whose deviation no longer happens in a version of its range is stale, and the check
 exits with status 1, so that the list stays true. The last column names what shows the deviation:
 "cases" are cases of the corpus, called with one invalid argument that torch must reject; other
-entries name a function of [demonstrations.py](../../bptt_oracle/judging/demonstrations.py). The
-column "torch" is the range of versions that show the deviation; a range without an upper end means
+entries name a function of
+[demonstrations.py](../../bptt_oracle/implementations/demonstrations.py). The column "torch" is the range of versions that show the deviation; a range without an upper end means
 that no version has fixed it yet.
 """
 

@@ -14,7 +14,7 @@ from torch_impl.execution.path import Path, product_precision
 from torch_impl.execution.run import Outcome, dropout_masks, run
 
 from ..cases.case import Case, draw
-from ..judging.invalid_calls import responses
+from ..implementations.responses import respond
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected
@@ -87,7 +87,7 @@ def print_invalid_calls(console: Console, case: Case) -> str:
     table = Table("invalid call", "torch's response")
     for column in table.columns:
         column.overflow = "fold"
-    for name, exception in responses(draw(case)):
+    for name, exception in respond(draw(case)):
         table.add_row(name, Text(exception) if exception else "[bold red]accepted[/]")
     console.print(table)
     result = refused(case)

@@ -17,7 +17,7 @@ UNTRUSTED = "every result is untrusted: nothing could be judged on this machine"
 def numbers_judged(results: Sequence[Result]) -> bool:
     """Whether a number was judged; neither an untrusted result nor a rejected call is one."""
     return any(
-        r.verdict not in ("excluded", "untrusted") for r in results if r.path != "cpu-refusals"
+        r.verdict not in ("excluded", "untrusted") for r in results if r.path != "cpu-invalid-calls"
     )
 
 

@@ -15,8 +15,9 @@ from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
+from ..implementations.responses import respond
 from ..judging.deviations import mark_known
-from ..judging.invalid_calls import has_invalid_calls, responses
+from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected, expect
@@ -122,11 +123,11 @@ def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list
 def refused(case: Case) -> Result:
     """Whether torch refuses what the case becomes when one thing in it is spoiled."""
     start = time.perf_counter()
-    told = {name: 0.0 if exception else np.inf for name, exception in responses(draw(case))}
+    told = {name: 0.0 if exception else np.inf for name, exception in respond(draw(case))}
     name, R = max(told.items(), key=lambda item: item[1])
     result = Result(
         case.id,
-        "cpu-refusals",
+        "cpu-invalid-calls",
         "float32",
         case.cell,
         verdict="fault" if R else "agree",

@@ -15,7 +15,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import check_tables
@@ -24,6 +23,7 @@ from bptt_oracle.reports.replay_tables import print_replay
 from bptt_oracle.runs.examine import check, examine
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.run_file import write
+from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 from support.runs import made_up, row
 from torch_impl.execution.catalogue import PATHS
@@ -31,14 +31,7 @@ from torch_impl.execution.run import Outcome
 
 ROOT = Path(__file__).parents[3]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
-
-
-def bptt_oracle(capsys, *arguments):
-    """Exit status, standard output and standard error of one command."""
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
+INVALID = ["replay", CASE.id, "--path", "cpu-invalid-calls"]
 
 
 def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_path):
@@ -86,10 +79,11 @@ def test_check_exits_2_if_no_number_was_compared(capsys):
 def test_check_exits_2_if_every_number_is_untrusted_though_torch_rejects_invalid_calls(
     capsys, monkeypatch
 ):
-    monkeypatch.setattr("bptt_oracle.runs.examine.longdouble_is_wider", lambda: False)
+    monkeypatch.setattr("bptt_oracle.judging.wide.longdouble_is_wider", lambda: False)
+    monkeypatch.setattr("bptt_oracle.judging.truth.LARGEST_MULTIPRECISION", 0)
     options = ["--cases", "2", "--path", "cpu-native", "--dtype", "float64", "--workers", "1"]
     code, out, err = bptt_oracle(capsys, "check", *options)
-    assert "cpu-refusals" in out
+    assert "cpu-invalid-calls" in out
     assert code == 2 and "every result is untrusted" in err
     assert re.match(
         r"torch \S+ could not be judged: \d+ of \d+ results untrusted$", out.splitlines()[-1]
@@ -107,10 +101,16 @@ def test_check_exits_2_if_every_number_is_untrusted_though_torch_rejects_invalid
         (["claims", "--markdown", "/no/such/folder/page.md"], "does not exist"),
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
         (["replay", "LSTM.T5"], "is not a case id"),
-        (["replay", CASE.id, "--path", "cpu-refusals", "--script"], "has no --script; leave it"),
-        (["replay", CASE.id, "--path=cpu-refusals", "--dtype=float64"], "runs only in float32"),
+        (
+            ["replay", CASE.id, "--path", "cpu-invalid-calls", "--script"],
+            "has no --script; leave it",
+        ),
+        (
+            ["replay", CASE.id, "--path=cpu-invalid-calls", "--dtype=float64"],
+            "runs only in float32",
+        ),
         (["replay", pinned(P=2).id, "--path", "cpu-cells"], "nn.LSTMCell has no projection"),
-        (["replay", pinned(seed=2**64).id], "no computation: seeds end at 2**64 - 1"),
+        (["replay", pinned(seed=2**64).id], "a seed must be at most 2**64 - 1"),
     ],
 )
 def test_what_cannot_be_run_exits_2_with_one_sentence(capsys, arguments, words):
@@ -289,7 +289,8 @@ def test_a_long_name_that_the_system_accepts_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", ["--path=cpu-fast", "--path=cpu-refusals", "--dtype=int8", "--hypothesis-profile=x"]
+    "option",
+    ["--path=cpu-fast", "--path=cpu-invalid-calls", "--dtype=int8", "--hypothesis-profile=x"],
 )
 def test_pytest_rejects_unknown_names_and_runs_nothing(option):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", option, __file__]

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from test_command_line import bptt_oracle
 
 from bptt_oracle.cases.case import CELLS
 from bptt_oracle.cases.corpus import corpus
@@ -14,6 +13,7 @@ from bptt_oracle.faults.detect import Conviction, Court, trials
 from bptt_oracle.faults.fault import results
 from bptt_oracle.faults.kill_matrix import markdown, rows, summary
 from bptt_oracle.ledger.claims import ROOT
+from support.command_line import bptt_oracle
 from torch_impl.execution.catalogue import exclusion_reason, path_named
 from torch_impl.execution.run import dropout_masks, run
 

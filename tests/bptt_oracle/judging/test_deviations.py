@@ -3,15 +3,17 @@
 import json
 
 import pytest
-from test_command_line import bptt_oracle
 
 from bptt_oracle.cases.case import Case, draw
 from bptt_oracle.cases.corpus import corpus
-from bptt_oracle.judging import demonstrations, deviations
+from bptt_oracle.implementations import demonstrations
+from bptt_oracle.implementations.responses import respond
+from bptt_oracle.judging import deviations
 from bptt_oracle.judging.deviations import Deviation, concerns, in_range, load, mark_known, tally
-from bptt_oracle.judging.invalid_calls import INVALID_CALLS, has_invalid_calls, responses
+from bptt_oracle.judging.invalid_calls import INVALID_CALLS, has_invalid_calls
 from bptt_oracle.ledger.claims import ROOT
 from bptt_oracle.runs.examine import Result, examine_all, refused
+from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 
 KNOWN = load()
@@ -117,7 +119,7 @@ def test_a_demonstration_that_no_longer_succeeds_is_stale_and_one_without_its_de
     for happens, stale in ((True, False), (False, True), (None, False)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(demonstrations, "ties_in_any_order", lambda h=happens: h)
-            (counted,) = tally([], [known])
+            (counted,) = tally([], [known], demonstrations.demonstrate)
         assert counted.stale is stale
 
 
@@ -130,7 +132,7 @@ def test_an_answer_that_no_deviation_excuses_is_a_fault(listed):
 
 
 def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
-    code, out, _ = bptt_oracle(capsys, "replay", PACKED[-2].id, "--path", "cpu-refusals")
+    code, out, _ = bptt_oracle(capsys, "replay", PACKED[-2].id, "--path", "cpu-invalid-calls")
     assert code == 0
     for words in ("a feature too many: module", "an answer", "RuntimeError", "known deviation"):
         assert words in out
@@ -143,24 +145,24 @@ def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_
     ]
     assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
     with_refusals = examine_all(cases[1], ["float32"], ["cpu-native"])
-    assert [r.path for r in with_refusals] == ["cpu-native", "cpu-refusals"]
+    assert [r.path for r in with_refusals] == ["cpu-native", "cpu-invalid-calls"]
     assert [r.path for r in examine_all(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
 
 
 def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():
     asked_for = [
-        case._asdict() | {"path": "cpu-refusals", "tensor": name}
+        case._asdict() | {"path": "cpu-invalid-calls", "tensor": name}
         for case in corpus(200)
         if has_invalid_calls(case)
-        for name, _ in responses(draw(case))
+        for name, _ in respond(draw(case))
     ]
-    refusals = [d for d in KNOWN if d.when.get("path") == "cpu-refusals"]
+    refusals = [d for d in KNOWN if d.when.get("path") == "cpu-invalid-calls"]
     assert refusals and all(any(concerns(d, facts) for facts in asked_for) for d in refusals)
 
 
 def test_every_refusal_is_asked_for_within_64_cases():
     asked_for = [
-        name for case in corpus(64) if has_invalid_calls(case) for name, _ in responses(draw(case))
+        name for case in corpus(64) if has_invalid_calls(case) for name, _ in respond(draw(case))
     ]
     assert {name.rpartition(":")[0] for name in asked_for} == set(INVALID_CALLS)
 
@@ -200,11 +202,11 @@ def refuses(capsys, tmp_path, monkeypatch, text, words):
     file = tmp_path / "deviations.toml"
     file.write_text(text)
     monkeypatch.setattr(deviations.load, "__defaults__", (file,))
-    deviations.here.cache_clear()
+    deviations.installed_deviations.cache_clear()
     try:
         code, out, err = bptt_oracle(capsys, "check", "--cases", "1", "--workers", "1")
     finally:
-        deviations.here.cache_clear()
+        deviations.installed_deviations.cache_clear()
     assert (code, out) == (2, "")
     assert words in err and err.count("\n") == 1
 

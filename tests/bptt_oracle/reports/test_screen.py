@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bptt_oracle.judging.deviations import Tally, here
+from bptt_oracle.judging.deviations import Tally, installed_deviations
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import compare_tables
 from bptt_oracle.reports.check_tables import print_deviations, print_environment, print_results
@@ -34,10 +34,10 @@ def result(path="cpu-native", cell="LSTM", dtype="float32", verdict="agree", R=1
 
 
 def test_the_table_of_a_check_cuts_no_name_at_80_columns():
-    paths = [*PATHS, *OPTIONAL_PATHS, "cpu-refusals"]
+    paths = [*PATHS, *OPTIONAL_PATHS, "cpu-invalid-calls"]
     dtypes = ("float32", "float64", "bfloat16", "float16")
     results = [result(p, c, d) for p in paths for c in CELLS for d in dtypes]
-    results.append(result("cpu-refusals", verdict="known deviation", R=np.inf, note="its-id"))
+    results.append(result("cpu-invalid-calls", verdict="known deviation", R=np.inf, note="its-id"))
     console = narrow()
     print_results(console, results, {}, 1.0)
     out = console.file.getvalue()
@@ -51,13 +51,13 @@ def test_the_table_of_a_check_cuts_no_name_at_80_columns():
 def test_the_environment_and_the_deviations_lose_no_character_at_80_columns():
     console, header = narrow(), environment()
     print_environment(console, header, verbose=True)
-    tallies = [Tally(deviation, 1, 1) for deviation in here()]
+    tallies = [Tally(deviation, 1, 1) for deviation in installed_deviations()]
     print_deviations(console, tallies)
     out = console.file.getvalue()
     squeezed = "".join(out.split())
     for name, value in header.items():
         assert name in out and "".join(str(value).split()) in squeezed
-    for deviation in here():
+    for deviation in installed_deviations():
         assert deviation.id in out
         assert deviation.issue.removeprefix("https://github.com/").replace("/issues/", "#") in out
 
@@ -90,7 +90,7 @@ def test_a_replay_shows_all_digits_at_80_columns_and_sets_the_differing_ones_in_
     assert [text.plain[text.spans[0].start :] for text in texts] == ["306", "290"]
 
 
-DEVIATION = here()[0] if here() else None
+DEVIATION = installed_deviations()[0] if installed_deviations() else None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Deviations of PyTorch that no case can show, each shown by a function: True where it happens,
-None where this build of torch lacks what it happens in.
+"""Deviations of PyTorch that no case can show, each shown by a function.
 
-What may end the process is shown in a process of its own.
+A function returns True if the deviation occurs, False if it does not, and None if this build of
+torch lacks what it needs. What may kill the process runs in a process of its own.
 """
 
 import io
@@ -17,8 +17,14 @@ from torch.nn.utils import rnn
 from ..runs.workers import processes
 
 
-def _refused(call: Callable[[], Any]) -> str:
-    """What was said when the call was refused; empty where it was not."""
+def demonstrate(name: str) -> bool | None:
+    """Run the demonstration with that name."""
+    occurs: bool | None = globals()[name]()
+    return occurs
+
+
+def _rejection(call: Callable[[], Any]) -> str:
+    """The message with which a call was rejected; empty if it returned."""
     try:
         call()
     except Exception as error:
@@ -32,29 +38,29 @@ def _packed(*lengths: int) -> rnn.PackedSequence:
     return rnn.pack_padded_sequence(x, torch.tensor(lengths))
 
 
-def _not_refused_apart(name: str) -> bool | None:
-    """Whether a function of this file, run in a process of its own, is not refused there: it
-    answers, or the process dies. None where no process could be made."""
+def _not_rejected_in_own_process(name: str) -> bool | None:
+    """Whether a function of this file, run in a process of its own, is not rejected: it returns, or
+    the process dies. None if no process could be started."""
     context: Any = processes()
-    process = context.Process(target=_apart, args=(name,))
+    process = context.Process(target=_run_in_process, args=(name,))
     process.start()
     process.join()
-    return {REFUSED: False, NOT_STARTED: None}.get(process.exitcode, True)
+    return {REJECTED: False, NOT_STARTED: None}.get(process.exitcode, True)
 
 
-REFUSED, NOT_STARTED, ANSWERED = 0, 1, 3  # 1 is Python's own
+REJECTED, NOT_STARTED, RETURNED = 0, 1, 3  # 1 is Python's own
 
 
-def _apart(name: str) -> None:
-    """The work of that process, silent whatever happens."""
+def _run_in_process(name: str) -> None:
+    """The work of that process; it prints nothing."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     torch.set_num_threads(1)
-    sys.exit(REFUSED if _refused(globals()[name]) else ANSWERED)
+    sys.exit(REJECTED if _rejection(globals()[name]) else RETURNED)
 
 
 def missing_layers_of_c_0() -> bool | None:
     """h_0 of three layers, c_0 of one."""
-    return _not_refused_apart("_missing_layers_of_c_0")
+    return _not_rejected_in_own_process("_missing_layers_of_c_0")
 
 
 def _missing_layers_of_c_0() -> None:
@@ -65,7 +71,7 @@ def onednn_packed_features() -> bool | None:
     """Four features where five are expected."""
     if not torch.backends.mkldnn.is_available():
         return None
-    return _not_refused_apart("_onednn_packed_features")
+    return _not_rejected_in_own_process("_onednn_packed_features")
 
 
 def _onednn_packed_features() -> None:
@@ -75,7 +81,7 @@ def _onednn_packed_features() -> None:
 
 def batch_sizes_that_grow() -> bool | None:
     """2, 1, and 2 again."""
-    return _not_refused_apart("_batch_sizes_that_grow")
+    return _not_rejected_in_own_process("_batch_sizes_that_grow")
 
 
 def _batch_sizes_that_grow() -> None:
@@ -83,18 +89,18 @@ def _batch_sizes_that_grow() -> None:
 
 
 def lstm_packed_unchecked() -> bool:
-    """h_0 one unit too wide: the sentence speaks of parameters."""
+    """h_0 one unit too wide: the message is about parameters."""
     state = torch.randn(1, 3, 7), torch.randn(1, 3, 6)
-    said = _refused(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
-    return "number of RNN parameters" in said
+    message = _rejection(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
+    return "number of RNN parameters" in message
 
 
 def state_of_another_type() -> bool | None:
-    """float64 for a float32 LSTM, dense: the sentence speaks of oneDNN's types."""
+    """float64 for a float32 LSTM, dense: the message is about oneDNN's types."""
     if not torch.backends.mkldnn.is_available():
         return None
     state = torch.randn(1, 3, 6).double(), torch.randn(1, 3, 6).double()
-    return "mkldnn" in _refused(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
+    return "mkldnn" in _rejection(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
 
 
 def lengths_beyond_the_input() -> bool:
@@ -119,18 +125,18 @@ def unpad_transposes_its_argument() -> bool:
 def unpad_of_a_leaf() -> bool:
     """A padded batch whose gradient is asked for."""
     padded = torch.randn(4, 2, requires_grad=True)
-    return "in-place" in _refused(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
+    return "in-place" in _rejection(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
 
 
 def unpad_by_a_list() -> bool:
     """pack_padded_sequence takes a list."""
     lengths: Any = [3, 2]
-    return "'list'" in _refused(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
+    return "'list'" in _rejection(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
 
 
 def inverse_of_no_permutation() -> bool:
     """0, 0, 2 has no inverse, and is given one."""
-    return not _refused(lambda: rnn.invert_permutation(torch.tensor([0, 0, 2])))
+    return not _rejection(lambda: rnn.invert_permutation(torch.tensor([0, 0, 2])))
 
 
 def inconsistent_packed_sequence() -> bool:
@@ -150,27 +156,27 @@ def ties_in_any_order() -> bool:
 def proj_size_by_position() -> bool:
     """The ninth argument of a GRU."""
     gru = nn.GRU(4, 6, 1, True, False, 0.0, False, 2)
-    return "hidden size" in _refused(lambda: gru(torch.randn(5, 3, 4)))
+    return "hidden size" in _rejection(lambda: gru(torch.randn(5, 3, 4)))
 
 
 def arguments_of_any_type() -> bool:
     """Three that are no number, no number and no truth value."""
     return not (
-        _refused(lambda: nn.GRU(4, True))
-        or _refused(lambda: nn.GRU(4, 6, num_layers=True))
-        or _refused(lambda: nn.GRU(4, 6, bidirectional="x"))
+        _rejection(lambda: nn.GRU(4, True))
+        or _rejection(lambda: nn.GRU(4, 6, num_layers=True))
+        or _rejection(lambda: nn.GRU(4, 6, bidirectional="x"))
     )
 
 
 def layers_with_a_point() -> bool:
     """2.0, where hidden_size=2.0 is told what type it should be of."""
-    said = _refused(lambda: nn.GRU(4, 6, num_layers=2.0))
-    return "should be of type int" not in said
+    message = _rejection(lambda: nn.GRU(4, 6, num_layers=2.0))
+    return "should be of type int" not in message
 
 
 def cell_of_unknown_nonlinearity() -> bool:
     """gelu passes the constructor."""
-    return not _refused(lambda: nn.RNNCell(4, 6, nonlinearity="gelu"))
+    return not _rejection(lambda: nn.RNNCell(4, 6, nonlinearity="gelu"))
 
 
 def packed_sequence_not_loaded() -> bool:
@@ -178,4 +184,4 @@ def packed_sequence_not_loaded() -> bool:
     file = io.BytesIO()
     torch.save(_packed(3, 2), file)
     file.seek(0)
-    return "eights" in _refused(lambda: torch.load(file))
+    return "eights" in _rejection(lambda: torch.load(file))

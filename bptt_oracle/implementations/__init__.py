@@ -1,0 +1,1 @@
+"""Implementations: what is judged, and what it answers to calls that describe no computation."""
