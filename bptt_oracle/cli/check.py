@@ -58,7 +58,7 @@ def check(
         from torch_impl.execution.backend import WrongKernel
 
         from ..cases.corpus import cases_for
-        from ..implementations.demonstrations import demonstrate
+        from ..implementations.demonstrations import check_demonstration, demonstrate
         from ..judging.deviations import installed_deviations, tally
         from ..reports.check_tables import print_deviations, print_environment, print_results
         from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
@@ -70,7 +70,9 @@ def check(
     chosen, skipped = paths_of(device, path)
     require_report_file(json)
     try:
-        installed_deviations()
+        for deviation in installed_deviations():
+            if deviation.demonstrates:
+                check_demonstration(deviation.demonstrates)
     except ValueError as error:
         stop(str(error))
     dtypes = dtypes_of(dtype)

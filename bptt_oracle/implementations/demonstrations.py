@@ -18,9 +18,16 @@ from ..runs.workers import processes
 
 
 def demonstrate(name: str) -> bool | None:
-    """Run the demonstration with that name."""
+    """Run the demonstration with that name. Raises ValueError if there is none."""
+    check_demonstration(name)
     occurs: bool | None = globals()[name]()
     return occurs
+
+
+def check_demonstration(name: str) -> None:
+    """Raise ValueError if there is no demonstration with that name."""
+    if name.startswith("_") or not callable(globals().get(name)):
+        raise ValueError(f"there is no demonstration {name!r} in demonstrations.py")
 
 
 def _rejection(call: Callable[[], Any]) -> str:

@@ -243,8 +243,9 @@ fault. An entry whose deviation no longer happens in a version of its range is s
 exits with status 1, so that the list stays true. The last column names what shows the deviation:
 "cases" are cases of the corpus, called with one invalid argument that torch must reject; other
 entries name a function of
-[demonstrations.py](../../bptt_oracle/implementations/demonstrations.py). The column "torch" is the range of versions that show the deviation; a range without an upper end means
-that no version has fixed it yet.
+[demonstrations.py](../../bptt_oracle/implementations/demonstrations.py). The column "torch" is the
+range of versions that show the deviation; a range without an upper end means that no version has
+fixed it yet.
 """
 
 if __name__ == "__main__":

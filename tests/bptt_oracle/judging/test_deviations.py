@@ -30,7 +30,7 @@ MADE_UP = Deviation("made-up", "torch adds one", "none known", ">=2.4", {"path":
 @pytest.fixture
 def listed(monkeypatch):
     """listed(…): the list is these deviations, for everyone."""
-    return lambda *some: monkeypatch.setattr(deviations, "here", lambda: some)
+    return lambda *some: monkeypatch.setattr(deviations, "installed_deviations", lambda: some)
 
 
 @pytest.mark.parametrize("name", [d.id for d in HERE if d.demonstrates])
@@ -134,7 +134,7 @@ def test_an_answer_that_no_deviation_excuses_is_a_fault(listed):
 def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
     code, out, _ = bptt_oracle(capsys, "replay", PACKED[-2].id, "--path", "cpu-invalid-calls")
     assert code == 0
-    for words in ("a feature too many: module", "an answer", "RuntimeError", "known deviation"):
+    for words in ("a feature too many: module", "a result", "RuntimeError", "known deviation"):
         assert words in out
 
 
@@ -170,7 +170,7 @@ def test_every_refusal_is_asked_for_within_64_cases():
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("[[deviation]\n", "is no TOML"),
+        ("[[deviation]\n", "is not valid TOML"),
         ('deviation = "none"\n', "entries [[deviation]] and nothing else"),
         ("[[deviations]]\n", "entries [[deviation]] and nothing else"),
         ("", "entries [[deviation]] and nothing else"),
@@ -179,7 +179,7 @@ def test_every_refusal_is_asked_for_within_64_cases():
         ("{}when = 'always'\n", "unexpected ['when']"),
         ("{}", "give either when or demonstrates"),
         ("{}demonstrates = 'nothing_here'\n", "no demonstration 'nothing_here'"),
-        ("{}when = {{ colour = 'red' }}\n", "no result has a field 'colour'"),
+        ("{}when = {{ colour = 'red' }}\n", "results have no field 'colour'"),
         ("{}when = {{ H = {{ '=>' = 2 }} }}\n", "compare a number with numbers by"),
         ("{}when = {{ cell = {{ '>' = 2 }} }}\n", "compare a number with numbers by"),
         ("{}when = {{ H = {{ '>' = 'two' }} }}\n", "compare a number with numbers by"),
@@ -195,7 +195,7 @@ def test_a_malformed_list_gives_one_sentence_and_exits_2(
 
 def test_a_range_that_is_none_is_refused(capsys, tmp_path, monkeypatch):
     text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = 'old'\nwhen = { H = 2 }\n"
-    refuses(capsys, tmp_path, monkeypatch, text, "'old' is no range of versions")
+    refuses(capsys, tmp_path, monkeypatch, text, "'old' is not a range of versions")
 
 
 def refuses(capsys, tmp_path, monkeypatch, text, words):
