@@ -118,7 +118,7 @@ def train(
 
             torch_loss = torch_lm_step(model, torch.tensor(batch))
             optimizer.zero_grad()
-            torch_loss.backward()  # type: ignore[no-untyped-call]
+            torch_loss.backward()
             torch_optim.clip_by_global_norm(model.parameters(), options.clip)
             optimizer.step()
             schedule.step()

@@ -158,7 +158,7 @@ def train_in_torch(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[floa
     for _ in range(steps):
         loss = classifier_step(model, *map(torch.tensor, draw(rng, recipe.batch)))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         clip_by_global_norm(model.parameters(), recipe.clip)
         optimizer.step()
         schedule.step()

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 
 from torch_impl.execution.calls import Call, Forward, Result
+from torch_impl.nets.modules import directions, output_size
 
 from .fault import fault as any_fault
 from .inject import Tensor, change_states
@@ -14,7 +15,7 @@ fault = partial(any_fault, "N", dtypes=("float32",))
 
 def _depth(call: Call) -> int:
     """The first dimension of a valid state: layers times directions."""
-    return int(call.net.num_layers * (1 + call.net.bidirectional))
+    return int(call.net.num_layers * directions(call.net))
 
 
 def _sized(value: Tensor, axis: int, size: int) -> Tensor:
@@ -78,7 +79,7 @@ def layers_of_c_0_unchecked(call: Call, forward: Forward) -> Result:
 @fault("a state of another width is truncated or padded")
 def any_hidden_size(call: Call, forward: Forward) -> Result:
     net = call.net
-    widths = [getattr(net, "proj_size", 0) or net.hidden_size, net.hidden_size]
+    widths = [output_size(net), net.hidden_size]
     state = call.state and [_sized(s, -1, w) for s, w in zip(call.state, widths, strict=False)]
     return forward(call._replace(state=state))
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torch_impl.execution.calls import Call, Forward, Result, axes
-from torch_impl.nets.modules import Params, Tensors, manual_step
+from torch_impl.nets.modules import NetOptions, Params, Tensors, manual_step
 
 from .fault import fault
 from .inject import (
@@ -281,7 +281,9 @@ def gradient_truncated_in_time(call: Call, forward: Forward) -> Result:
     def make_step(_: str) -> Step:
         steps = count()
 
-        def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+        def step(
+            net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors
+        ) -> Tensors:
             t = next(steps)
             if t > 0 and t % 2 == 0:
                 state = [s.detach() for s in state]
@@ -294,7 +296,7 @@ def gradient_truncated_in_time(call: Call, forward: Forward) -> Result:
 
 @fault("G", "no gradient flows through the cell state from step to step", cells=("LSTM",))
 def c_carries_no_gradient(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         return manual_step(net, params, suffix, x, [state[0], state[1].detach()])
 
     return run_steps(call, step)
@@ -305,7 +307,9 @@ def first_step_missing_in_d_weight_hh(call: Call, forward: Forward) -> Result:
     def make_step(_: str) -> Step:
         steps = count()
 
-        def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+        def step(
+            net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors
+        ) -> Tensors:
             if next(steps) == 0:
                 name = f"weight_hh{suffix}"
                 params = {**params, name: params[name].detach()}

@@ -11,10 +11,17 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from torch_impl.execution.calls import Call, Result, forward_of
-from torch_impl.nets.modules import Params, Tensors, loop_of_cells, manual_step
+from torch_impl.nets.modules import (
+    NetOptions,
+    Params,
+    Tensors,
+    directions,
+    loop_of_cells,
+    manual_step,
+)
 
 Tensor = torch.Tensor
-Step = Callable[[Any, Params, str, Tensor, Tensors], Tensors]  # as torch_impl's manual_step
+Step = Callable[[NetOptions, Params, str, Tensor, Tensors], Tensors]  # as torch_impl's manual_step
 Function = Callable[..., Any]  # a function of torch
 _NAME = re.compile(r"(weight|bias)_(ih|hh|hr)_l(\d+)(_reverse)?")
 
@@ -43,7 +50,7 @@ def valid_mask(call: Call) -> Tensor:
     return (torch.arange(T)[:, None] < torch.tensor(call.lengths))[..., None]
 
 
-def reorder_gates(net: Any, p: Tensor, order: str) -> Tensor:
+def reorder_gates(net: NetOptions, p: Tensor, order: str) -> Tensor:
     """A weight or bias whose gates, in torch's letters (r z n; i f g o), are put in this order."""
     letters = "rzn" if net.mode == "GRU" else "ifgo"
     parts = p.chunk(len(letters))
@@ -99,7 +106,7 @@ def run_steps_made_by(call: Call, make_step: Callable[[str], Step]) -> Result:
     """
 
     def cell(
-        net: Any, params: Params, layer: int, direction: int
+        net: NetOptions, params: Params, layer: int, direction: int
     ) -> Callable[[Tensor, Tensors], Tensors]:
         suffix = f"_l{layer}" + "_reverse" * direction
         return partial(make_step(suffix), net, params, suffix)
@@ -118,7 +125,7 @@ def run_layers(call: Call, between: Callable[[Tensor, Tensor], Tensor] = torch.m
     The mask is scaled by 1 / (1 − p) and has the layout of the output; it is 1 without dropout.
     """
     net, y, finals = call.net, call.x, []
-    D = 1 + net.bidirectional
+    D = directions(net)
     for layer in range(net.num_layers):
         one = replace(net, num_layers=1, input_size=y.shape[-1], dropout=0.0)
         own = {

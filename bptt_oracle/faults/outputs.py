@@ -3,6 +3,7 @@
 import torch
 
 from torch_impl.execution.calls import Call, Forward, Result, axes
+from torch_impl.nets.modules import directions
 
 from ..cases.case import Case
 from .fault import fault
@@ -92,7 +93,7 @@ def h_n_is_the_last_column(call: Call, forward: Forward) -> Result:
 )
 def final_states_of_the_last_layer(call: Call, forward: Forward) -> Result:
     output, final = forward(call)
-    D = 1 + call.net.bidirectional
+    D = directions(call.net)
     return output, [f[-D:].repeat(call.net.num_layers, *[1] * (f.dim() - 1)) for f in final]
 
 

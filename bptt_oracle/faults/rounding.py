@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import linear
 
 from torch_impl.execution.calls import Call, Forward, Result
-from torch_impl.nets.modules import Params, Tensors, manual_step
+from torch_impl.nets.modules import NetOptions, Params, Tensors, manual_step
 
 from .fault import fault
 from .inject import (
@@ -150,7 +150,7 @@ def projection_in_tf32(call: Call, forward: Forward) -> Result:
 
 @fault("R", "the state is stored in half precision between steps", applies_to=lambda c: c.T > 1)
 def state_stored_in_half_precision(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         return manual_step(net, params, suffix, x, [round_to_bits(s, HALF) for s in state])
 
     return run_steps(call, step)
@@ -158,7 +158,7 @@ def state_stored_in_half_precision(call: Call, forward: Forward) -> Result:
 
 @fault("R", "the cell state is stored in half precision", cells=("LSTM",))
 def c_stored_in_half_precision(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         return manual_step(net, params, suffix, x, [state[0], round_to_bits(state[1], HALF)])
 
     return run_steps(call, step)

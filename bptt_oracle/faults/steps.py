@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 import torch
 from torch.nn.functional import linear
 
 from torch_impl.execution.calls import Call, Forward, Result
-from torch_impl.nets.modules import Params, Tensors, manual_step
+from torch_impl.nets.modules import (
+    NetOptions,
+    Params,
+    Tensors,
+    directions,
+    manual_step,
+    output_size,
+)
 
 from ..cases.case import Case
 from .fault import fault
@@ -37,7 +43,7 @@ def _net_inputs(params: Params, suffix: str, x: Tensor, h: Tensor) -> tuple[Tens
 def _gru(rule: Callable[[Gates, Gates, Tensor], Tensor]) -> Step:
     """A GRU's step whose new state is rule((u_r, u_z, u_n), (v_r, v_z, v_n), h)."""
 
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         u, v = _net_inputs(params, suffix, x, state[0])
         return [rule(u.chunk(3, -1), v.chunk(3, -1), state[0])]
 
@@ -47,7 +53,7 @@ def _gru(rule: Callable[[Gates, Gates, Tensor], Tensor]) -> Step:
 def _lstm(rule: Callable[[Gates, Tensor], tuple[Tensor, Tensor]]) -> Step:
     """An LSTM's step: rule((a_i, a_f, a_g, a_o), c) gives (h before the projection, new c)."""
 
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         u, v = _net_inputs(params, suffix, x, state[0])
         m, c = rule((u + v).chunk(4, -1), state[1])
         return [linear(m, params[f"weight_hr{suffix}"]) if net.proj_size else m, c]
@@ -122,7 +128,7 @@ def tanh_loses_small_arguments(call: Call, forward: Forward) -> Result:
     applies_to=lambda c: c.H > 1,
 )
 def units_updated_in_place(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         phi = torch.tanh if net.mode == "RNN_TANH" else torch.relu
         h = list(state[0].unbind(-1))
         for unit in range(len(h)):
@@ -140,7 +146,7 @@ def units_updated_in_place(call: Call, forward: Forward) -> Result:
     cells=("GRU",),
 )
 def reset_before_the_product(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         h = state[0]
         u, v = _net_inputs(params, suffix, x, h)
         (u_r, u_z, u_n), (v_r, v_z, _) = u.chunk(3, -1), v.chunk(3, -1)
@@ -162,7 +168,7 @@ def update_gate_flipped(call: Call, forward: Forward) -> Result:
 
 @fault("P", "b_hn is added outside the reset gate", cells=("GRU",), applies_to=lambda c: c.bias)
 def b_hn_outside_the_reset_gate(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         h, H = state[0], net.hidden_size
         u, v = _net_inputs(params, suffix, x, h)
         (u_r, u_z, u_n), (v_r, v_z, v_n) = u.chunk(3, -1), v.chunk(3, -1)
@@ -190,8 +196,8 @@ def reset_gate_missing(call: Call, forward: Forward) -> Result:
 )
 def buffer_not_cleared(call: Call, forward: Forward) -> Result:
     net, B = call.net, call.x.shape[0 if call.net.batch_first else 1]
-    widths = [getattr(net, "proj_size", 0) or net.hidden_size, net.hidden_size]
-    depth = net.num_layers * (1 + net.bidirectional)
+    widths = [output_size(net), net.hidden_size]
+    depth = net.num_layers * directions(net)
     buffer = [call.x.new_zeros(depth, B, w) for w in widths[: 1 + (net.mode == "LSTM")]]
     for s in buffer:
         s[:, 2:] = 0.25
@@ -261,7 +267,9 @@ def state_lost_between_chunks(call: Call, forward: Forward) -> Result:
     def make_step(_: str) -> Step:
         steps = count()
 
-        def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+        def step(
+            net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors
+        ) -> Tensors:
             if next(steps) == 4:
                 state = [0 * s for s in state]
             return manual_step(net, params, suffix, x, state)
@@ -277,7 +285,7 @@ def state_lost_between_chunks(call: Call, forward: Forward) -> Result:
     applies_to=lambda c: c.H > 8 and c.H % 8 > 0 and not c.P,
 )
 def tail_of_the_units(call: Call, forward: Forward) -> Result:
-    def step(net: Any, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
+    def step(net: NetOptions, params: Params, suffix: str, x: Tensor, state: Tensors) -> Tensors:
         updated = torch.arange(net.hidden_size) < net.hidden_size // 8 * 8
         new = manual_step(net, params, suffix, x, state)
         return [torch.where(updated, n, old) for n, old in zip(new, state, strict=True)]
