@@ -1,6 +1,6 @@
-"""Scripts to run and to read: python -m examples.character_lm, python -m examples.sum_mod_10."""
+"""Example programs: python -m examples.character_lm, python -m examples.sum_mod_10."""
 
 import os
 
-for library in ("OMP", "OPENBLAS", "MKL"):  # the matrices are small: threads would only wait
+for library in ("OMP", "OPENBLAS", "MKL"):  # small matrices are faster on one thread
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")

@@ -1,9 +1,9 @@
-"""A character language model, trained in NumPy and in torch side by side from the same start.
+"""A character language model, trained in NumPy and in torch from the same initial parameters.
 
     python -m examples.character_lm              on the sentence 深度学习很有趣
     python -m examples.character_lm a_book.txt   on a text file in UTF-8
 
-Both see the same windows of the text in the same order, and both sample with the same draws.
+Both train on the same windows of the text in the same order, and sample with the same random draws.
 """
 
 import argparse
@@ -17,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-import torch_impl.models.language_model
-import torch_impl.models.optim
 from reference import GRU, LSTM, RNN
 from reference.models import generation, optim
 from reference.models.language_model import TinyRNNLM, lm_step
 from torch_impl.models import generation as torch_generation
+from torch_impl.models import optim as torch_optim
+from torch_impl.models.language_model import TinyRNNLM as TorchTinyRNNLM
+from torch_impl.models.language_model import lm_step as torch_lm_step
 
 SENTENCE = "深度学习很有趣"
 CELLS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
@@ -30,11 +31,11 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> None:
-    """Train, print the curve, sample."""
+    """Train both models, print their losses, and print text that they generate."""
     options, console = parser().parse_args(arguments), console or Console()
     text = SENTENCE if options.file is None else read(options.file)
     if len(text) < 2:
-        raise SystemExit(f"{options.file} holds {len(text)} characters; two are the least.")
+        raise SystemExit(f"{options.file} has fewer than two characters; name a longer file.")
     letters = sorted(set(text))
     ids = np.array([letters.index(c) for c in text])
     lm = TinyRNNLM(len(letters), CELLS[options.cell](16, options.hidden, batch_first=True))
@@ -45,17 +46,17 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
 
 
 def read(file: Path) -> str:
-    """The text of a file, or one sentence that says why not."""
+    """The text of a file. Raises SystemExit with one sentence if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise SystemExit(f"{file} cannot be read: {error.strerror}; name a text file.") from None
     except UnicodeDecodeError:
-        raise SystemExit(f"{file} is no text in UTF-8; name one that is.") from None
+        raise SystemExit(f"{file} is not UTF-8 text; name a text file in UTF-8.") from None
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     command = argparse.ArgumentParser(
         prog="python -m examples.character_lm",
         description=__doc__,
@@ -65,64 +66,70 @@ def parser() -> argparse.ArgumentParser:
     add("file", nargs="?", type=Path, help="a text file in UTF-8")
     add("--cell", default="GRU", choices=CELLS)
     add("--hidden", type=int, default=64)
-    add("--steps", type=int, default=300, help="of Adam")
+    add("--steps", type=int, default=300, help="steps of Adam")
     add("--batch", type=int, default=16, help="windows in a batch")
-    add("--length", type=int, default=48, help="of a window, or the whole text where it is shorter")
-    add("--lr", type=float, default=1e-2, help="at first; it falls along a cosine to a tenth")
-    add("--clip", type=float, default=1.0, help="the largest norm of a gradient")
+    add("--length", type=int, default=48, help="characters in a window")
+    add(
+        "--lr",
+        type=float,
+        default=1e-2,
+        help="initial learning rate; it falls along a cosine to a tenth",
+    )
+    add("--clip", type=float, default=1.0, help="largest global norm of the gradient")
     add(
         "--sample",
         type=int,
         default=60,
-        help="characters to generate; no more than are learned from",
+        help="characters to generate, at most the length of the text less one",
     )
     add("--seed", type=int, default=0)
     return command
 
 
 def windows(ids: np.ndarray, batch: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """`batch` windows of `length` inputs and one more token; the text once where it is shorter."""
+    """Random windows [batch, length + 1] of ids [N]; all ids [1, N] if N ≤ length + 1."""
     if len(ids) <= length + 1:
         return ids[None]
     starts = rng.integers(0, len(ids) - length, batch)
-    return ids[starts[:, None] + np.arange(length + 1)]
+    chosen: np.ndarray = ids[starts[:, None] + np.arange(length + 1)]
+    return chosen
 
 
 def train(
     console: Console, lm: TinyRNNLM, ids: np.ndarray, options: argparse.Namespace
-) -> tuple[dict[str, np.ndarray], torch.nn.Module, np.ndarray]:
-    """The trained parameters, the trained torch model, and both losses [steps, 2]."""
+) -> tuple[dict[str, np.ndarray], TorchTinyRNNLM, np.ndarray]:
+    """The parameters of the NumPy model, the torch model, and both losses [steps, 2]."""
     rng = np.random.default_rng(options.seed)
     params = lm.init(rng)
     state, losses = optim.adam_start(params), []
-    model = torch_impl.models.language_model.TinyRNNLM(lm, params)
-    optimizer = torch_impl.models.optim.adam(model.parameters(), options.lr)
-    schedule = torch_impl.models.optim.warmup_cosine(optimizer, options.lr / 10, options.steps)
+    model = TorchTinyRNNLM(lm, params)
+    optimizer = torch_optim.adam(model.parameters(), options.lr)
+    schedule = torch_optim.warmup_cosine(optimizer, options.lr / 10, options.steps)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("training", total=options.steps)
         for t in range(options.steps):
             batch = windows(ids, options.batch, options.length, rng)
 
-            here, grads = lm_step(lm, params, batch)
+            numpy_loss, grads = lm_step(lm, params, batch)
             grads, _ = optim.clip_by_global_norm(grads, options.clip)
             rate = optim.warmup_cosine(t, options.lr, options.lr / 10, options.steps)
             params, state = optim.adam(params, grads, state, rate)
 
-            there = torch_impl.models.language_model.lm_step(model, torch.tensor(batch))
+            torch_loss = torch_lm_step(model, torch.tensor(batch))
             optimizer.zero_grad()
-            there.backward()
-            torch_impl.models.optim.clip_by_global_norm(model.parameters(), options.clip)
+            torch_loss.backward()
+            torch_optim.clip_by_global_norm(model.parameters(), options.clip)
             optimizer.step()
             schedule.step()
 
-            losses.append((float(here), there.item()))
-            progress.update(task, advance=1, description=f"loss {here:.3f}")
+            losses.append((float(numpy_loss), torch_loss.item()))
+            progress.update(task, advance=1, description=f"loss {numpy_loss:.3f}")
     return params, model, np.array(losses)
 
 
 def curve(losses: np.ndarray) -> Table:
-    """Both losses at a few steps, their largest gap so far, and the curve drawn underneath."""
+    """Both losses [steps, 2] at some steps, their largest relative gap so far, and a bar chart."""
     gap = np.maximum.accumulate(np.abs(losses[:, 0] / losses[:, 1] - 1))
     table = Table("step", "loss, NumPy", "loss, torch", "largest gap so far")
     for t in np.unique(np.geomspace(1, len(losses), 8).astype(int)) - 1:
@@ -137,24 +144,25 @@ def samples(
     letters: list[str],
     lm: TinyRNNLM,
     params: dict[str, np.ndarray],
-    model: torch.nn.Module,
+    model: TorchTinyRNNLM,
     ids: np.ndarray,
     options: argparse.Namespace,
 ) -> Table:
-    """What both go on to write after the first character of the text."""
+    """The text that both models generate after the first character of the training text."""
     steps = min(options.sample, len(ids) - 1)
     draws = np.random.default_rng(options.seed + 1).random((1, steps))
-    first, asked = ids[None, :1], torch.tensor(ids[None, :1])
-    written = {
-        "greedy, NumPy": generation.generate_greedy(lm, params, first, steps),
-        "greedy, torch": torch_generation.generate_greedy(model, asked, steps).numpy(),
-        "sampled, NumPy": generation.generate_sampled(lm, params, first, draws),
+    prompt, torch_prompt = ids[None, :1], torch.tensor(ids[None, :1])
+    torch_draws = torch.tensor(draws)
+    generated = {
+        "greedy, NumPy": generation.generate_greedy(lm, params, prompt, steps),
+        "greedy, torch": torch_generation.generate_greedy(model, torch_prompt, steps).numpy(),
+        "sampled, NumPy": generation.generate_sampled(lm, params, prompt, draws),
         "sampled, torch": torch_generation.generate_sampled(
-            model, asked, torch.tensor(draws)
+            model, torch_prompt, torch_draws
         ).numpy(),
     }
     table = Table("by", Column("text", overflow="fold"))
-    for name, tokens in written.items():
+    for name, tokens in generated.items():
         table.add_row(name, Text("".join(letters[i] for i in [ids[0], *tokens[0]])))
     return table
 

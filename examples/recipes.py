@@ -1,8 +1,8 @@
-"""The tutorial's recipes for the sum of digits modulo 10, run over many seeds.
+"""A tutorial's training recipes for the sum of digits modulo 10, run with many seeds.
 
-Task: digits 0–9, 2 to 5 of them; the class is their sum modulo 10. Embedding of 10 with a padding
-row, a stacked RNN over packed sequences, a head on h_n[−1]; Adam, its rate falling along a cosine
-to 1e-4 over the whole run.
+Task: the class of 2 to 5 digits is their sum modulo 10. Model: an embedding of width 10 with a
+padding row, a stacked RNN over packed sequences, a linear head on h_n[−1]. Training: Adam, whose
+learning rate falls along a cosine to 1e-4.
 
 Source: github.com/ShaohonChen/tutorial_with_rnn, README and train_cls_rnn.py.
 """
@@ -27,18 +27,18 @@ CELLS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
 
 
 class Recipe(NamedTuple):
-    """One row of the table. `warmup` is a share of the steps; `published` the tutorial's point."""
+    """One training configuration."""
 
     name: str
-    published: float | None = None
+    published: float | None = None  # accuracy reported by the tutorial
     cell: str = "RNN"
     hidden: int = 16
     layers: int = 1
     batch: int = 16
     lr: float = 1e-3
-    warmup: float = 0.0
-    clip: float = float("inf")
-    orthogonal: bool = False
+    warmup: float = 0.0  # share of the steps
+    clip: float = float("inf")  # largest global norm of the gradient
+    orthogonal: bool = False  # orthogonal initial recurrent weights
 
 
 together = Recipe("all together", None, "RNN", 32, 3, 64, 5e-3)
@@ -60,59 +60,59 @@ REMEDIES = [
 ]
 
 
-class Record(NamedTuple):
-    """What is watched while training: norms, and whether the state still follows its input."""
+class StepRecord(NamedTuple):
+    """Quantities recorded at one training step."""
 
     step: int
     loss: float
     norm: float  # of the whole gradient, before clipping
-    input_norm: float  # of the embedding's gradient: what arrives at the far end
-    spread: float  # standard deviation of h_n[−1] over the batch; 0 is a state that ignores it
-    slack: float  # mean of 1 − h², the slope of tanh; 0 is a saturated state
+    input_norm: float  # of the gradient of the embedding, the farthest parameter from the loss
+    spread: float  # standard deviation of h_n[−1] over the batch; 0: the state ignores the input
+    slack: float  # mean of 1 − h², the slope of tanh; 0: the state is saturated
 
 
 class Findings(NamedTuple):
-    """A run's records in short: the middle of its last tenth, relative to its first step."""
+    """A summary of a run's records. Medians over its last tenth, relative to its first step."""
 
-    verdict: str
+    outcome: str
     spread: float
     input_norm: float
-    largest: float  # gradient at any recorded step; not relative
+    largest_norm: float  # of the gradient at any recorded step; not relative
 
 
-class Run(NamedTuple):
-    """One recipe with one seed, by one backend; only a run in NumPy is watched."""
+class TrainingRun(NamedTuple):
+    """One recipe trained with one seed by one backend."""
 
     recipe: str
     backend: str
     seed: int
     steps: int
     accuracy: float
-    findings: Findings | None
+    findings: Findings | None  # None for torch, whose steps are not recorded
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids [B, 5] padded on the right, lengths [B] from 2 to 5, labels [B]."""
+    """Random ids [B, 5] padded on the right, lengths [B] from 2 to 5, and labels [B]."""
     lengths = rng.integers(2, 6, size)
     real = np.arange(5) < lengths[:, None]
     digits = rng.integers(0, 10, (size, 5))
     return np.where(real, digits, PAD), lengths, np.where(real, digits, 0).sum(axis=1) % CLASSES
 
 
-def unseen(seed: int, size: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a run with this seed is judged by: drawn apart from what it learns from."""
+def draw_test_data(seed: int, size: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test data of a run with this seed, drawn from another stream than its training data."""
     return draw(np.random.default_rng([seed, 1]), size)
 
 
-def model_of(recipe: Recipe) -> SequenceClassifier:
+def make_model(recipe: Recipe) -> SequenceClassifier:
     """The recipe's classifier."""
     net = CELLS[recipe.cell](10, recipe.hidden, recipe.layers)
     return SequenceClassifier(PAD + 1, CLASSES, net, padding_idx=PAD)
 
 
-def start(recipe: Recipe, seed: int) -> tuple[Params, np.random.Generator]:
-    """Initial parameters, and the generator that goes on to draw the batches."""
-    clf, rng = model_of(recipe), np.random.default_rng(seed)
+def initialize(recipe: Recipe, seed: int) -> tuple[Params, np.random.Generator]:
+    """Initial parameters, and the generator that then draws the batches."""
+    clf, rng = make_model(recipe), np.random.default_rng(seed)
     params = clf.init(rng)
     if recipe.orthogonal:
         rnn = orthogonal_recurrence(
@@ -122,14 +122,14 @@ def start(recipe: Recipe, seed: int) -> tuple[Params, np.random.Generator]:
     return params, rng
 
 
-def rate(recipe: Recipe, t: int, steps: int) -> float:
+def learning_rate(recipe: Recipe, t: int, steps: int) -> float:
     """The learning rate of step t."""
     return optim.warmup_cosine(t, recipe.lr, FLOOR, steps, round(recipe.warmup * steps))
 
 
-def train(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[Record, Params]]:
-    """Every step in NumPy: what was seen, and the parameters after it."""
-    clf, (params, rng) = model_of(recipe), start(recipe, seed)
+def train(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[StepRecord, Params]]:
+    """Train in NumPy; yield each step's record and the parameters after it."""
+    clf, (params, rng) = make_model(recipe), initialize(recipe, seed)
     state = optim.adam_start(params)
     for t in range(steps):
         ids, lengths, labels = draw(rng, recipe.batch)
@@ -137,22 +137,22 @@ def train(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[Record, Param
         loss, loss_tape = cross_entropy(logits, labels)
         grads = clf.backward(tape, cross_entropy_back(loss_tape))
         clipped, norm = optim.clip_by_global_norm(grads, recipe.clip)
-        params, state = optim.adam(params, clipped, state, rate(recipe, t, steps))
-        h, reached = tape.head.x, optim.global_norm({"emb": grads["emb.weight"]})
-        watched = loss, norm, reached, h.std(axis=0).mean(), (1 - h * h).mean()
-        yield Record(t, *map(float, watched)), params
+        params, state = optim.adam(params, clipped, state, learning_rate(recipe, t, steps))
+        h, input_norm = tape.head.x, optim.global_norm({"emb": grads["emb.weight"]})
+        values = loss, norm, input_norm, h.std(axis=0).mean(), (1 - h * h).mean()
+        yield StepRecord(t, *map(float, values)), params
 
 
 def train_in_torch(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[float, Any]]:
-    """Every step in torch, from the same start over the same batches: the loss and the model."""
+    """Train in torch with the same parameters and batches; yield each loss and the model."""
     import torch
 
     from torch_impl.models.classifier import SequenceClassifier as TorchClassifier
     from torch_impl.models.classifier import classifier_step
     from torch_impl.models.optim import adam, clip_by_global_norm, warmup_cosine
 
-    params, rng = start(recipe, seed)
-    model = TorchClassifier(model_of(recipe), params)
+    params, rng = initialize(recipe, seed)
+    model = TorchClassifier(make_model(recipe), params)
     optimizer = adam(model.parameters(), recipe.lr)
     schedule = warmup_cosine(optimizer, FLOOR, steps, round(recipe.warmup * steps))
     for _ in range(steps):
@@ -165,62 +165,65 @@ def train_in_torch(recipe: Recipe, seed: int, steps: int) -> Iterator[tuple[floa
         yield loss.item(), model
 
 
-def guesses(recipe: Recipe, params: Params, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The classes [B] that the NumPy model finds most likely."""
-    return model_of(recipe).forward(params, ids, lengths)[0].argmax(axis=1)
+def predict(recipe: Recipe, params: Params, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The most likely classes [B] according to the NumPy model."""
+    logits, _ = make_model(recipe).forward(params, ids, lengths)
+    classes: np.ndarray = logits.argmax(axis=1)
+    return classes
 
 
-def torch_guesses(model: Any, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The same of the torch model."""
+def torch_predict(model: Any, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The most likely classes [B] according to the torch model."""
     import torch
 
     with torch.no_grad():
-        return model(torch.tensor(ids), torch.tensor(lengths)).argmax(dim=1).numpy()
+        classes: np.ndarray = model(torch.tensor(ids), torch.tensor(lengths)).argmax(dim=1).numpy()
+    return classes
 
 
-def run(recipe: Recipe, backend: str, seed: int, steps: int) -> Run:
-    """One whole run, judged by a thousand unseen sequences."""
-    ids, lengths, labels = unseen(seed)
-    records: list[Record] = []
+def run(recipe: Recipe, backend: str, seed: int, steps: int) -> TrainingRun:
+    """Train, and measure the accuracy on a thousand unseen sequences."""
+    ids, lengths, labels = draw_test_data(seed)
+    records: list[StepRecord] = []
     if backend == "torch":
         _, model = deque(train_in_torch(recipe, seed, steps), maxlen=1).pop()
-        found = torch_guesses(model, ids, lengths)
+        classes = torch_predict(model, ids, lengths)
     else:
         for record, latest in train(recipe, seed, steps):
             params = latest
             if record.step % max(steps // 100, 1) == 0:
                 records.append(record)
-        found = guesses(recipe, params, ids, lengths)
-    accuracy = float((found == labels).mean())
-    said = findings(accuracy, records) if records else None
-    return Run(recipe.name, backend, seed, steps, accuracy, said)
+        classes = predict(recipe, params, ids, lengths)
+    accuracy = float((classes == labels).mean())
+    findings = summarize(accuracy, records) if records else None
+    return TrainingRun(recipe.name, backend, seed, steps, accuracy, findings)
 
 
-def findings(accuracy: float, records: list[Record]) -> Findings:
-    """What the records say of a run, and what became of it."""
+def summarize(accuracy: float, records: list[StepRecord]) -> Findings:
+    """Summarize the records of a run, and classify its outcome."""
     first, tail = records[0], records[-max(len(records) // 10, 1) :]
     spread = float(np.median([r.spread for r in tail])) / first.spread
     input_norm = float(np.median([r.input_norm for r in tail])) / first.input_norm
-    largest = float(np.max([r.norm for r in records]))  # NaN if one is
+    largest_norm = float(np.max([r.norm for r in records]))  # NaN if any is
     if accuracy >= 0.99:
-        verdict = "learned"
-    elif not largest < 1e3 * first.norm:
-        verdict = "exploded"
+        outcome = "learned"
+    elif not largest_norm < 1e3 * first.norm:
+        outcome = "exploded"
     elif accuracy >= 0.15:
-        verdict = "half-way"
+        outcome = "half-way"
     elif spread < 0.5:
-        verdict = "died: state ignores input"
+        outcome = "died: state ignores input"
     else:
-        verdict = "at chance"
-    return Findings(verdict, spread, input_norm, largest)
+        outcome = "at chance"
+    return Findings(outcome, spread, input_norm, largest_norm)
 
 
-def load(file: Path) -> list[Run]:
-    """The runs a file holds; none where there is no file. SystemExit where it holds no runs."""
+def load(file: Path) -> list[TrainingRun]:
+    """The runs in a file, [] if there is no file. Raises SystemExit if it is not a file of runs."""
     if not file.exists():
         return []
     try:
-        kept = [Run(*run) for run in json.loads(file.read_bytes())]
-        return [run._replace(findings=run.findings and Findings(*run.findings)) for run in kept]
+        runs = [TrainingRun(*run) for run in json.loads(file.read_bytes())]
+        return [run._replace(findings=run.findings and Findings(*run.findings)) for run in runs]
     except (OSError, ValueError, TypeError):
-        raise SystemExit(f"{file} holds no runs of these recipes; name another file.") from None
+        raise SystemExit(f"{file} is not a file of recipe runs; name another file.") from None

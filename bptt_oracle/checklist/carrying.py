@@ -1,7 +1,8 @@
-"""Points 5, 6 and 7: the state goes on, its graph does not, and strangers share none.
+"""Points 5, 6 and 7: the state is carried over, its graph is not, and samples share no state.
 
-`loop()` is your own: it trains `model`, called as model(x, state) -> (output, state), on a few
-consecutive chunks of the same streams. The checks watch the calls; weights are yours to restore.
+`loop()` is your own code: it trains `model`, called as model(x, state) -> (output, state), on a few
+consecutive chunks of the same streams. The checks record these calls. The loop changes the weights;
+use a copy of the model, or restore them.
 """
 
 from collections.abc import Callable
@@ -9,70 +10,116 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .verdict import Verdict, gap, verdict
-from .watch import Call, watched
+from .check_result import CheckResult, difference
+from .model_calls import ModelCall, record_calls
 
 Loop = Callable[[], object]
 
 
-def carry_and_detach(model: nn.Module, loop: Loop) -> Verdict:
-    """(5) What leaves one chunk enters the next, as a value: no gradient follows it back.
+def carry_and_detach(model: nn.Module, loop: Loop) -> CheckResult:
+    """(5) The state that leaves a chunk enters the next one as a value, detached from its graph.
 
-    Raises ValueError for a loop of fewer than two chunks.
+    Args:
+        model: called by the loop as model(x, state) -> (output, state). State [L, B, H] or a pair
+            (h, c), of any floating dtype. x may be a PackedSequence.
+        loop: takes no arguments, trains the model on two or more consecutive chunks.
+
+    Returns:
+        Holds: in every chunk but the first, a state enters, equals the one that left the chunk
+        before, and is detached. Fails: names each chunk that starts without a state, with other
+        values or with an attached graph, and PyTorch's error if the loop backpropagated through a
+        graph twice.
+
+    Raises:
+        ValueError: the loop calls the model fewer than two times.
+        RuntimeError: raised by the loop for any other reason.
     """
-    calls, error = _calls(model, loop)
-    faults = [f"chunk {k}: {f}" for k, now, before in _pairs(calls) for f in _faults(now, before)]
+    calls, error = _run_loop(model, loop)
+    failures = [
+        f"chunk {k}: {failure}"
+        for k, call, previous in _consecutive(calls)
+        for failure in _carrying_failures(call, previous)
+    ]
     if error:
-        faults.append(f"the loop ends in: {error}")
-    return verdict(
+        failures.append(f"the loop raised: {error}")
+    return CheckResult.from_failures(
         5,
-        "the state is carried and its graph is cut",
-        faults,
-        f"{len(calls) - 1} times the state went on, detached",
+        "the state is carried over and detached",
+        failures,
+        f"a detached state was carried over {len(calls) - 1} times",
     )
 
 
-def both_detached(model: nn.Module, loop: Loop) -> Verdict:
-    """(6) Of an LSTM's state both h and c are carried, and both are detached.
+def both_detached(model: nn.Module, loop: Loop) -> CheckResult:
+    """(6) Both h and c of an LSTM's state are carried over, and both are detached.
 
-    Raises ValueError where the state is no pair.
+    Args:
+        model: called by the loop as model(x, (h, c)) -> (output, (h, c)), each state [L, B, ·].
+        loop: takes no arguments, trains the model on two or more consecutive chunks.
+
+    Returns:
+        Holds: h and c enter every chunk but the first with the values that left the chunk before,
+        both detached. Fails: names h or c, and the chunk.
+
+    Raises:
+        ValueError: the model's state is not a pair, or the loop calls the model fewer than two
+            times.
+        RuntimeError: raised by the loop for a reason other than a graph used twice.
     """
-    calls, error = _calls(model, loop)
+    calls, error = _run_loop(model, loop)
     if len(calls[0].leaving) != 2:
         raise ValueError(f"Expected a state (h, c), got {len(calls[0].leaving)} tensors.")
-    faults = []
-    for k, now, before in _pairs(calls):
-        if len(now.entering) != 2:
-            faults.append(f"chunk {k} is entered by {len(now.entering)} tensors, not h and c")
+    failures = []
+    for k, call, previous in _consecutive(calls):
+        if len(call.entering) != 2:
+            failures.append(f"chunk {k} gets a state of {len(call.entering)} tensors, not h and c")
             continue
-        for half, name in enumerate("hc"):
-            if now.attached[half]:
-                faults.append(f"{name} enters chunk {k} attached to the graph of chunk {k - 1}")
-            if gap(now.entering[half], before.leaving[half]):
-                faults.append(f"{name} enters chunk {k} with other values than it left with")
+        for index, name in enumerate("hc"):
+            if call.attached[index]:
+                failures.append(f"{name} enters chunk {k} attached to the graph of chunk {k - 1}")
+            if difference(call.entering[index], previous.leaving[index]):
+                failures.append(f"{name} enters chunk {k} with other values than it left with")
     if error:
-        faults.append(f"the loop ends in: {error}")
-    return verdict(6, "h and c are detached, both", faults, f"so in {len(calls) - 1} chunks")
+        failures.append(f"the loop raised: {error}")
+    return CheckResult.from_failures(
+        6, "h and c are both detached", failures, f"checked in {len(calls) - 1} chunks"
+    )
 
 
-def fresh_start(run: Callable[[Tensor], Tensor], one: Tensor, other: Tensor) -> Verdict:
-    """(7) What `run` makes of one sample does not depend on what it was given before.
+def fresh_start(
+    run: Callable[[Tensor], Tensor], sample: Tensor, other_sample: Tensor
+) -> CheckResult:
+    """(7) The result of a sample does not depend on the sample before it.
 
-    `run` should draw nothing at random: use evaluation mode.
+    Args:
+        run: run(sample) -> a tensor; must not draw random numbers, so use evaluation mode.
+        sample: any input of `run`, of any shape and dtype.
+        other_sample: a different input of `run`.
+
+    Returns:
+        Holds: `sample` gives the same result before and after `other_sample`. Fails: reports the
+        largest difference, which means that a state is kept between calls.
     """
     with torch.no_grad():
-        before = run(one).clone()
-        run(other)
-        after = run(one)
-    moved = gap(after, before)
-    faults = [f"after another sample the same one gives something {moved:.2g} away"] * (moved > 0)
-    return verdict(7, "no state is reused between samples", faults, "the same, before and after")
+        before = run(sample).clone()
+        run(other_sample)
+        after = run(sample)
+    change = difference(after, before)
+    failures = []
+    if change:
+        failures.append(f"after another sample the same sample gives a result {change:.2g} away")
+    return CheckResult.from_failures(
+        7,
+        "no state is reused between samples",
+        failures,
+        "the same result before and after another sample",
+    )
 
 
-def _calls(model: nn.Module, loop: Loop) -> tuple[list[Call], str]:
-    """The calls of the loop, and the complaint of a graph that was walked through twice."""
+def _run_loop(model: nn.Module, loop: Loop) -> tuple[list[ModelCall], str]:
+    """The calls made by the loop, and the message of PyTorch's error for a graph used twice."""
     error = ""
-    with watched(model) as calls:
+    with record_calls(model) as calls:
         try:
             loop()
         except RuntimeError as e:
@@ -80,21 +127,25 @@ def _calls(model: nn.Module, loop: Loop) -> tuple[list[Call], str]:
                 raise
             error = str(e).split(".")[0]
     if len(calls) < 2:
-        raise ValueError(f"Expected a loop over two chunks or more, got {len(calls)} calls.")
+        raise ValueError(f"Expected a loop over two or more chunks, got {len(calls)} calls.")
     return calls, error
 
 
-def _pairs(calls: list[Call]) -> list[tuple[int, Call, Call]]:
+def _consecutive(calls: list[ModelCall]) -> list[tuple[int, ModelCall, ModelCall]]:
+    """The index of each call but the first, the call, and the call before it."""
     return [(k, calls[k], calls[k - 1]) for k in range(1, len(calls))]
 
 
-def _faults(now: Call, before: Call) -> list[str]:
-    if not now.entering:
-        return ["starts without a state: what came before is forgotten"]
-    faults = []
-    if any(now.attached):
-        faults.append("its state is still attached to the graph of the chunk before")
-    moved = max(gap(e, left) for e, left in zip(now.entering, before.leaving, strict=True))
-    if moved:
-        faults.append(f"its state differs by {moved:.2g} from what left the chunk before")
-    return faults
+def _carrying_failures(call: ModelCall, previous: ModelCall) -> list[str]:
+    if not call.entering:
+        return ["starts without a state: the chunks before are forgotten"]
+    failures = []
+    if any(call.attached):
+        failures.append("its state is still attached to the graph of the chunk before")
+    change = max(
+        difference(entering, leaving)
+        for entering, leaving in zip(call.entering, previous.leaving, strict=True)
+    )
+    if change:
+        failures.append(f"its state differs by {change:.2g} from the state the chunk before left")
+    return failures

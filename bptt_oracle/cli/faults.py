@@ -28,7 +28,7 @@ def faults(
     with ctrl_c_ends_all():
         from ..cases.corpus import corpus
         from ..faults import FAULTS
-        from ..faults.detect import Court, trials
+        from ..faults.detect import PreparedCases, detect_all
         from ..faults.kill_matrix import markdown as as_page
         from ..faults.kill_matrix import print_matrix, summary
 
@@ -40,13 +40,13 @@ def faults(
     chosen = list(dict.fromkeys(fault or FAULTS))
     total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
     with progress_bar(quiet) as progress:
-        finished = trials(Court(corpus(cases, seed)), chosen)
-        tried = list(progress.track(finished, total, description="faults planted"))
-    status = AGREE if all(trial.cases for trial in tried) else FAULT
+        finished = detect_all(PreparedCases(corpus(cases, seed)), chosen)
+        detections = list(progress.track(finished, total, description="faults planted"))
+    status = FAULT if any(detection.survived for detection in detections) else AGREE
     if quiet:
-        print_verdict(summary(tried), status)
+        print_verdict(summary(detections), status)
     else:
-        print_matrix(new_console(), tried)
+        print_matrix(new_console(), detections)
     if markdown is not None:
-        save(markdown, as_page(tried, f"bptt-oracle faults --markdown {markdown}"))
+        save(markdown, as_page(detections, f"bptt-oracle faults --markdown {markdown}"))
     raise typer.Exit(status)

@@ -1,27 +1,28 @@
-"""Historical faults of recurrent modules, re-created around a correct one, and others of their
-kinds: what `bptt-oracle faults` holds the harness against.
+"""Planted faults: known bugs of recurrent modules, re-created around a correct module.
 
-    weights      W   another weight than the one given
-    inputs       I   another input, state or length
-    outputs      O   the right numbers in the wrong place
-    gradients    G   the right value, the wrong gradient
-    steps        P   a step of the recurrence, or what lies between layers
-    rounding     R   operands of too few bits
+`bptt-oracle faults` plants each one and shows that the judge detects it.
+
+    weights      W   a parameter other than the one passed
+    inputs       I   an input, state or length other than the one passed
+    outputs      O   correct numbers in the wrong place
+    gradients    G   a correct value with a wrong gradient
+    steps        P   a wrong step of the recurrence, or a wrong connection between layers
+    rounding     R   operands with too few bits
     memory       S   something kept from an earlier call
-    acceptance   N   an answer where there must be none
+    acceptance   N   a result where an exception is required
 
-Each is told by its symptom and the public thread it comes from. As re-created none raises.
+Each fault has a symptom and, where one is known, the public thread that reports the bug. No planted
+fault raises an exception.
 """
 
 from . import acceptance, gradients, inputs, memory, outputs, rounding, steps, weights
-from .fault import FAULTS, KINDS, Fault, fault
+from .fault import FAULTS, KINDS, Fault
 
 __all__ = [
     "FAULTS",
     "KINDS",
     "Fault",
     "acceptance",
-    "fault",
     "gradients",
     "inputs",
     "memory",

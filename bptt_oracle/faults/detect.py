@@ -1,4 +1,4 @@
-"""Each fault against the corpus, case by case, until one convicts it."""
+"""Judge each planted fault on the cases of a corpus until one case detects it."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,98 +16,106 @@ from ..judging.deviations import known_ids
 from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.truth import Expected, expect
-from .fault import FAULTS, Fault, results, wrapped
+from .fault import FAULTS, Fault, plant, run_with_fault
 
 
-class Conviction(NamedTuple):
-    """The first case that convicts a fault; `cases` counts the corpus up to it, 0 for never."""
+class Detection(NamedTuple):
+    """One fault in one cell and dtype, and the first case that detects it, if any does."""
 
     fault: str
     cell: str
     dtype: str
-    cases: int
+    cases: int  # of the corpus, up to and including the detecting one; 0: the fault survives
     case: str
-    tensor: str
+    tensor: str  # the one with the largest R, or the name of the invalid call
     check: str
-    R: float
-    seconds: float  # the truth not counted, which all faults share
+    R: float  # error in units of rounding noise
+    seconds: float  # without the expected results, which all faults share
+
+    @property
+    def survived(self) -> bool:
+        """Whether no case detects the fault."""
+        return self.cases == 0
 
 
-class Court:
-    """The cases of a corpus with their truth, each computed when first asked for."""
+class PreparedCases:
+    """The cases of a corpus with their problems and expected results, each computed once."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = cases
-        self.problems: dict[int, Problem] = {}
-        self.truths: dict[tuple[int, str], tuple[list[np.ndarray], Expected]] = {}
+        self._problems: dict[int, Problem] = {}
+        self._expected: dict[tuple[int, str], tuple[list[np.ndarray], Expected]] = {}
 
     def problem(self, index: int) -> Problem:
-        """What the case computes."""
-        if index not in self.problems:
-            self.problems[index] = draw(self.cases[index])
-        return self.problems[index]
+        """The problem that the case describes."""
+        if index not in self._problems:
+            self._problems[index] = draw(self.cases[index])
+        return self._problems[index]
 
-    def truth(self, index: int, dtype: str) -> tuple[list[np.ndarray], Expected]:
-        """Its dropout masks and its expected."""
-        if (index, dtype) not in self.truths:
+    def expected(self, index: int, dtype: str) -> tuple[list[np.ndarray], Expected]:
+        """The case's dropout masks, and its truth with the rounding noise around it."""
+        if (index, dtype) not in self._expected:
             problem = self.problem(index)
             masks = dropout_masks(problem, dtype)
-            self.truths[index, dtype] = masks, expect(problem, dtype, masks=masks)
-        return self.truths[index, dtype]
+            self._expected[index, dtype] = masks, expect(problem, dtype, masks=masks)
+        return self._expected[index, dtype]
 
-    def try_(self, planted: Fault, cell: str, dtype: str) -> Conviction:
-        """Go through the cases that the fault is made in until one convicts it."""
-        seconds = 0.0
-        for index, case in enumerate(self.cases):
-            if case.cell != cell or not planted.where(case):
-                continue
-            if planted.kind == "N" and not has_invalid_calls(case):
-                continue
-            if exclusion_reason(path_named(planted.path), self.problem(index), dtype):
-                continue
-            if planted.kind != "N":
-                self.truth(index, dtype)
-            start = time.perf_counter()
-            found = self._accepted(planted, index) or self._judged(planted, index, dtype)
-            seconds += time.perf_counter() - start
-            if found:
-                tensor, check, R = found
-                return Conviction(
-                    planted.id, cell, dtype, index + 1, case.id, tensor, check, R, seconds
-                )
-        return Conviction(planted.id, cell, dtype, 0, "", "", "", 0, seconds)
 
-    def _accepted(self, planted: Fault, index: int) -> tuple[str, str, float] | None:
-        """The first refusal that is no longer one."""
+def detect(prepared: PreparedCases, planted: Fault, cell: str, dtype: str) -> Detection:
+    """Judge the cases that the fault applies to, in order, until one detects it."""
+    seconds = 0.0
+    for index, case in enumerate(prepared.cases):
+        if case.cell != cell or not planted.applies_to(case):
+            continue
+        if planted.kind == "N" and not has_invalid_calls(case):
+            continue
+        if exclusion_reason(path_named(planted.path), prepared.problem(index), dtype):
+            continue
         if planted.kind != "N":
-            return None
-        case = self.cases[index]
-        for name, exception in respond(self.problem(index), wrapped(planted, case)):
-            if not exception and not known_ids(case, "cpu-invalid-calls", "float32", name):
-                return name, "refusal", np.inf
-        return None
-
-    def _judged(self, planted: Fault, index: int, dtype: str) -> tuple[str, str, float] | None:
-        """The judge's word on the case's numbers."""
+            prepared.expected(index, dtype)
+        start = time.perf_counter()
         if planted.kind == "N":
-            return None
-        masks, measured = self.truth(index, dtype)
-        wrong = results(planted, self.cases[index], self.problem(index), dtype, masks)
-        exact = self.cases[index].regime == "exact" and measured.exact
-        verdict = judge(wrong, measured, exact)
-        if verdict.word != "fault":
-            return None
-        worst = verdict.worst
-        check = "gradient" if worst.tensor.startswith("d_") else "value"
-        if not np.isfinite(worst.R):
-            check += ", not bitwise" if np.isfinite(wrong[worst.tensor]).all() else ", not finite"
-        return worst.tensor, check, worst.R
+            evidence = _accepted_call(prepared, planted, index)
+        else:
+            evidence = _wrong_tensor(prepared, planted, index, dtype)
+        seconds += time.perf_counter() - start
+        if evidence:
+            return Detection(planted.id, cell, dtype, index + 1, case.id, *evidence, seconds)
+    return Detection(planted.id, cell, dtype, 0, "", "", "", 0, seconds)
 
 
-def trials(court: Court, chosen: Sequence[str] = ()) -> Iterator[Conviction]:
-    """Every fault in every cell and type it can be made in."""
-    for name in chosen or FAULTS:
+def detect_all(prepared: PreparedCases, names: Sequence[str] = ()) -> Iterator[Detection]:
+    """Detect every fault (or those named) in every cell and dtype that it applies to."""
+    for name in names or FAULTS:
         planted = FAULTS[name]
         for cell in planted.cells:
             for dtype in planted.dtypes:
-                yield court.try_(planted, cell, dtype)
+                yield detect(prepared, planted, cell, dtype)
+
+
+def _accepted_call(
+    prepared: PreparedCases, planted: Fault, index: int
+) -> tuple[str, str, float] | None:
+    """The first invalid call that is no longer rejected: its name, the check, and R."""
+    case = prepared.cases[index]
+    for name, exception in respond(prepared.problem(index), plant(planted, case)):
+        if not exception and not known_ids(case, "cpu-invalid-calls", "float32", name):
+            return name, "invalid call", np.inf
+    return None
+
+
+def _wrong_tensor(
+    prepared: PreparedCases, planted: Fault, index: int, dtype: str
+) -> tuple[str, str, float] | None:
+    """The worst tensor of a case judged to be a fault: its name, the check, and R."""
+    case = prepared.cases[index]
+    masks, expected = prepared.expected(index, dtype)
+    results = run_with_fault(planted, case, prepared.problem(index), dtype, masks)
+    verdict = judge(results, expected, case.regime == "exact" and expected.exact)
+    if verdict.word != "fault":
+        return None
+    worst = verdict.worst
+    check = "gradient" if worst.tensor.startswith("d_") else "value"
+    if not np.isfinite(worst.R):
+        check += ", not bitwise" if np.isfinite(results[worst.tensor]).all() else ", not finite"
+    return worst.tensor, check, worst.R

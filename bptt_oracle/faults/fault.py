@@ -1,8 +1,9 @@
-"""What a fault is: a mistake put around a correct module, and where it is made.
+"""A planted fault: a changed forward pass, and the cells, cases and dtypes that it applies to.
 
-A mistake is a function of a call and the correct way to answer it. It may change what goes in,
-ask, and change what comes out; gradients follow by autograd, unless it bends them. A mistake that
-remembers is given a dictionary of its own, which lasts as long as the module would.
+The change is a function `change(call, forward)` of a call and the correct forward function. It may
+alter the call, run `forward`, and alter what that returns. Gradients follow by autograd unless the
+change alters them too. A fault of kind S takes a third argument: a dictionary that persists over
+the calls of one run, as the attributes of a module would.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,27 +22,27 @@ KINDS = {
     "W": "weights",
     "I": "input, state or lengths",
     "O": "outputs",
-    "G": "gradient alone",
-    "P": "a step, or what lies between layers",
+    "G": "gradient only",
+    "P": "a step, or the connection between layers",
     "R": "rounding of operands",
     "S": "state kept between calls",
-    "N": "accepts what must be refused",
+    "N": "invalid call accepted",
 }
-Mistake = Callable[..., Result]
+Change = Callable[..., Result]
 
 
 class Fault(NamedTuple):
-    """One mistake, made in the cases that `where` picks: in the others the module is right."""
+    """One planted fault. Where it does not apply, the module stays correct."""
 
     id: str
-    kind: str
-    source: str  # owner/repository#number of a public thread; empty where none is known
+    kind: str  # a key of KINDS
+    source: str  # public threads, owner/repository#number, comma-separated; empty: not known
     symptom: str
-    mistake: Mistake
+    change: Change
     cells: tuple[str, ...]
-    where: Callable[[Case], bool]
+    applies_to: Callable[[Case], bool]  # whether it changes a case of one of these cells
     dtypes: tuple[str, ...]
-    path: str
+    path: str  # the path that it is planted in
 
 
 FAULTS: dict[str, Fault] = {}
@@ -52,42 +53,57 @@ def fault(
     symptom: str,
     source: str = "",
     cells: Sequence[str] = CELLS,
-    where: Callable[[Case], bool] = lambda case: True,
+    applies_to: Callable[[Case], bool] = lambda case: True,
     dtypes: Sequence[str] = ("float32", "float64"),
     path: str = "",
-) -> Callable[[Mistake], Mistake]:
-    """Enter a mistake into FAULTS under its function's name."""
+) -> Callable[[Change], Change]:
+    """Register the decorated change in FAULTS under its function's name.
 
-    def enter(mistake: Mistake) -> Mistake:
-        name = mistake.__name__
+    The arguments are the fields of `Fault`. The default path is cpu-native, or cpu-native-again
+    for kind S, which shows only from the second call on.
+    """
+
+    def register(change: Change) -> Change:
+        name = change.__name__
         if name in FAULTS:
-            raise ValueError(f"there are two faults {name!r}")
-        default_path = path or ("cpu-native-again" if kind == "S" else "cpu-native")
+            raise ValueError(f"Fault {name!r} is registered twice; rename one of the functions.")
+        default_path = "cpu-native-again" if kind == "S" else "cpu-native"
         FAULTS[name] = Fault(
-            name, kind, source, symptom, mistake, tuple(cells), where, tuple(dtypes), default_path
+            name,
+            kind,
+            source,
+            symptom,
+            change,
+            tuple(cells),
+            applies_to,
+            tuple(dtypes),
+            path or default_path,
         )
-        return mistake
+        return change
 
-    return enter
+    return register
 
 
-def wrapped(planted: Fault, case: Case) -> Callable[[Forward], Forward]:
-    """What puts the mistake around a way, with a memory of its own where it remembers; nothing
-    in a case where it is not made."""
+def plant(planted: Fault, case: Case) -> Callable[[Forward], Forward]:
+    """A function that puts the fault around a forward function.
+
+    It returns the forward function unchanged if the fault does not apply to the case. A fault of
+    kind S gets a memory of its own, shared by all forward functions of this call of `plant`.
+    """
     memory: dict[str, Any] = {}
 
-    def wrap(way: Forward) -> Forward:
-        def mistaken(call: Call) -> Result:
+    def wrap(forward: Forward) -> Forward:
+        def faulty_forward(call: Call) -> Result:
             remembered = (memory,) if planted.kind == "S" else ()
-            return planted.mistake(call, way, *remembered)
+            return planted.change(call, forward, *remembered)
 
-        return mistaken if planted.where(case) else way
+        return faulty_forward if planted.applies_to(case) else forward
 
     return wrap
 
 
-def results(
+def run_with_fault(
     planted: Fault, case: Case, problem: Problem, dtype: str, masks: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The results of `problem`, the problem of `case`, with the fault planted."""
-    return run(path_named(planted.path), problem, dtype, masks, wrapped(planted, case)).results
+    return run(path_named(planted.path), problem, dtype, masks, plant(planted, case)).results

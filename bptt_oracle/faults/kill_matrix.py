@@ -1,4 +1,4 @@
-"""The kill matrix: fault by cell, which tensor told, by which check, after how many cases."""
+"""The kill matrix: by fault and cell, the tensor that detects it, the check, the cases needed."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -9,93 +9,93 @@ from rich.table import Table
 
 from ..cases.case import CELLS
 from ..reports.console import plural
-from .detect import Conviction
+from .detect import Detection
 from .fault import FAULTS, KINDS
 
-HEAD = ("fault", *CELLS, "told by", "seconds")
-TOLD = """\
-A row is a mistake put around a correct module; an entry is the tensor that told first, and after
-how many cases of the corpus it did so in float32 and in float64: `h_n 3 7`. One number stands for
-both. An empty entry is a cell that the mistake does not concern. Seconds are the most that any
-of the row's trials took, truth not counted, which all trials share.
+HEAD = ("fault", *CELLS, "check", "seconds")
+LEGEND = """\
+Each row is one fault, planted in a correct module. An entry is the first tensor that detects it,
+and the number of corpus cases judged up to then, in float32 and in float64: `h_n 3 7`. A single
+number holds for both. An empty entry is a cell to which the fault does not apply. Seconds are the
+longest time that any entry of the row took, without the expected results, which all faults share.
 
-    value         output, h_n or c_n lies off the truth by more than rounding can
+    value         output, h_n or c_n differs from the truth by more than rounding explains
     gradient      a gradient does
-    not bitwise   in a case where no operation rounds, a bit differs
-    not finite    NaN or infinity where the truth has none
-    refusal       a call that must be refused is answered
+    not bitwise   a bit differs in a case where no operation rounds
+    not finite    NaN or infinity where the truth is finite
+    invalid call  a call that must be rejected returns a result
 """
 
 
-def rows(convictions: Sequence[Conviction]) -> list[tuple[str, ...]]:
-    """The matrix, a row for each fault, in the order of the trials."""
-    return [_row(fault, list(some)) for fault, some in groupby(convictions, lambda c: c.fault)]
+def rows(detections: Sequence[Detection]) -> list[tuple[str, ...]]:
+    """The cells of the matrix as text: a row for each fault, a column for each of HEAD."""
+    return [_row(fault, list(group)) for fault, group in groupby(detections, lambda d: d.fault)]
 
 
-def _row(fault: str, convictions: list[Conviction]) -> tuple[str, ...]:
-    checks = dict.fromkeys(c.check for c in convictions if c.check)
-    seconds = max(c.seconds for c in convictions)
-    entries = [_entry([c for c in convictions if c.cell == cell]) for cell in CELLS]
+def _row(fault: str, detections: list[Detection]) -> tuple[str, ...]:
+    checks = dict.fromkeys(d.check for d in detections if d.check)
+    seconds = max(d.seconds for d in detections)
+    entries = [_entry([d for d in detections if d.cell == cell]) for cell in CELLS]
     return fault, *entries, "; ".join(checks), f"{seconds:.2f}"
 
 
-def _entry(convictions: list[Conviction]) -> str:
-    """One cell's: the tensor, and the number of cases in each dtype."""
-    if not convictions:
+def _entry(detections: list[Detection]) -> str:
+    """The entry of one cell: the tensor, and the number of cases in each dtype."""
+    if not detections:
         return ""
-    if not all(c.cases for c in convictions):
+    if any(d.survived for d in detections):
         return "SURVIVES"
-    counts = dict.fromkeys(str(c.cases) for c in convictions)
-    return f"{convictions[0].tensor} {' '.join(counts)}"
+    counts = dict.fromkeys(str(d.cases) for d in detections)
+    return f"{detections[0].tensor} {' '.join(counts)}"
 
 
-def print_matrix(console: Console, convictions: Sequence[Conviction]) -> None:
-    """The matrix, and the sum of it."""
+def print_matrix(console: Console, detections: Sequence[Detection]) -> None:
+    """Print the matrix and its summary."""
     table = Table(*HEAD)
-    for row in rows(convictions):
+    for row in rows(detections):
         style = "bold red" if "SURVIVES" in row else None
         table.add_row(*row, style=style)
     console.print(table)
-    console.print(summary(convictions))
+    console.print(summary(detections))
 
 
-def summary(convictions: Sequence[Conviction]) -> str:
-    """How many of how many, and how late the last."""
-    convicted = [c for c in convictions if c.cases]
-    faults = plural(len({c.fault for c in convictions}), "fault")
-    sentence = f"{faults}, {len(convictions)} in cells and types; convicted: {len(convicted)}"
-    if convicted:
-        last = max(convicted, key=lambda c: c.cases)
-        first = sum(c.cases <= 8 for c in convicted)
-        sentence += (
-            f", {first} of them within 8 cases, the last after {last.cases} "
+def summary(detections: Sequence[Detection]) -> str:
+    """One line: how many faults, how many of them were killed, and after how many cases."""
+    killed = [d for d in detections if not d.survived]
+    faults = plural(len({d.fault for d in detections}), "fault")
+    text = f"{faults} in {len(detections)} combinations with cell and dtype; killed: {len(killed)}"
+    if killed:
+        last = max(killed, key=lambda d: d.cases)
+        early = sum(d.cases <= 8 for d in killed)
+        text += (
+            f", {early} of them within 8 cases, the last after {last.cases} "
             f"({last.fault}, {last.cell} in {last.dtype})"
         )
-    return sentence
+    return text
 
 
-def markdown(convictions: Sequence[Conviction], command: str) -> str:
-    """The page: every fault's symptom and source, and the matrix, kind by kind."""
-    parts = [
-        "# Faults and their convictions",
+def markdown(detections: Sequence[Detection], command: str) -> str:
+    """The page docs/faults/faults.md: for each kind, the symptoms and sources, and the matrix."""
+    sections = [
+        "# Planted faults",
         f"Written by `{command}` with torch {torch.__version__}.",
-        "Bugs that recurrent modules have had, most of them silent, re-created around a correct "
-        "module on the CPU, and others of their kinds. As re-created none raises. The corpus is "
-        "that of `bptt-oracle check`.",
-        f"**{summary(convictions)}.**",
-        TOLD.rstrip(),
+        "These are known bugs of recurrent modules, most of them silent, and others of the same "
+        "kinds, each re-created in a correct module on the CPU. No planted fault raises an "
+        "exception. The corpus is that of `bptt-oracle check`.",
+        f"**{summary(detections)}.**",
+        LEGEND.rstrip(),
     ]
     for kind, meaning in KINDS.items():
-        some = [c for c in convictions if FAULTS[c.fault].kind == kind]
-        if some:
-            names = dict.fromkeys(c.fault for c in some)
-            parts.append(f"## {kind}: {meaning}")
-            parts.append(_table(("fault", "symptom", "known from"), [_told(n) for n in names]))
-            parts.append(_table(HEAD, rows(some)))
-    return "\n\n".join(parts) + "\n"
+        group = [d for d in detections if FAULTS[d.fault].kind == kind]
+        if group:
+            names = dict.fromkeys(d.fault for d in group)
+            sections.append(f"## {kind}: {meaning}")
+            sections.append(_table(("fault", "symptom", "source"), [_describe(n) for n in names]))
+            sections.append(_table(HEAD, rows(group)))
+    return "\n\n".join(sections) + "\n"
 
 
-def _told(name: str) -> tuple[str, str, str]:
+def _describe(name: str) -> tuple[str, str, str]:
     fault = FAULTS[name]
     threads = [thread.strip() for thread in fault.source.split(",") if thread]
     return name, fault.symptom, ", ".join(map(_link, threads))

@@ -1,6 +1,6 @@
-"""The checklist as functions: each passes a correct model, and convicts broken ones by name.
+"""The checklist: each check passes a correct model, and names the mistake of broken ones.
 
-The models are written here as a reader would write them, over torch.nn alone.
+The models use only torch.nn and are written as a user would write them.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def tokens(*shape):
 
 
 class LM(nn.Module):
-    """The everyday language model."""
+    """An ordinary language model."""
 
     def __init__(self, kind=nn.GRU, **options):
         super().__init__()
@@ -42,36 +42,36 @@ class LM(nn.Module):
         return self.head(h), state
 
 
-def holds(verdict, point):
-    """Assert that the check passes, as a truth value and in words."""
-    assert verdict and verdict.holds and verdict.point == point, verdict
-    assert str(verdict).startswith(f"holds ({point})")
+def holds(result, point):
+    """Assert that the check passes, as a truth value and as text."""
+    assert result and result.holds and result.point == point, result
+    assert str(result).startswith(f"holds ({point})")
 
 
-def fails(verdict, point, *evidence):
-    """Assert that the check convicts, with this evidence."""
-    assert not verdict and not verdict.holds and verdict.point == point
-    assert str(verdict).startswith(f"FAILS ({point})")
+def fails(result, point, *evidence):
+    """Assert that the check fails, and that its evidence contains these words."""
+    assert not result and not result.holds and result.point == point
+    assert str(result).startswith(f"FAILS ({point})")
     for words in evidence:
-        assert words in verdict.evidence, verdict
+        assert words in result.evidence, result
 
 
 # 1
 
 
 @pytest.mark.claim("Q4", "B3")
-def test_label_shift_tells_one_from_none_and_from_two():
+def test_label_shift_distinguishes_one_from_zero_and_two():
     ids = tokens(B, 12)
     holds(checklist.label_shift(lambda i: (i[:, :-1], i[:, 1:]), ids), 1)
     fails(checklist.label_shift(lambda i: (i[:, :-1], i[:, :-1]), ids), 1, "t + 0", "copy")
     fails(checklist.label_shift(lambda i: (i[:, :-2], i[:, 2:]), ids), 1, "t + 2")
     fails(checklist.label_shift(lambda i: (i[:, 1:], i[:, :-1]), ids), 1, "t + -1")
     fails(checklist.label_shift(lambda i: (i, i[:, 1:]), ids), 1, "[4, 12]")
-    fails(checklist.label_shift(lambda i: (i[:, :-1], i.flip(1)[:, 1:]), ids), 1, "not stretches")
+    fails(checklist.label_shift(lambda i: (i[:, :-1], i.flip(1)[:, 1:]), ids), 1, "not slices")
 
 
 @pytest.mark.claim("Q4")
-def test_label_shift_takes_ignored_targets_and_refuses_ids_that_tell_nothing():
+def test_label_shift_accepts_ignored_targets_and_rejects_repeating_ids():
     def padded(ids):
         return ids, torch.cat([ids[:, 1:], torch.full((len(ids), 1), -100)], dim=1)
 
@@ -84,8 +84,8 @@ def test_label_shift_takes_ignored_targets_and_refuses_ids_that_tell_nothing():
 
 
 @pytest.mark.claim("Q4")
-def test_shapes_sees_wrong_shapes_and_rows_that_are_mixed():
-    ids = tokens(T, T)  # square, so that nothing shows in the shape
+def test_shapes_detects_wrong_shapes_and_mixed_rows():
+    ids = tokens(T, T)  # square, so that swapped axes have the same shape
     holds(checklist.shapes(LM(), ids, ids, V), 2)
     fails(checklist.shapes(LM(batch_first=False), ids, ids, V), 2, "batch_first")
     fails(checklist.shapes(LM(), ids, ids[:, 1:], V), 2, "targets are [6, 5]")
@@ -97,14 +97,14 @@ def test_shapes_sees_wrong_shapes_and_rows_that_are_mixed():
 
 
 def losses():
-    """Ways to average, by name, each over logits and targets padded with PAD."""
+    """Right and wrong averages of the cross entropy by name: functions of logits and targets."""
 
     def masked(logits, targets):
         mask = targets != PAD
-        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return (each.view_as(targets) * mask).sum() / mask.sum().clamp(min=1)
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return (losses.view_as(targets) * mask).sum() / mask.sum().clamp(min=1)
 
-    def each(logits, targets, **options):
+    def cross_entropy(logits, targets, **options):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), **options)
 
     def per_sequence(logits, targets):
@@ -113,23 +113,23 @@ def losses():
 
     return {
         "masked": masked,
-        "ignore_index": lambda o, y: each(o, y, ignore_index=PAD),
-        "mean": each,
-        "sum": lambda o, y: each(o, y, ignore_index=PAD, reduction="sum"),
-        "all": lambda o, y: each(o, y, ignore_index=PAD, reduction="sum") / y.numel(),
+        "ignore_index": lambda o, y: cross_entropy(o, y, ignore_index=PAD),
+        "mean": cross_entropy,
+        "sum": lambda o, y: cross_entropy(o, y, ignore_index=PAD, reduction="sum"),
+        "all": lambda o, y: cross_entropy(o, y, ignore_index=PAD, reduction="sum") / y.numel(),
         "per_sequence": per_sequence,
     }
 
 
 @pytest.mark.claim("Q4", "P8")
-def test_padding_loss_knows_the_right_denominator_and_names_the_wrong_ones():
+def test_padding_loss_accepts_the_right_denominator_and_names_the_wrong_ones():
     logits = torch.randn(B, T, V)
     targets = torch.where(torch.arange(T) < LENGTHS[:, None], tokens(B, T), PAD)
     check = {n: checklist.padding_loss(f, logits, targets, PAD) for n, f in losses().items()}
     holds(check["masked"], 3)
     holds(check["ignore_index"], 3)
-    assert "alone it is 0" in check["masked"].evidence
-    assert "alone it is nan" in check["ignore_index"].evidence
+    assert "padding only it is 0" in check["masked"].evidence
+    assert "padding only it is nan" in check["ignore_index"].evidence
     fails(check["mean"], 3, "gradient", "over padding too")
     fails(check["sum"], 3, "undivided")
     fails(check["all"], 3, "all positions")
@@ -149,7 +149,7 @@ def test_padding_loss_knows_the_right_denominator_and_names_the_wrong_ones():
 
 
 class Reader(nn.Module):
-    """Embedding and net; what is read off them, right and wrong."""
+    """An embedding and a net, and right and wrong results computed with them."""
 
     def __init__(self, kind=nn.GRU, **options):
         super().__init__()
@@ -160,7 +160,7 @@ class Reader(nn.Module):
         return self.rnn(pack)
 
     def sorted_by_hand(self, ids, lengths):
-        """As one does before enforce_sorted=False existed; forgets to put rows back."""
+        """Sort the rows for packing without enforce_sorted=False, and never unsort them."""
         order = lengths.argsort(descending=True)
         output, state = self.rnn(pack_padded_sequence(self.emb(ids)[order], lengths[order], True))
         return pad_packed_sequence(output, batch_first=True)[0], state
@@ -168,49 +168,51 @@ class Reader(nn.Module):
 
 @pytest.mark.claim("Q4", "P1")
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_padding_state_sees_padding_that_was_read(kind):
+def test_padding_state_detects_padding_that_was_read(kind):
     reader, ids = Reader(kind), tokens(B, T)
     holds(checklist.padding_state(lambda x, n: reader.packed(x, n)[1], ids, LENGTHS), 3)
-    verdict = checklist.padding_state(lambda x, n: reader.rnn(reader.emb(x))[1], ids, LENGTHS)
-    fails(verdict, 3, "row 0, of length 2", "row 2", "row 3")
-    assert "row 1" not in verdict.evidence  # it has no padding
+    result = checklist.padding_state(lambda x, n: reader.rnn(reader.emb(x))[1], ids, LENGTHS)
+    fails(result, 3, "row 0, of length 2", "row 2", "row 3")
+    assert "row 1" not in result.evidence  # it has no padding
 
 
 @pytest.mark.claim("Q4", "P7")
-def test_last_valid_step_sees_the_last_column_and_the_step_before():
+def test_last_valid_step_detects_the_last_column():
     reader, ids = Reader(), tokens(B, T)
 
-    def at(place):
+    def output_at(step):
         def run(x, lengths):
             output, _ = reader.rnn(reader.emb(x))
-            return output[torch.arange(len(x)), place(lengths, x.shape[1])]
+            return output[torch.arange(len(x)), step(lengths, x.shape[1])]
 
         return run
 
-    holds(checklist.last_valid_step(at(lambda n, T: n - 1), ids, LENGTHS), 4)
+    holds(checklist.last_valid_step(output_at(lambda n, T: n - 1), ids, LENGTHS), 4)
     holds(checklist.last_valid_step(lambda x, n: reader.packed(x, n)[1][-1], ids, LENGTHS), 4)
-    fails(checklist.last_valid_step(at(lambda n, T: n * 0 + T - 1), ids, LENGTHS), 4, "row 0")
+    fails(
+        checklist.last_valid_step(output_at(lambda n, T: n * 0 + T - 1), ids, LENGTHS), 4, "row 0"
+    )
     rejects(
         ValueError,
         "shorter",
         checklist.last_valid_step,
-        at(lambda n, T: n - 1),
+        output_at(lambda n, T: n - 1),
         ids,
         LENGTHS * 0 + T,
     )
 
 
 @pytest.mark.claim("Q4", "P3")
-def test_packed_order_sees_rows_that_were_sorted_and_not_put_back():
+def test_packed_order_detects_rows_left_in_sorted_order():
     reader, ids = Reader(), tokens(B, T)
     both = Reader(bidirectional=True)
     for r in (reader, both):
         unpacked = lambda x, n, r=r: pad_packed_sequence(r.packed(x, n)[0], True)[0]  # noqa: E731
         holds(checklist.packed_order(unpacked, ids, LENGTHS), 14)
-        verdict = checklist.packed_order(lambda x, n, r=r: r.sorted_by_hand(x, n)[0], ids, LENGTHS)
-        fails(verdict, 14, "stands in row")
+        result = checklist.packed_order(lambda x, n, r=r: r.sorted_by_hand(x, n)[0], ids, LENGTHS)
+        fails(result, 14, "its result is in row")
     last = lambda x, n: reader.sorted_by_hand(x, n)[1][-1]  # noqa: E731
-    fails(checklist.packed_order(last, ids, LENGTHS), 14, "its result stands in row 0")
+    fails(checklist.packed_order(last, ids, LENGTHS), 14, "its result is in row 0")
     descending = torch.tensor([6, 4, 2, 1])
     rejects(ValueError, "reorders", checklist.packed_order, last, ids, descending)
 
@@ -219,7 +221,7 @@ def test_packed_order_sees_rows_that_were_sorted_and_not_put_back():
 
 
 def training_loop(model, after, chunks=3):
-    """A loop over a stream; `after` is what happens to the state between chunks."""
+    """A training loop over a stream; `after` changes the state between chunks."""
 
     def loop():
         state = None
@@ -233,7 +235,7 @@ def training_loop(model, after, chunks=3):
 
 
 @pytest.mark.claim("Q4", "S1", "S3")
-def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_graph():
+def test_carry_and_detach_detects_a_state_that_is_reset_or_attached():
     gru, lstm = LM(), LM(nn.LSTM)
     holds(checklist.carry_and_detach(gru, training_loop(gru, lambda h: h.detach())), 5)
     both = lambda s: tuple(p.detach() for p in s)  # noqa: E731
@@ -263,7 +265,7 @@ def test_carry_and_detach_tells_carrying_from_resetting_and_from_dragging_the_gr
 
 
 @pytest.mark.claim("Q4", "S3")
-def test_both_detached_names_the_half_that_was_forgotten():
+def test_both_detached_names_h_or_c():
     lstm = LM(nn.LSTM)
 
     def check(after):
@@ -280,8 +282,8 @@ def test_both_detached_names_the_half_that_was_forgotten():
 
 
 @pytest.mark.claim("Q4")
-def test_fresh_start_sees_a_state_that_hides_in_the_model():
-    class Hoarder(LM):
+def test_fresh_start_detects_a_state_kept_in_the_model():
+    class Stateful(LM):
         state = None
 
         def forward(self, ids, state=None):
@@ -289,46 +291,47 @@ def test_fresh_start_sees_a_state_that_hides_in_the_model():
             return logits, self.state
 
     one, other = tokens(B, T), tokens(B, T)
-    model, hoarder = LM(), Hoarder()
+    model, stateful = LM(), Stateful()
     holds(checklist.fresh_start(lambda x: model(x)[0], one, other), 7)
-    fails(checklist.fresh_start(lambda x: hoarder(x)[0], one, other), 7, "another sample")
+    fails(checklist.fresh_start(lambda x: stateful(x)[0], one, other), 7, "another sample")
 
 
 # 8, 9
 
 
 def select(state, reset):
-    """The reset that lets nothing through."""
+    """A reset by selection: nothing of the old state remains."""
     return torch.where(reset[:, None], 0, state)
 
 
 @pytest.mark.claim("Q4", "S5", "S5′")
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
-def test_reset_leak_sees_a_missing_a_total_and_a_multiplied_reset(kind):
+def test_reset_leak_detects_a_missing_a_total_and_a_multiplied_reset(kind):
     model, ids = LM(kind), tokens(B, T)
     reset = torch.tensor([True, False, True, False])
     h = torch.randn(1, B, 7)
     state = (h, torch.randn(1, B, 7)) if kind is nn.LSTM else h
 
-    def check(how):
+    def check(reset_state):
         def step(x, state, reset):
-            each = lambda s: how(s, reset)  # noqa: E731
-            return model(x, tuple(map(each, state)) if isinstance(state, tuple) else each(state))
+            if isinstance(state, tuple):
+                return model(x, tuple(reset_state(s, reset) for s in state))
+            return model(x, reset_state(state, reset))
 
         return checklist.reset_leak(step, ids, state, reset)
 
     holds(check(select), 8)
     holds(check(lambda s, r: torch.where(r[:, None], 0.3, s)), 8)
-    fails(check(lambda s, r: s), 8, "moves the new one")
+    fails(check(lambda s, r: s), 8, "changes the output of the new one")
     fails(check(lambda s, r: s * ~r[:, None]), 8, "NaN")
     fails(check(lambda s, r: torch.zeros_like(s)), 8, "reset too")
-    fails(check(lambda s, r: select(s, ~r)), 8, "moves the new one", "reset too")
+    fails(check(lambda s, r: select(s, ~r)), 8, "changes the output of the new one", "reset too")
     step = lambda x, s, r: model(x, s)  # noqa: E731
-    rejects(ValueError, "go on", checklist.reset_leak, step, ids, state, torch.ones(B) > 0)
+    rejects(ValueError, "continue", checklist.reset_leak, step, ids, state, torch.ones(B) > 0)
 
 
 @pytest.mark.claim("Q4", "S6")
-def test_routing_sees_states_that_follow_rows():
+def test_routing_detects_states_that_follow_rows():
     model = LM()
 
     def by_id():
@@ -363,7 +366,7 @@ def test_routing_sees_states_that_follow_rows():
 
 @pytest.mark.claim("Q4", "B9")
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
-def test_clipping_sees_none_one_too_late_and_one_too_early(kind):
+def test_clipping_detects_none_and_one_too_late_or_too_early(kind):
     model = LM()
     optimizer = kind(model.parameters(), lr=0.1)
 
@@ -371,21 +374,21 @@ def test_clipping_sees_none_one_too_late_and_one_too_early(kind):
         def step():
             optimizer.zero_grad()
             loss = F.cross_entropy(model(tokens(B, T))[0].flatten(0, 1), tokens(B, T).flatten())
-            does = {
+            actions = {
                 "backward": loss.backward,
                 "clip": lambda: nn.utils.clip_grad_norm_(model.parameters(), 0.5),
                 "head": lambda: nn.utils.clip_grad_norm_(model.head.parameters(), 0.5),
                 "step": optimizer.step,
             }
             for name in order:
-                does[name]()
+                actions[name]()
 
         return checklist.clipping(optimizer, step, max_norm=0.5)
 
     before = {n: p.detach().clone() for n, p in model.state_dict().items()}
     settings = str(optimizer.state_dict())
     holds(check("backward", "clip", "step"), 10)
-    fails(check("backward", "step"), 10, "reach the optimiser")
+    fails(check("backward", "step"), 10, "at the step")
     fails(check("backward", "step", "clip"), 10)
     fails(check("clip", "backward", "step"), 10)
     fails(check("backward", "head", "step"), 10)
@@ -397,7 +400,7 @@ def test_clipping_sees_none_one_too_late_and_one_too_early(kind):
 
 
 @pytest.mark.claim("Q4", "B7")
-def test_teacher_forcing_sees_the_truth_fed_in_evaluation():
+def test_teacher_forcing_detects_the_target_fed_in_evaluation():
     class Decoder(LM):
         def __init__(self, forced):
             super().__init__()
@@ -408,16 +411,16 @@ def test_teacher_forcing_sees_the_truth_fed_in_evaluation():
             for t in range(target.shape[1]):
                 o, state = self(y, state)
                 logits.append(o)
-                truth = torch.rand(()) < self.forced(self.training)
-                y = target[:, t : t + 1] if truth else o.argmax(dim=-1)
+                feed_target = torch.rand(()) < self.forced(self.training)
+                y = target[:, t : t + 1] if feed_target else o.argmax(dim=-1)
             return torch.cat(logits, dim=1)
 
     def check(forced):
         model = Decoder(forced)
-        model.rnn.eval()  # a part frozen by the reader stays so
-        verdict = checklist.teacher_forcing(model, model.decode, tokens(B, T), tokens(B, T))
+        model.rnn.eval()  # a submodule that the user froze stays frozen
+        result = checklist.teacher_forcing(model, model.decode, tokens(B, T), tokens(B, T))
         assert model.training and not model.rnn.training
-        return verdict
+        return result
 
     holds(check(lambda training: float(training)), 12)
     holds(check(lambda training: 0.7 * training), 12)
@@ -431,19 +434,23 @@ def test_teacher_forcing_sees_the_truth_fed_in_evaluation():
 # 11
 
 
-def written(model, feed, keep=True, prefix=False, sample=False, whole=False, wasteful=False):
-    """A generator of tokens: what it feeds, and how it keeps the past."""
+def generator(model, feed, keep=True, prefix=False, sample=False, whole=False, feed_last=False):
+    """A token generator.
+
+    feed(y, prompt) chooses the next input; keep: pass the state on; prefix: feed the whole prefix;
+    sample: draw instead of argmax; whole: return the prompt too; feed_last: feed the last token.
+    """
 
     def generate(prompt, steps):
         fed, state, out = prompt, None, []
         for _ in range(steps):
-            logits, after = model(fed, state)
-            state = after if keep else None
+            logits, new_state = model(fed, state)
+            state = new_state if keep else None
             p = logits[:, -1].softmax(dim=-1)
             y = torch.multinomial(p, 1) if sample else p.argmax(dim=-1, keepdim=True)
             out.append(y)
             fed = torch.cat([fed, y], dim=1) if prefix else feed(y, prompt)
-        if wasteful:
+        if feed_last:
             model(fed, state)
         return torch.cat([prompt, *out] if whole else out, dim=1)
 
@@ -451,22 +458,24 @@ def written(model, feed, keep=True, prefix=False, sample=False, whole=False, was
 
 
 @pytest.mark.claim("Q4", "B7")
-def test_generation_sees_what_is_fed_back():
+def test_generation_detects_what_is_fed_back():
     model, prompt = LM(), tokens(B, 3)
     own, stale = (lambda y, prompt: y), (lambda y, prompt: prompt[:, -1:])
-    holds(checklist.generation(model, written(model, own), prompt), 11)
-    holds(checklist.generation(model, written(model, own, sample=True), prompt), 11)
-    holds(checklist.generation(model, written(model, own, whole=True, wasteful=True), prompt), 11)
-    holds(checklist.generation(model, written(model, None, keep=False, prefix=True), prompt), 11)
-    fails(checklist.generation(model, written(model, stale), prompt), 11, "written was")
-    fails(checklist.generation(model, written(model, own, keep=False), prompt), 11, "forgotten")
+    holds(checklist.generation(model, generator(model, own), prompt), 11)
+    holds(checklist.generation(model, generator(model, own, sample=True), prompt), 11)
+    holds(
+        checklist.generation(model, generator(model, own, whole=True, feed_last=True), prompt), 11
+    )
+    holds(checklist.generation(model, generator(model, None, keep=False, prefix=True), prompt), 11)
+    fails(checklist.generation(model, generator(model, stale), prompt), 11, "was written")
+    fails(checklist.generation(model, generator(model, own, keep=False), prompt), 11, "forgotten")
     truth = iter(range(1, 9))
-    taught = lambda y, prompt: torch.full_like(y, next(truth))  # noqa: E731
-    fails(checklist.generation(model, written(model, taught), prompt), 11, "written was")
+    forced = lambda y, prompt: torch.full_like(y, next(truth))  # noqa: E731
+    fails(checklist.generation(model, generator(model, forced), prompt), 11, "was written")
     rejects(ValueError, "0 calls", checklist.generation, model, lambda p, n: tokens(B, n), prompt)
-    short = lambda p, n: written(model, own)(p, n - 2)  # noqa: E731
+    short = lambda p, n: generator(model, own)(p, n - 2)  # noqa: E731
     rejects(ValueError, "got 6", checklist.generation, model, short, prompt)
-    rejects(ValueError, "two", checklist.generation, model, written(model, own), prompt, 1)
+    rejects(ValueError, "two", checklist.generation, model, generator(model, own), prompt, 1)
     assert model.training and not model._forward_hooks
 
 
@@ -475,7 +484,7 @@ def test_generation_sees_what_is_fed_back():
 
 @pytest.mark.claim("Q4", "A5")
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-def test_causality_sees_a_bidirectional_layer_and_a_peek(kind):
+def test_causality_detects_a_bidirectional_layer(kind):
     ids = tokens(B, T)
     holds(checklist.causality(LM(kind), ids), 13)
     holds(checklist.causality(LM(kind, num_layers=2, dropout=0.5), ids), 13)
@@ -486,39 +495,44 @@ def test_causality_sees_a_bidirectional_layer_and_a_peek(kind):
 
 
 @pytest.mark.claim("Q4")
-def test_causality_sees_leaks_of_any_other_kind():
-    class Peek(LM):
+def test_causality_detects_other_leaks_of_later_inputs():
+    class LookAhead(LM):
         def forward(self, ids, state=None):
             x = self.emb(ids)
             h, state = self.rnn(x + 1e-6 * self.look(x), state)
             return self.head(h), state
 
-    ahead, mean, blind = Peek(), Peek(), Peek()
+    ahead, mean, blind = LookAhead(), LookAhead(), LookAhead()
     ahead.look = lambda x: x.roll(-1, dims=1)
     mean.look = lambda x: x.mean(dim=1, keepdim=True)
     blind.look = lambda x: -1e6 * x
     ids = tokens(B, T)
     fails(checklist.causality(ahead, ids), 13, "output 0 has a gradient", "to input 1")
     fails(checklist.causality(mean, ids), 13, "output 0 has a gradient")
-    fails(checklist.causality(blind, ids), 13, "nothing is shown")
+    fails(checklist.causality(blind, ids), 13, "zeros prove nothing")
     rejects(ValueError, "T ≥ 2", checklist.causality, LM(), ids[:, :1])
     rejects(ValueError, "nn.Embedding", checklist.causality, nn.Sequential(nn.Flatten(0)), ids)
     assert LM().training
 
 
-def test_a_verdict_is_true_or_false_and_not_merely_there():
-    """A tuple is true because it is not empty; a verdict must not be."""
-    passed = checklist.Verdict(1, "claim", True, "seen")
+def test_a_result_is_true_only_if_the_point_holds():
+    """A tuple is true if it is not empty. A CheckResult must not be."""
+    passed = checklist.CheckResult(1, "claim", True, "seen")
     assert passed
     assert not passed._replace(holds=False)
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])
-def test_a_difference_is_told_from_rounding_and_nan_from_numbers(shape):
-    from bptt_oracle.checklist.verdict import gap
+def test_difference_ignores_rounding_and_compares_nan(shape):
+    from bptt_oracle.checklist.check_result import difference
 
     a = torch.full(shape, 2.0)
-    assert gap(a, a) == 0 == gap(a + 1e-5 * np.pi / 10, a)
-    assert gap(a + 0.5, a) == 0.5
-    assert gap(a * torch.nan, a * torch.nan) == 0
-    assert gap(a * torch.nan, a) == gap(a, a * torch.nan) == gap(a[None], a) == np.inf
+    assert difference(a, a) == 0 == difference(a + 1e-5 * np.pi / 10, a)
+    assert difference(a + 0.5, a) == 0.5
+    assert difference(a * torch.nan, a * torch.nan) == 0
+    assert (
+        difference(a * torch.nan, a)
+        == difference(a, a * torch.nan)
+        == difference(a[None], a)
+        == np.inf
+    )
