@@ -17,7 +17,7 @@ from support.planting import SOURCE, broken_equation, plant
 
 MUTANTS = CORE + DYNAMICS
 
-NO_MISTAKE = SyntaxError, NameError, AttributeError, TypeError
+NO_MISTAKE = ImportError, SyntaxError, NameError, AttributeError, TypeError
 
 TESTS = Path(__file__).parents[1]
 
@@ -39,11 +39,12 @@ def fresh_modules(folder, examples):
     hypothesis.settings.load_profile("mutants")
     for name in kept:
         del sys.modules[name]
-    sys.path.insert(0, str(folder))
+    path = sys.path[:]
+    sys.path[:0] = [str(folder), *sorted({str(file.parent) for file in TESTS.rglob("test_*.py")})]
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
         for name in [name for name in sys.modules if name.partition(".")[0] in stale]:
             del sys.modules[name]
         sys.modules.update(kept)
