@@ -30,7 +30,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.errors import InvalidArgument
 
 from bptt_oracle.ledger import outcomes
-from bptt_oracle.ledger.claims import named_by_tests
+from bptt_oracle.ledger.claims import ids, named_by_tests
 from bptt_oracle.ledger.verdicts import commit_of
 
 calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
@@ -59,12 +59,19 @@ def pytest_addoption(parser):
     group.addoption(
         "--path", default="all", metavar="NAME", help="run PyTorch only along this execution path"
     )
+    group.addoption(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="run only the tests that check this claim, such as B8; may be repeated",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Raises UsageError for an unknown path or profile: the one would skip every test, the other
-    would end in a traceback of pytest.
+    """Raises UsageError for an unknown path, claim or profile. The first two would skip every test,
+    the last would end in a traceback of pytest.
     """
     path, profile = config.getoption("--path"), config.getoption("--hypothesis-profile") or PROFILE
     try:
@@ -72,6 +79,9 @@ def pytest_cmdline_main(config):
     except InvalidArgument:
         names = "dev, full, ci, nightly"
         raise pytest.UsageError(f"there is no profile {profile!r}; choose from {names}") from None
+    unknown = [name for name in config.getoption("--claim") if name not in ids()]
+    if unknown:
+        raise pytest.UsageError(f"there is no claim {unknown[0]!r}; choose from {', '.join(ids())}")
     if path != "all":
         from torch_impl.execution.catalogue import PATHS
 
@@ -93,10 +103,19 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    chosen = set(config.getoption("--claim"))
+    if chosen:
+        others = [item for item in items if chosen.isdisjoint(_claims_of(item))]
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
     if (config.getoption("--hypothesis-profile") or PROFILE) == "dev":
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
+
+
+def _claims_of(item):
+    return [claim for marker in item.iter_markers("claim") for claim in marker.args]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -106,8 +125,7 @@ def pytest_pycollect_makeitem():
     """
     items = yield
     for item in items if isinstance(items, list) else ():
-        for marker in item.iter_markers("claim"):
-            item.user_properties.extend(("claim", claim) for claim in marker.args)
+        item.user_properties.extend(("claim", claim) for claim in _claims_of(item))
         item.user_properties.append(("parametrisations", len(items)))
     return items
 

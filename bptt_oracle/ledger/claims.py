@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +37,11 @@ class Claim(NamedTuple):
     verdict: str  # of the tests' last runs on this machine, as `outcomes.verdict` words it
 
 
+def ids() -> list[str]:
+    """The id of every row."""
+    return [row["id"] for row in _rows()]
+
+
 def claims(records: outcomes.Records | None = None) -> list[Claim]:
     """All rows, with the tests that name each, and its verdict by `records`.
 
@@ -46,10 +51,15 @@ def claims(records: outcomes.Records | None = None) -> list[Claim]:
         records = outcomes.load(CACHE)
     tests_of = named_by_tests((ROOT / "tests").rglob("test_*.py"))
     rows = []
-    for row in tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claim"]:
+    for row in _rows():
         tests = tests_of.get(row["id"], [])
         verdict = outcomes.verdict(tests, records, row["holds"])
         rows.append(Claim(**row, tests=tests, verdict=verdict))
+    return rows
+
+
+def _rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claim"]
     return rows
 
 
