@@ -47,9 +47,7 @@ def test_the_message_names_the_input_and_the_gate():
 PLANTED = [
     mutant
     for mutant in MUTANTS
-    if mutant.file.startswith("cells/")
-    and mutant.law.endswith("::test_the_adjoint_identity_holds")
-    and "′" in broken_equation(mutant)
+    if mutant.file.startswith("cells/") and mutant.law.endswith("::test_the_adjoint_identity_holds")
 ]
 
 
@@ -60,8 +58,10 @@ def test_the_message_names_the_equation_of_a_planted_mistake(mutant, tmp_path):
     relu = {"nonlinearity": "relu"} if "relu" in mutant.mistake + mutant.old else {}
     with imported_from(tmp_path) as copy:
         text = failure(getattr(copy, kind)(5, 4, num_layers=2, **relu))
-    equations = text.partition(" Planted mistakes with this effect are in ")[2]
-    assert f"{mutant.file} ({broken_equation(mutant)})" in equations, text
+    assert "fails for these inputs (gates): " in text
+    if "′" in broken_equation(mutant):  # not a mistake in what the tape keeps
+        equations = text.partition(" Planted mistakes with this effect are in ")[2]
+        assert f"{mutant.file} ({broken_equation(mutant)})" in equations, text
 
 
 def test_of_any_function_the_message_names_the_inputs():

@@ -169,19 +169,24 @@ def _provenance(run: outcomes.Provenance | None) -> str:
 def places(code: str) -> tuple[Path, dict[str, int]]:
     """The file that a part of a row's code names, and the line of each equation or definition.
 
-    Raises KeyError for an equation or a definition that the file does not have.
+    Raises KeyError for an equation or definition that the file does not have.
     """
     name, _, rest = code.partition(" ")
     file = ROOT / (name if name.startswith("bptt_oracle") else f"reference/{name}")
     found: dict[str, int] = {}
     for word in rest.split():
         if not word.startswith("("):
-            found[word] = _definitions(file)[word]
+            definitions = _definitions(file)
+            if word not in definitions:
+                raise KeyError(f"{name} defines no function or class {word}")
+            found[word] = definitions[word]
             continue
         ends = re.findall(NUMBER, word)
         lines, order = computed(file), list(stated(file))
         first, last = [order.index(n) if n in order else -1 for n in (ends[0], ends[-1])]
         for number in order[first : last + 1] if 0 <= first <= last else ends:
+            if number not in lines:
+                raise KeyError(f"{name} has no line of code with ({number}) in the margin")
             found[f"({number})"] = lines[number][0].first
     return file, found
 
