@@ -217,6 +217,14 @@ def test_verdicts_are_not_saved_for_changed_files_or_without_a_run(repository, c
     assert not (repository / "verdicts.json").exists()
 
 
+def test_writing_the_page_succeeds_whatever_has_run_here(repository, monkeypatch):
+    monkeypatch.setattr("bptt_oracle.ledger.claims.to_markdown", lambda rows: "the page")
+    page = repository / "page.md"
+    with pytest.raises(SystemExit) as stop:
+        main(["claims", "--markdown", str(page)])
+    assert (stop.value.code, page.read_text()) == (0, "the page")
+
+
 def test_outside_of_git_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert verdicts.commit_of(tmp_path) == "unknown"
