@@ -244,7 +244,7 @@ def test_the_printed_masked_loss_lets_nan_in_the_padding_through():
 
 @pytest.mark.claim("P1")
 def test_lengths_that_count_a_mask_s_ones_pack_the_padding_of_a_batch_padded_on_the_left():
-    """N: lengths = attention_mask.sum(dim=1), which counts the real steps but does not place them."""
+    """N: lengths = attention_mask.sum(dim=1), which counts the real steps but not their places."""
     model, x = torch.nn.GRU(2, 4), torch.randn(1, 5, 2)
     mask = torch.tensor([[0, 0, 1, 1, 1]])
     packed = pack_padded_sequence(x, mask.sum(dim=1), batch_first=True)
