@@ -100,18 +100,21 @@ def _marks(function: ast.FunctionDef) -> list[str]:
 
 
 def print_claims(console: Console, rows: list[Claim]) -> None:
-    """The ledger as a table, and how many rows have each verdict."""
+    """Print the ledger as a table."""
     table = Table("id", "claim", "code", "tests", "verdict")
     for row in rows:
         text = Text(_mark(row) + row.text)  # Text, because rich takes [y] in a string for markup
         verdict = Text(row.verdict, _STYLES.get(row.verdict, "yellow"))
         table.add_row(row.id, text, Text(row.code), str(len(row.tests)), verdict)
     console.print(table)
+    if not finished(rows):
+        console.print("Some tests of these claims failed or did not run here: run `pytest`.")
+
+
+def verdict_counts(rows: list[Claim]) -> dict[str, int]:
+    """How many rows have each verdict; those of which only some tests ran are one entry."""
     counts = {word: sum(row.verdict == word for row in rows) for word in _STYLES}
-    counts["not fully run"] = len(rows) - sum(counts.values())
-    console.print(", ".join(f"{n} {word}" for word, n in counts.items()))
-    if counts["not fully run"]:
-        console.print("Not every test of these claims has run on this machine: run `pytest`.")
+    return counts | {"not fully run": len(rows) - sum(counts.values())}
 
 
 def finished(rows: list[Claim]) -> bool:

@@ -230,6 +230,12 @@ def test_outside_of_git_the_commit_is_unknown(tmp_path, monkeypatch):
     assert verdicts.commit_of(tmp_path) == "unknown"
 
 
+def test_claims_of_which_some_tests_did_not_run_are_counted_together(repository, capsys):
+    save_verdicts(repository, verdicts.commit_of(repository), ["A1", "A3"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"{len(ROWS)} claims: 1 verified, 1 does not hold, {len(ROWS) - 2} not fully run"
+
+
 def test_brackets_in_a_claim_are_printed():
     console = Console(file=io.StringIO(), width=200)
     print_claims(console, ROWS)
