@@ -54,10 +54,11 @@ PLANTED = [
 @pytest.mark.parametrize("mutant", PLANTED, ids=lambda mutant: mutant.mistake)
 def test_the_message_names_the_equation_of_a_planted_mistake(mutant, tmp_path):
     plant(mutant, tmp_path)
-    kind = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}[mutant.file[6:-3]]
-    relu = {"nonlinearity": "relu"} if "relu" in mutant.mistake + mutant.old else {}
+    relu = "relu" in mutant.mistake + mutant.old
+    modes = {"rnn": "RNN_RELU" if relu else "RNN_TANH"}
+    mode = modes.get(mutant.file[6:-3], mutant.file[6:-3].upper())
     with imported_from(tmp_path) as copy:
-        text = failure(getattr(copy, kind)(5, 4, num_layers=2, **relu))
+        text = failure(copy.nets.modules.RecurrentNet(mode, 5, 4, num_layers=2))
     assert "fails for these inputs (gates): " in text
     if "′" in broken_equation(mutant):  # not a mistake in what the tape keeps
         equations = text.partition(" Planted mistakes with this effect are in ")[2]

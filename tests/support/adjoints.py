@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reference.cells.table import CELL_TABLE
 from support.mutants import MUTANTS
 from support.planting import SOURCE, broken_equation, imported_from, plant
 
-GATES = {"LSTM": "ifgo", "GRU": "rzn"}  # the order of torch's packed rows
-CELL_FILES = {"LSTM": "cells/lstm.py", "GRU": "cells/gru.py"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,8 +49,8 @@ def failing_parts(push, cotangents, pulled, direction, tolerance, mode=""):
 
 def _gate_masks(name, value, mode):
     """A mask of the rows of each gate of a parameter whose rows are packed by gate."""
-    gates = GATES.get(mode, "")
-    if not gates or not name.startswith(("weight_ih", "weight_hh", "bias_")):
+    gates = CELL_TABLE[mode].gates if mode else ()
+    if len(gates) < 2 or not name.startswith(("weight_ih", "weight_hh", "bias_")):
         return []
     rows = np.repeat(np.arange(len(gates)), len(value) // len(gates))
     return [(g, (rows == k).reshape(-1, *[1] * (value.ndim - 1))) for k, g in enumerate(gates)]
@@ -105,8 +104,9 @@ def _effects(mode):
     """(equation, failing parts) of each planted mistake in a primed equation of this cell."""
     from support.verdicts import failing_parts_of  # which imports this module
 
-    kind, options = ("RNN", {"nonlinearity": mode[4:].lower()}) if "RNN" in mode else (mode, {})
-    file = CELL_FILES.get(mode, "cells/rnn.py")
+    cell = CELL_TABLE[mode]
+    file = f"cells/{cell.step.__module__.rpartition('.')[2]}.py"
+    sizes = [{}, {"proj_size": 2}] if cell.projection else [{}]
     found = []
     for mutant in MUTANTS:
         if mutant.file not in (file, "sequences/unroll.py"):
@@ -118,10 +118,11 @@ def _effects(mode):
             with tempfile.TemporaryDirectory() as folder:
                 plant(mutant, Path(folder))
                 with imported_from(folder) as copy:
-                    parts = failing_parts_of(getattr(copy, kind)(4, 3, **options))
+                    net = copy.nets.modules.RecurrentNet
+                    effects = [failing_parts_of(net(mode, 4, 3, **size)) for size in sizes]
         except Exception:  # the line is not there any more, or the mistake makes it raise
             continue
-        if parts:
+        for parts in filter(None, effects):
             effect = {(name.partition("_l")[0], gate) for name, gate in parts}
             found.append((f"{mutant.file} ({equation})", effect))
     return found
