@@ -1,15 +1,17 @@
-"""What all tests share: Hypothesis profiles, options, and a closing account of what was run.
+"""Shared by all tests: Hypothesis profiles, options, and a summary of what was run.
 
-    profile   examples   drawn                  chosen by --hypothesis-profile, else by the
-    dev             10   anew in each run       variable HYPOTHESIS_PROFILE, else ci where CI
-    full            25   anew in each run       is set, and full elsewhere
+    profile   examples   examples are drawn
+    dev             10   anew in each run
+    full            25   anew in each run
     ci              40   the same in each run
     nightly       1000   anew in each run
 
-dev is for the minutes between two edits: it leaves out the tests marked slow, and says so.
+`--hypothesis-profile` chooses the profile, else the variable HYPOTHESIS_PROFILE; the default is ci
+if the variable CI is set, and full otherwise. dev is for quick runs between two edits: it skips the
+tests marked slow, and reports them as skipped.
 
-A given --hypothesis-seed is obeyed under every profile. One thread for every library, so that a
-run does not depend on the machine's width; `pytest -n` is the way to use more cores.
+--hypothesis-seed works under every profile, ci included. Every library uses one thread, so that a
+run does not depend on the number of cores; use `pytest -n` for more cores.
 """
 
 import os
@@ -18,12 +20,18 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 import sys
 from collections import Counter, defaultdict
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.errors import InvalidArgument
+
+from bptt_oracle.ledger import outcomes
+from bptt_oracle.ledger.claims import ids, named_by_tests
+from bptt_oracle.ledger.verdicts import commit_of
 
 calm = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=10, **calm)
@@ -40,29 +48,40 @@ def pytest_addoption(parser):
         "--device",
         default="auto",
         choices=["auto", "cpu", "cuda", "mps"],
-        help="run PyTorch on this device alone (auto: on every device there is)",
+        help="run PyTorch only on this device (auto: on every available device)",
     )
     group.addoption(
         "--dtype",
         default="all",
         choices=["all", "float32", "float64"],
-        help="run PyTorch in this dtype alone",
+        help="run PyTorch only in this dtype",
     )
     group.addoption(
-        "--path", default="all", metavar="NAME", help="run PyTorch along this execution path alone"
+        "--path", default="all", metavar="NAME", help="run PyTorch only along this execution path"
+    )
+    group.addoption(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="run only the tests that check this claim, such as B8; may be repeated",
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Raises UsageError for a name of nothing, which would leave out every test, or end in the
-    middle of pytest."""
+    """Raises UsageError for an unknown path, claim or profile. The first two would skip every test,
+    the last would end in a traceback of pytest.
+    """
     path, profile = config.getoption("--path"), config.getoption("--hypothesis-profile") or PROFILE
     try:
         settings.get_profile(profile)
     except InvalidArgument:
         names = "dev, full, ci, nightly"
         raise pytest.UsageError(f"there is no profile {profile!r}; choose from {names}") from None
+    unknown = [name for name in config.getoption("--claim") if name not in ids()]
+    if unknown:
+        raise pytest.UsageError(f"there is no claim {unknown[0]!r}; choose from {', '.join(ids())}")
     if path != "all":
         from torch_impl.execution.catalogue import PATHS
 
@@ -73,8 +92,10 @@ def pytest_cmdline_main(config):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    config.addinivalue_line("markers", "claim(id, ...): rows of the ledger that this test checks")
-    config.addinivalue_line("markers", "slow: left out under the dev profile")
+    config.addinivalue_line(
+        "markers", "claim(id, ...): the rows of the ledger that this test checks"
+    )
+    config.addinivalue_line("markers", "slow: skipped under the dev profile")
     config.addinivalue_line("filterwarnings", "ignore:LSTM with projections:UserWarning")
     if config.getoption("--hypothesis-seed") is not None:
         settings.register_profile("seeded", settings.default, derandomize=False)
@@ -82,20 +103,36 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    chosen = set(config.getoption("--claim"))
+    if chosen:
+        others = [item for item in items if chosen.isdisjoint(_claims_of(item))]
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
     if (config.getoption("--hypothesis-profile") or PROFILE) == "dev":
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
 
 
-def pytest_itemcollected(item):
-    for marker in item.iter_markers("claim"):
-        item.user_properties.extend(("claim", claim) for claim in marker.args)
+def _claims_of(item):
+    return [claim for marker in item.iter_markers("claim") for claim in marker.args]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem():
+    """Attach to each test what the summary needs: its claims, and how many parametrisations its
+    function has, which a run of some of them does not show.
+    """
+    items = yield
+    for item in items if isinstance(items, list) else ():
+        item.user_properties.extend(("claim", claim) for claim in _claims_of(item))
+        item.user_properties.append(("parametrisations", len(items)))
+    return items
 
 
 @pytest.fixture
 def record_cases(request):
-    """record_cases(path, n): this test ran n cases along that path; counted in the summary."""
+    """record_cases(path, n) adds n cases along a path to the summary."""
     return lambda path, n: request.node.user_properties.append((f"cases:{path}", n))
 
 
@@ -111,45 +148,85 @@ def pytest_report_header(config):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    outcomes, cases = defaultdict(lambda: defaultdict(set)), Counter()
-    for outcome, reports in terminalreporter.stats.items():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == "claim":
-                    outcomes[value]["failed" if outcome == "error" else outcome].add(report.nodeid)
-                elif name.startswith("cases:") and report.when == "call":
-                    cases[name.removeprefix("cases:")] += value
     line = terminalreporter.write_line
     terminalreporter.section("account")
-    failed = {claim for claim, seen in outcomes.items() if "failed" in seen}
-    verified = {claim for claim, seen in outcomes.items() if "passed" in seen} - failed
-    for words, claims in [
-        ("claims verified", verified),
-        ("claims failed", failed),
-        ("claims not run", outcomes.keys() - verified - failed),
-    ]:
-        if claims:
-            line(f"{words} ({len(claims)}): {' '.join(sorted(claims, key=_natural))}")
-    if verified | failed and hasattr(config, "cache"):  # what `bptt-oracle claims` reads
-        failures = config.cache.get("bptt-oracle/failures", {})
-        for claim in verified | failed:  # what failed before and did not run now has not passed
-            seen = outcomes[claim]
-            left = {*failures.get(claim, ())} - seen["passed"] | seen["failed"]
-            failures[claim] = sorted(left)
-        config.cache.set("bptt-oracle/failures", failures)
+    records, cases = _outcomes(terminalreporter.stats, config)
+    for summary in _claims_summary(records):
+        line(summary)
+    if records and hasattr(config, "cache"):
+        before = outcomes.from_json(config.cache.get(outcomes.CACHE_KEY, {}))
+        config.cache.set(outcomes.CACHE_KEY, outcomes.to_json(outcomes.merged(before, records)))
     for path, n in sorted(cases.items()):
         line(f"cases along {path}: {n}")
     for reason, n in Counter(
         report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())
     ).items():
         line(f"not run, {n} tests: {reason.removeprefix('Skipped: ')}")
-    if "torch" in sys.modules or config.pluginmanager.has_plugin("dsession"):
-        import torch  # here already, or in the workers of this run
-
-        if not torch.cuda.is_available():
+    if _torch_was_imported(config):
+        devices = _devices()
+        if "cuda" not in devices:
             line("cuda: not run: no GPU on this machine that this torch can use")
-        if not torch.backends.mps.is_available():
+        if "mps" not in devices:
             line("mps: not run: no Apple GPU on this machine")
+
+
+def _outcomes(stats, config):
+    """The outcomes of the tests that check claims, and the number of cases along each path."""
+    found, counts, cases = defaultdict(dict), {}, Counter()
+    for outcome, reports in stats.items():
+        for report in reports:
+            properties = [*getattr(report, "user_properties", ())]
+            names = {name for name, _ in properties}
+            for name, value in properties:
+                if name.startswith("cases:") and report.when == "call":
+                    cases[name.removeprefix("cases:")] += value
+            if "claim" not in names:
+                continue
+            test, _, parametrisation = report.nodeid.removesuffix("]").partition("[")
+            counts[test] = dict(properties)["parametrisations"]
+            if outcome in ("failed", "error"):
+                found[test][parametrisation] = outcomes.FAILED
+            elif outcome == "passed":
+                found[test].setdefault(parametrisation, outcomes.PASSED)
+            elif outcome == "skipped" and "inapplicable" in names:
+                found[test][parametrisation] = outcomes.INAPPLICABLE
+    if not counts:
+        return {}, cases
+    devices = _devices() if _torch_was_imported(config) else ["cpu"]
+    provenance = outcomes.Provenance(
+        commit_of(config.rootpath), str(date.today()), _version("torch"), ", ".join(devices)
+    )
+    return {
+        test: outcomes.Record(provenance, count, found[test]) for test, count in counts.items()
+    }, cases
+
+
+def _claims_summary(records):
+    """The claims that this run verified, contradicted or did not fully check, a line each."""
+    tests_of = named_by_tests(Path(__file__).parent.rglob("test_*.py"))
+    summary = defaultdict(list)
+    for claim, tests in sorted(tests_of.items(), key=lambda item: _natural(item[0])):
+        if any(test in records for test in tests):
+            word = outcomes.verdict(tests, records, holds=True)
+            partial = word not in (outcomes.VERIFIED, outcomes.FAILED)
+            summary["not fully run" if partial else word].append(
+                f"{claim} {word.removesuffix(' ran')}," if partial else claim
+            )
+    for word in (outcomes.VERIFIED, outcomes.FAILED, "not fully run"):
+        if summary[word]:
+            yield f"claims {word} ({len(summary[word])}): {' '.join(summary[word]).rstrip(',')}"
+
+
+def _torch_was_imported(config):
+    """Whether torch is here, or in the workers of this run."""
+    return "torch" in sys.modules or config.pluginmanager.has_plugin("dsession")
+
+
+def _devices():
+    import torch
+
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, here in present.items() if here)]
 
 
 def _natural(claim):

@@ -16,23 +16,37 @@ def claims(
     markdown: Annotated[
         Path | None, typer.Option(help="Write the table to this Markdown file instead.")
     ] = None,
+    save_verdicts: Annotated[
+        bool,
+        typer.Option(
+            "--save-verdicts",
+            help="Save the verdicts of the tests that ran at this commit, for the page.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """List every claim with its code, its tests and the last verdict; exit 1 while one is open."""
+    """List every claim with its code, its tests and its verdict.
+
+    Exit 0 if all tests of all claims ran and passed, else 1; 0 if the page was written.
+    """
     with ctrl_c_ends_all():
-        from ..ledger.claims import ROOT, print_claims, to_markdown
-        from ..ledger.claims import claims as all_claims
+        from ..ledger import claims as ledger
+        from ..ledger.claims import print_claims, to_markdown, verdict_counts
         from ..reports.verdicts import claims_verdict
 
-    if not (ROOT / "pyproject.toml").is_file():
+    if not (ledger.ROOT / "pyproject.toml").is_file():
         stop("claims are verified by the tests, which are not installed; run it in a checkout")
     require_report_file(markdown)
-    rows = all_claims()
-    status = FAULT if any(row.verdict in ("open", "failed") for row in rows) else AGREE
-    if markdown is not None:
+    if save_verdicts:
+        try:
+            ledger.save_verdicts()
+        except ValueError as error:
+            stop(str(error))
+    rows = ledger.claims()
+    if markdown is not None:  # the page shows saved verdicts, not those of this machine
         save(markdown, to_markdown(rows))
-    elif quiet:
-        print_verdict(claims_verdict([row.verdict for row in rows]), status)
-    else:
-        print_claims(new_console(), rows)
+        raise typer.Exit(AGREE)
+    status = AGREE if ledger.finished(rows) else FAULT
+    print_claims(new_console(quiet=quiet), rows)
+    print_verdict(claims_verdict(verdict_counts(rows)), status)
     raise typer.Exit(status)

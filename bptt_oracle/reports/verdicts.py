@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..judging import judge
 from ..judging.deviations import Tally
@@ -63,10 +63,10 @@ def selftest_verdict(outcome: Outcome, passed: bool) -> str:
     )
 
 
-def claims_verdict(verdicts: Sequence[str]) -> str:
-    """The verdict of `claims`: how many there are of each."""
-    count = Counter(verdicts)
-    return f"{plural(len(verdicts), 'claim')}: {', '.join(f'{n} {v}' for v, n in count.items())}"
+def claims_verdict(counts: Mapping[str, int]) -> str:
+    """The verdict of `claims`, from the number of claims with each verdict."""
+    parts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
+    return f"{plural(sum(counts.values()), 'claim')}: {parts}"
 
 
 def matrix_verdict(versions: Sequence[str], changes: Sequence[Change]) -> str:

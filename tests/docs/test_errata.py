@@ -1,7 +1,7 @@
-"""Statements of the two source documents that do not hold, where no other test file has them.
+"""Counterexamples to statements of the two source documents that no other test file covers.
 
 T is the tutorial on torch.nn.RNN (github.com/ShaohonChen/tutorial_with_rnn), N the lecture notes
-"2.4 Recurrent Neural Networks". Their code is repeated as printed; docs/ledger/errata.md explains.
+"2.4 Recurrent Neural Networks". Their code is copied as printed. Page: docs/ledger/errata.md.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def test_the_parameter_gradients_as_printed_have_the_shape_of_the_transpose():
 
 @pytest.mark.claim("B4′")
 def test_the_bias_of_the_recurrence_has_a_gradient_too_the_sum_of_its_deltas():
-    """N lists the gradients of W_hy, b_y, W_xh and W_hh, and leaves b_h out."""
+    """N lists the gradients of W_hy, b_y, W_xh and W_hh, but not that of b_h."""
     p = single(RNN(4, 4))
     output, _, tape = p.net.forward(p.params, p.x, p.state)
     grads = p.net.backward(tape, p.d_output)
@@ -59,7 +59,7 @@ def test_padding_a_pack_restores_neither_the_padding_nor_the_padded_length():
     x = torch.randn(5, 3, 2)
     back, lengths = pad_packed_sequence(pack_padded_sequence(x, [3, 2, 1]))
     assert back.shape == (3, 3, 2), "the longest length, not the 5 steps that came in"
-    assert not back[1:, 2].any(), "zeros, not what stood there"
+    assert not back[1:, 2].any(), "zeros, not the values that were there"
     back, _ = pad_packed_sequence(pack_padded_sequence(x, [3, 2, 1]), total_length=5)
     assert back.shape == x.shape
 
@@ -120,13 +120,13 @@ def test_the_full_gradient_of_a_stream_is_one_backward_after_its_last_chunk():
 
 @pytest.mark.claim("S6")
 def test_the_rows_of_the_printed_state_bank_keep_the_whole_batch_alive():
-    """N's put: state[:, row:row+1].contiguous(), which copies nothing where there is one layer."""
+    """N's put: state[:, row:row+1].contiguous(), which copies nothing if there is one layer."""
     state = torch.randn(1, 1000, 4)
     row = state[:, 7:8].contiguous()
     assert row.untyped_storage().data_ptr() == state.untyped_storage().data_ptr()
     assert row.untyped_storage().nbytes() == state.untyped_storage().nbytes()
     state.zero_()
-    assert not row.any(), "and what happens to the batch happens to the bank"
+    assert not row.any(), "a change of the batch changes the bank"
     two_layers = torch.randn(2, 1000, 4)
     assert two_layers[:, 7:8].contiguous().untyped_storage().nbytes() == 2 * 4 * 4
     assert state[:, 7:8].clone().untyped_storage().nbytes() == 4 * 4, "clone always copies"
@@ -153,7 +153,7 @@ def reset_recurrent_state(state, reset_mask, init_state=None, batch_dim=1):
 
 @pytest.mark.claim("S5")
 def test_the_printed_reset_forgets_the_learned_initial_state_of_the_very_first_chunk():
-    """Every row starts a stream there, and none starts from init_state."""
+    """Every row starts a stream there, but none starts from init_state."""
     first, learned = torch.tensor([True, True]), torch.randn(1, 2, 4)
     assert reset_recurrent_state(None, first, learned) is None
     later = reset_recurrent_state(torch.randn(1, 2, 4), first, learned)
@@ -172,12 +172,14 @@ def test_the_printed_smoke_test_of_resets_passes_a_reset_that_ignores_its_mask()
     assert torch.equal(model(chunk, broken(old, every))[0], model(chunk)[0]), "it passes"
     some = torch.tensor([True, False, False])
     carried = model(chunk, reset_recurrent_state(old, some))[0]
-    assert not torch.allclose(model(chunk, broken(old, some))[0], carried), "a partial mask tells"
+    assert not torch.allclose(model(chunk, broken(old, some))[0], carried), (
+        "a mask of some rows detects it"
+    )
 
 
 @pytest.mark.claim("S3")
 def test_the_printed_smoke_test_of_detaching_passes_a_loop_that_never_detaches():
-    """N's second smoke test calls detach itself, and then looks whether detach detaches."""
+    """N's second smoke test calls detach itself, and then checks that detach detaches."""
     model = torch.nn.GRU(2, 4)
 
     def loop_without_detach(chunks):
@@ -187,13 +189,13 @@ def test_the_printed_smoke_test_of_detaching_passes_a_loop_that_never_detaches()
         return state
 
     state = loop_without_detach(torch.randn(8, 3, 2).split(4))
-    assert not state.detach().requires_grad, "as printed: true of every tensor there is"
-    assert state.requires_grad, "what should have been looked at"
+    assert not state.detach().requires_grad, "as printed: true of every tensor"
+    assert state.requires_grad, "what it should have examined"
 
 
 @pytest.mark.claim("D2")
 def test_above_one_only_what_lies_along_a_growing_direction_explodes():
-    """N, before its theorem: with eigenvalues above 1 "distant inputs explode"."""
+    """N, before its theorem: with eigenvalues above 1, "distant inputs explode"."""
     powers = np.linalg.matrix_power(np.diag([2.0, 0.5]), 20)
     assert (powers @ [1, 0]).tolist() == [2.0**20, 0]
     assert (powers @ [0, 1]).tolist() == [0, 2.0**-20]
@@ -242,27 +244,29 @@ def test_the_printed_masked_loss_lets_nan_in_the_padding_through():
 
 @pytest.mark.claim("P1")
 def test_lengths_that_count_a_mask_s_ones_pack_the_padding_of_a_batch_padded_on_the_left():
-    """N: lengths = attention_mask.sum(dim=1), which says how many are real and not where."""
+    """N: lengths = attention_mask.sum(dim=1), which counts the real steps but not their places."""
     model, x = torch.nn.GRU(2, 4), torch.randn(1, 5, 2)
     mask = torch.tensor([[0, 0, 1, 1, 1]])
     packed = pack_padded_sequence(x, mask.sum(dim=1), batch_first=True)
-    assert torch.equal(packed.data, x[0, :3]), "two steps of padding, and two real ones lost"
+    assert torch.equal(packed.data, x[0, :3]), (
+        "two steps of padding in the pack, and two real ones lost"
+    )
     assert not torch.allclose(model(packed)[1], model(x[0, 2:])[1][:, None])
 
 
 @pytest.mark.claim("B3")
 def test_the_printed_smoke_test_of_the_shift_passes_targets_that_are_not_shifted():
-    """N's first smoke test compares shapes; a target that is its own input has the right one."""
+    """N's first smoke test compares shapes; an input used as its own target has the right one."""
     batch = torch.randint(0, 9, (2, 8))
     inputs, targets = batch[:, :-1], batch[:, :-1]
     logits = torch.nn.functional.one_hot(inputs, 9)  # a model that copies
     assert logits.shape[:2] == targets.shape, "as printed: it passes"
-    assert not torch.equal(targets[:, :-1], inputs[:, 1:]), "what should have been compared"
+    assert not torch.equal(targets[:, :-1], inputs[:, 1:]), "what it should have compared"
 
 
 @pytest.mark.claim("S6")
 def test_the_printed_state_bank_forgets_one_of_two_rows_of_the_same_stream():
-    """N's put, in which the last row with an id wins, and nothing is said."""
+    """N's put keeps the last row with an id, without a warning."""
     store, state = {}, torch.randn(1, 2, 4)
     for row, sid in enumerate([7, 7]):
         store[int(sid)] = state[:, row : row + 1].contiguous()

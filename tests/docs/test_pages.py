@@ -1,7 +1,7 @@
-"""The pages as GitHub shows them: mathematics that Markdown leaves whole, and none out of reach.
+"""The pages as GitHub shows them: their mathematics is intact, and links lead to every page.
 
-Inside $…$ and $$…$$ GitHub reads Markdown first: a backslash before punctuation is eaten, so that
-\\, becomes a comma and \\{ vanishes. In a block of ```math nothing is.
+Inside $…$ and $$…$$ GitHub reads Markdown first and removes a backslash before punctuation: \\,
+becomes a comma and \\{ vanishes. In a block of ```math nothing is removed.
 """
 
 import re
@@ -9,13 +9,19 @@ import re
 import pytest
 
 from bptt_oracle.ledger.claims import ROOT
+from support.links import local_links
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in ROOT.glob("*.md") if page.name != "README.md"),
+    ROOT / "tests" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 EATEN = re.compile(r"\\(?!\\\n)[!-/:-@\[-`{-~]")  # all but the line break that ends a line
 
 
 def split(text: str) -> tuple[list[str], str]:
-    """What stands between dollars, outside of code; and the text with ¤ in the place of each."""
+    """The text between dollars, outside of code; and the page with ¤ in place of each."""
     prose = re.sub(r"```.*?```|`[^`\n]*`", " ", text, flags=re.DOTALL)
     between = re.compile(r"\$\$(.*?)\$\$|\$((?:[^$\n]|\n(?!\n))+)\$", re.DOTALL)
     return ["".join(halves) for halves in between.findall(prose)], between.sub("¤", prose)
@@ -43,6 +49,5 @@ def test_every_page_can_be_reached_from_the_readme_by_links():
         page = todo.pop()
         if page not in found:
             found.add(page)
-            links = re.findall(r"\]\(([^):#\s]+\.md)(?:#[^)]*)?\)", page.read_text())
-            todo += [(page.parent / link).resolve() for link in links]
+            todo += [file for _, file in local_links(page) if file.suffix == ".md"]
     assert set(PAGES) - found == set()

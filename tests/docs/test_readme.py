@@ -9,6 +9,7 @@ import pytest
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.ledger.claims import ROOT
+from support.links import local_links
 
 TEXT = (ROOT / "README.md").read_text()
 CI = (ROOT / ".ci" / "run").read_text()
@@ -69,6 +70,32 @@ PAGES = sorted(page for page in ROOT.glob("**/*.md") if "site-packages" not in p
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_has_a_target(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    for link, file in local_links(page):
+        assert file.exists(), link
+        assert ("/tree/main/" in link) <= file.is_dir(), link
+        assert ("/blob/main/" in link) <= file.is_file(), link
+
+
+def test_the_readme_has_only_absolute_links_because_a_package_index_shows_it_without_its_files():
+    links = [link for link, _ in local_links(ROOT / "README.md")]
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "file"),
+    [
+        ("docs/index.md", "docs/index.md"),
+        ("docs/index.md#top", "docs/index.md"),
+        ("https://github.com/bptt-oracle/bptt-oracle/blob/main/docs/x.md#top", "docs/x.md"),
+        ("https://github.com/bptt-oracle/bptt-oracle/tree/main/reference", "reference"),
+        ("https://raw.githubusercontent.com/bptt-oracle/bptt-oracle/main/a.svg", "a.svg"),
+        ("https://github.com/bptt-oracle/bptt-oracle/issues", None),
+        ("https://example.org/docs/index.md", None),
+        ("#top", None),
+    ],
+)
+def test_links_to_the_repository_are_read_as_links_to_files(link, file, tmp_path):
+    (tmp_path / "page.md").write_text(f"[text]({link})")
+    expected = [] if file is None else [(ROOT if "://" in link else tmp_path) / file]
+    assert [file for _, file in local_links(tmp_path / "page.md")] == expected

@@ -10,17 +10,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import reference
-from bptt_oracle.ledger.margins import Lines, computed, stated
+from bptt_oracle.ledger.margins import stated
 from support.mutants import MUTANTS as CORE
 from support.mutants_dynamics import DYNAMICS
+from support.planting import SOURCE, broken_equation, plant
 
 MUTANTS = CORE + DYNAMICS
 
-NO_MISTAKE = SyntaxError, NameError, AttributeError, TypeError
+NO_MISTAKE = ImportError, SyntaxError, NameError, AttributeError, TypeError
 
 TESTS = Path(__file__).parents[1]
-SOURCE = Path(reference.__file__).parent
 
 
 @contextmanager
@@ -40,11 +39,12 @@ def fresh_modules(folder, examples):
     hypothesis.settings.load_profile("mutants")
     for name in kept:
         del sys.modules[name]
-    sys.path.insert(0, str(folder))
+    path = sys.path[:]
+    sys.path[:0] = [str(folder), *sorted({str(file.parent) for file in TESTS.rglob("test_*.py")})]
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
         for name in [name for name in sys.modules if name.partition(".")[0] in stale]:
             del sys.modules[name]
         sys.modules.update(kept)
@@ -67,34 +67,6 @@ def run(law):
         test(**arguments)
 
 
-def place(mutant):
-    """Where in its file a mutant's `old` begins."""
-    lines = (SOURCE / mutant.file).read_text(encoding="utf-8").splitlines(keepends=True)
-    bearing = [Lines(1, len(lines))]
-    if mutant.equation:
-        bearing = computed(SOURCE / mutant.file)[mutant.equation]
-    for first, last in bearing:
-        found = "".join(lines[first - 1 : last])
-        if mutant.old in found:
-            assert found.count(mutant.old) == 1, f"{mutant.file} has this twice: {mutant.old}"
-            return len("".join(lines[: first - 1])) + found.index(mutant.old)
-    raise AssertionError(f"{mutant.file} does not have this: {mutant.old}")
-
-
-def broken(mutant):
-    """The equation that a mutant breaks: its own, or the only one of a statement it changes."""
-    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
-    first = text.count("\n", 0, place(mutant)) + 1
-    last = first + mutant.old.rstrip("\n").count("\n")
-    hit = {
-        number
-        for number, statements in computed(SOURCE / mutant.file).items()
-        for lines in statements
-        if lines.first <= last and lines.last >= first
-    }
-    return mutant.equation or (hit.pop() if len(hit) == 1 else "")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("law", sorted({mutant.law for mutant in MUTANTS}))
 def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
@@ -108,11 +80,7 @@ def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.mistake)
 def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):
-    shutil.copytree(SOURCE, tmp_path / "reference")
-    text = (SOURCE / mutant.file).read_text(encoding="utf-8")
-    at = place(mutant)
-    text = text[:at] + mutant.new + text[at + len(mutant.old) :]
-    (tmp_path / "reference" / mutant.file).write_text(text, encoding="utf-8")
+    plant(mutant, tmp_path)
     with fresh_modules(tmp_path, examples=60), pytest.raises(Exception) as caught:
         run(mutant.law)
     assert not isinstance(caught.value, NO_MISTAKE), f"it does not even run: {caught.value}"
@@ -120,7 +88,7 @@ def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: file.stem)
 def test_every_numbered_equation_has_a_wrong_variant_that_is_caught(file):
-    caught = {broken(mutant) for mutant in MUTANTS if SOURCE / mutant.file == file}
+    caught = {broken_equation(mutant) for mutant in MUTANTS if SOURCE / mutant.file == file}
     assert [f"({number})" for number in stated(file) if number not in caught] == []
 
 

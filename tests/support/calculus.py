@@ -7,6 +7,8 @@ to gradients by name. `graph(tensors) -> outputs` is the same in torch, differen
 import numpy as np
 import torch
 
+from support.adjoints import failing_parts, message, relative_gap
+
 
 def random_like(arrays, seed):
     """Standard normal arrays of the same names, shapes and dtypes: cotangents or directions."""
@@ -26,19 +28,26 @@ def agree(found, expected, tolerance=1e-12):
         assert error <= bound, f"{name}: off by {error:.3g}, allowed {bound:.3g}"
 
 
-def adjoint_gap(run, inputs, seed=1):
-    """|⟨ȳ, J u⟩ − ⟨Jᵀȳ, u⟩| relative to Σ|products|; J u is computed by complex step."""
+def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12):
+    """Assert ⟨ȳ, J u⟩ = ⟨Jᵀȳ, u⟩ for random ȳ and u, with J u by complex step.
+
+    The difference is compared with the sum of the magnitudes of all products. The message names
+    the inputs for which it fails.
+    """
     outputs, pull = run(inputs)
     outputs = {name: np.asarray(v) for name, v in outputs.items()}
     cotangents, direction = random_like(outputs, seed), random_like(inputs, seed + 1)
-    moved, _ = run({name: v + 1e-30j * direction[name] for name, v in inputs.items()})
     pulled = pull(cotangents)
     assert {n: g.shape for n, g in pulled.items()} == {n: v.shape for n, v in inputs.items()}
-    left = [cotangents[name] * moved[name].imag / 1e-30 for name in outputs]
-    right = [pulled[name] * direction[name] for name in inputs]
-    total = sum(np.abs(term).sum() for term in left + right)
-    gap = abs(sum(t.sum() for t in left) - sum(t.sum() for t in right))
-    return gap / total if total else gap  # total is 0 if dropout removes everything
+
+    def push(u):
+        moved, _ = run({name: v + 1e-30j * u[name] for name, v in inputs.items()})
+        return {name: moved[name].imag / 1e-30 for name in outputs}
+
+    gap = relative_gap(cotangents, push(direction), pulled, direction)
+    if not gap <= tolerance:
+        parts = failing_parts(push, cotangents, pulled, direction, tolerance)
+        raise AssertionError(message(gap, parts))
 
 
 def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):

@@ -1,11 +1,12 @@
 """Assertions about a problem: the adjoint identity, agreement with torch and the textbook."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from support import textbook
-from support.problems import STATE_OR_X, cast, pull_back, solve, solve_by_torch
+from support import adjoints, textbook
+from support.problems import STATE_OR_X, cast, draw, pull_back, solve, solve_by_torch
 
 
 def random_like(arrays, seed=1):
@@ -25,18 +26,30 @@ def derivative(problem, direction):
 def adjoint_identity_holds(problem, tolerance=1e-12, seed=1):
     """Assert ⟨ȳ, J u⟩ = ⟨Jᵀȳ, u⟩ for random ȳ on every output and random u on every input.
 
-    The tolerance is relative to the sum of the magnitudes of all products.
+    The difference is compared with the sum of the magnitudes of all products. The message names
+    the inputs, gates and equations for which it fails.
     """
     outputs, tape = solve(problem)
     cotangents = random_like(outputs, seed)
     direction = random_like(problem.inputs, seed + 1)
-    pushed = derivative(problem, direction)
     pulled = pull_back(problem, tape, cotangents)
-    left = [cotangents[name] * pushed[name] for name in outputs]
-    right = [pulled[name] * direction[name] for name in problem.inputs]
-    assert all(pulled[name].shape == v.shape for name, v in problem.inputs.items())
-    gap = abs(sum(t.sum() for t in left) - sum(t.sum() for t in right))
-    assert gap <= tolerance * sum(np.abs(term).sum() for term in left + right)
+    assert {n: d.shape for n, d in pulled.items()} == {n: v.shape for n, v in direction.items()}
+    gap = adjoints.relative_gap(cotangents, derivative(problem, direction), pulled, direction)
+    if not gap <= tolerance:
+        parts = failing_parts_of(problem.net, problem, tolerance, seed)
+        raise AssertionError(adjoints.message(gap, parts, problem.net.mode))
+
+
+def failing_parts_of(net, problem=None, tolerance=1e-12, seed=1):
+    """The (input, gate) for which the adjoint identity fails, of a problem or of one drawn."""
+    problem = problem or draw(net, T=3, B=2)
+    outputs, tape = solve(problem)
+    cotangents = random_like(outputs, seed)
+    direction = random_like(problem.inputs, seed + 1)
+    pulled = pull_back(problem, tape, cotangents)
+    return adjoints.failing_parts(
+        partial(derivative, problem), cotangents, pulled, direction, tolerance, net.mode
+    )
 
 
 def agree(found, expected, tolerance=1e-12, least=0):

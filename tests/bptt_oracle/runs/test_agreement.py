@@ -7,6 +7,7 @@ from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import cases, pinned
+from support.skips import skip_inapplicable
 from torch_impl.execution import backend
 from torch_impl.execution.backend import WrongKernel
 from torch_impl.execution.catalogue import PACKS_IN_ONEDNN, PATHS, devices, exclusion_reason
@@ -23,7 +24,7 @@ def path(request):
         pytest.skip("left out by --path or --device")
     reason = devices()[chosen.device]
     if reason:
-        pytest.skip(reason)
+        skip_inapplicable(request, reason)
     return chosen
 
 
@@ -34,7 +35,7 @@ def dtype(request, path):
         pytest.skip("left out by --dtype")
     reason = exclusion_reason(path, draw(pinned(layers=1)), request.param)
     if reason:
-        pytest.skip(f"{path.name} in {request.param}: {reason}")
+        skip_inapplicable(request, f"{path.name} in {request.param}: {reason}")
     return request.param
 
 
@@ -72,7 +73,7 @@ def test_every_path_agrees_over_the_covering_design(path, dtype, record_cases):
 
 
 @pytest.mark.claim("X7")
-def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_cases):
+def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_cases, request):
     counted = 0
     for seed in range(12):
         case = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact", seed=seed)
@@ -81,7 +82,7 @@ def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_c
             counted += 1
             assert result.R == 0, result
     if not counted:
-        pytest.skip(f"{path.name}: the relu net does not exist there")
+        skip_inapplicable(request, f"{path.name}: the relu net does not exist there")
     record_cases(path.name, counted)
 
 

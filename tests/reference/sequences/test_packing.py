@@ -10,6 +10,7 @@ import torch_impl.sequences.packing as framework
 from reference import PackedSequence
 from reference.sequences import packing
 from support.lengths import batches, integers
+from support.skips import skip_inapplicable
 from support.strategies import seeds
 
 orders = st.booleans()  # whether the batch comes sorted
@@ -233,9 +234,9 @@ def test_enforce_sorted_matters_beyond_export_unsorted_lengths_are_refused():
 
 @pytest.mark.claim("P9")
 @pytest.mark.parametrize("device", ["meta", "cuda"])
-def test_lengths_live_on_the_cpu(device):
+def test_lengths_live_on_the_cpu(device, request):
     if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no GPU to put the lengths on")
+        skip_inapplicable(request, "no GPU to put the lengths on")
     x, lengths = torch.zeros(4, 3, 2), torch.tensor([4, 2, 1])
     assert framework.pack_padded_sequence(x, lengths).data.shape == (7, 2)
     with pytest.raises(RuntimeError, match="should be a 1D CPU int64 tensor"):
