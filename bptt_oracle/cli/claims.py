@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, FAULT, new_console, print_verdict
-from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.interrupt import terminate_on_interrupt
 from .exits import stop
 from .options import Quiet
 from .output_files import require_report_file, save
@@ -19,7 +19,7 @@ def claims(
     quiet: Quiet = False,
 ) -> None:
     """List every claim with its code, its tests and the last verdict; exit 1 while one is open."""
-    with ctrl_c_ends_all():
+    with terminate_on_interrupt():
         from ..ledger.claims import ROOT, print_claims, to_markdown
         from ..ledger.claims import claims as all_claims
         from ..reports.verdicts import claims_verdict

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn
 
-from ..runs.workers import processes
+from ..runs.workers import worker_context
 
 
 def _refused(call: Callable[[], Any]) -> str:
@@ -35,7 +35,7 @@ def _packed(*lengths: int) -> rnn.PackedSequence:
 def _not_refused_apart(name: str) -> bool | None:
     """Whether a function of this file, run in a process of its own, is not refused there: it
     answers, or the process dies. None where no process could be made."""
-    context: Any = processes()
+    context: Any = worker_context()
     process = context.Process(target=_apart, args=(name,))
     process.start()
     process.join()
