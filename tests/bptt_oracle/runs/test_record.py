@@ -488,7 +488,7 @@ def test_values_of_absurd_sizes_are_rejected_in_little_memory(tmp_path, content)
     [
         (["-o", "/no/such/folder/run.json"], "does not exist"),
         (["-o", "."], "is a folder"),
-        (["-o", ""], ". cannot be written: it is a folder, and no name; name a file"),
+        (["-o", ""], ". cannot be written: it is a folder; name a file in it"),
         (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
         (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
         (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
@@ -512,11 +512,14 @@ def test_a_file_that_is_not_a_run_is_not_overwritten(capsys, tmp_path, monkeypat
     (tmp_path / "thesis.md").write_text("years of work")
     (tmp_path / "run.npz").write_text("years of data")
     case = pinned().id
-    for arguments in (["-o", "thesis.md"], ["-o", "run.json", "--values", case]):
+    for arguments, words in (
+        (["-o", "thesis.md"], "was left unchanged; choose another name"),
+        (["-o", "run.json", "--values", case], "remove it, or name another file"),
+    ):
         with pytest.raises(SystemExit) as stop:
             main(["record", *arguments])
         out, err = capsys.readouterr()
-        assert (stop.value.code, out) == (2, "") and "name another file" in err
+        assert (stop.value.code, out) == (2, "") and words in err
     assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
     assert (tmp_path / "thesis.md").read_text() == "years of work"
 
@@ -702,7 +705,7 @@ def test_a_run_without_read_permission_is_reported_in_one_sentence(capsys, tmp_p
         main(["record", "-o", str(file)])
     message = capsys.readouterr().err
     assert left.value.code == 2 and message.count("\n") == 1
-    assert "cannot be read: Permission denied; name another file" in message
+    assert "cannot be read: Permission denied; choose another name" in message
 
 
 SCHEMA_1 = Path(__file__).with_name("schema_1.json")
