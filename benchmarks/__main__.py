@@ -10,7 +10,7 @@ import typer
 
 LIBRARIES = ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMEXPR")
 SETTINGS = {f"{library}_NUM_THREADS": "1" for library in LIBRARIES} | {
-    # glibc keeps what is freed: what fresh pages cost is up to the machine, and wildly uneven
+    # glibc keeps freed memory, because the cost of fresh pages varies widely between runs
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
 }
@@ -23,15 +23,23 @@ def benchmarks(
         typer.Option(metavar="T,B,I,H", help="Steps, batch, input, hidden; may be repeated."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Under a minute: up to H = 128, float64, few rounds.")
+        bool,
+        typer.Option(
+            "--quick", help="Take less than a minute: H up to 128, float64 only, few rounds."
+        ),
     ] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=0.001, help="Of each comparison; 10, or 0.5 if quick.")
+        float | None,
+        typer.Option(
+            min=0.001, help="Duration of each comparison; 10 by default, 0.5 with --quick."
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every row to this file too.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as a page too.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write every row to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the tables to this Markdown file.")
+    ] = None,
 ) -> None:
-    """Time and memory of the reference, against torch and against bare matrix products."""
+    """Measure time and memory of the reference, against torch and against bare matrix products."""
     import torch
 
     from bptt_oracle.reports.check_tables import print_environment
@@ -42,11 +50,11 @@ def benchmarks(
     from . import measures
     from .clock import CLOCK
     from .contestants import Size
-    from .tables import page, show
-    from .throughput import throughput
+    from .tables import print_table, to_markdown
+    from .throughput import measure_throughput
 
     torch.set_num_threads(1)
-    sizes = [Size(*numbers(text)) for text in size or SIZES]
+    sizes = [Size(*parse_size(text)) for text in size or SIZES]
     if quick:
         sizes = [s for s in sizes if s.H <= 128]
     wide = [s for s in sizes if s.H >= 32]
@@ -55,44 +63,47 @@ def benchmarks(
     console = new_console()
     header = environment() | {"cores": os.cpu_count(), "clock": CLOCK}
     print_environment(console, header, verbose=True)
-    found: dict[str, list[measures.Row]] = {"speed": []}
+    results: dict[str, list[measures.Measurement]] = {"speed": []}
     tables = []
 
-    def table(title: str, rows: list[measures.Row]) -> None:
-        show(console, title, rows)
+    def add_table(title: str, rows: list[measures.Measurement]) -> None:
+        print_table(console, title, rows)
         tables.append((title, rows))
 
     for dtype in ("float64",) if quick else ("float64", "float32"):
-        rows = [row for s in sizes for row in measures.speed(s, dtype, seconds)]
-        table(f"Speed, {dtype}, one thread; both = forward and backward", rows)
-        found["speed"] += rows
-    found["packed"] = [row for s in wide for row in measures.packed(s, seconds)]
-    table("Packed, lengths spread over 1 … T, against dense; both passes", found["packed"])
-    found["linear"] = list(measures.linear(steps, seconds))
-    table("Steps, at B 16, I 32, H 32; both passes, ms", found["linear"])
-    large = [] if quick else [s for s in wide if s.H >= 128]  # smaller ones fit where imports ran
-    found["memory"] = [row for s in large for row in measures.memory(s)]
-    table("Peak memory of both passes", found["memory"])
-    found["throughput"] = list(throughput(40, 600) if quick else throughput(200, 1500))
-    table("Results of check, two workers", found["throughput"])
-    table("Targets; speed in float64", measures.targets(found))
+        rows = [row for s in sizes for row in measures.measure_speed(s, dtype, seconds)]
+        add_table(f"Speed, {dtype}, one thread; both = forward and backward", rows)
+        results["speed"] += rows
+    results["packed"] = [row for s in wide for row in measures.measure_packed(s, seconds)]
+    add_table("Packed, lengths spread over 1 … T, against dense; both passes", results["packed"])
+    results["linear"] = list(measures.measure_linear(steps, seconds))
+    add_table("Steps, at B 16, I 32, H 32; both passes, ms", results["linear"])
+    # smaller sizes fit into memory that the imports have freed
+    large = [] if quick else [s for s in wide if s.H >= 128]
+    results["memory"] = [row for s in large for row in measures.measure_memory(s)]
+    add_table("Peak memory of both passes", results["memory"])
+    results["throughput"] = list(
+        measure_throughput(40, 600) if quick else measure_throughput(200, 1500)
+    )
+    add_table("Results of check, two workers", results["throughput"])
+    add_table("Targets; speed in float64", measures.compare_with_targets(results))
     if json is not None:
-        write_json(json, {"environment": header} | found)
+        write_json(json, {"environment": header} | results)
     if markdown is not None:
-        write_text(markdown, page(header, tables))
+        write_text(markdown, to_markdown(header, tables))
 
 
-def numbers(text: str) -> list[int]:
-    """The four sizes in "T,B,I,H"; refuses anything else."""
+def parse_size(text: str) -> list[int]:
+    """The four sizes in "T,B,I,H". Raises BadParameter for anything else."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"expected T,B,I,H, four whole numbers above 0, got {text!r}")
+        raise typer.BadParameter(f"got {text!r}, expected T,B,I,H, four whole numbers above 0")
     return [int(part) for part in parts]
 
 
 if __name__ == "__main__":
     if SETTINGS.items() <= os.environ.items():
         typer.run(benchmarks)
-    else:  # libraries read these once, when they are loaded
-        again = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
-        sys.exit(subprocess.run(again, env=os.environ | SETTINGS).returncode)
+    else:  # the libraries read the variables only when they are loaded
+        command = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env=os.environ | SETTINGS).returncode)

@@ -1,4 +1,4 @@
-"""The contestants: each a forward pass and a backward pass that takes what forward gave."""
+"""The contestants: each a forward pass, and a backward pass that takes its result."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,14 +23,15 @@ class Size(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """What is timed: forward() -> made, backward(made)."""
+    """The two timed functions: forward() -> outcome, backward(outcome)."""
 
     forward: Callable[[], Any]
     backward: Callable[[Any], Any]
 
 
-class Problem(NamedTuple):
-    """The arrays that all contestants share; lengths are None where no sequence is padded."""
+class Workload(NamedTuple):
+    """The arrays that all contestants share: x [T, B, I], and d_output [T, B, H] or,
+    with lengths [B], [Σ lengths, H]; lengths are None if no sequence is padded."""
 
     cell: str
     size: Size
@@ -40,14 +41,14 @@ class Problem(NamedTuple):
     lengths: np.ndarray | None
 
 
-def draw(cell: str, size: Size, dtype: Any = np.float64, half_padding: bool = False) -> Problem:
-    """A problem of this size; with half padding the lengths are spread evenly over 1 … T."""
+def draw(cell: str, size: Size, dtype: Any = np.float64, half_padding: bool = False) -> Workload:
+    """A workload of this size; with half padding the lengths are spread evenly over 1 … T."""
     T, B, I, H = size  # noqa: E741
     rng = np.random.default_rng(0)
     params = getattr(reference, cell)(I, H).init(rng)
     lengths = np.linspace(T, 1, B).round().astype(int) if half_padding else None
     rows = (T, B) if lengths is None else (lengths.sum(),)
-    return Problem(
+    return Workload(
         cell,
         size,
         {name: value.astype(dtype) for name, value in params.items()},
@@ -57,8 +58,8 @@ def draw(cell: str, size: Size, dtype: Any = np.float64, half_padding: bool = Fa
     )
 
 
-def ours(p: Problem) -> Contestant:
-    """The reference through its facade."""
+def reference_net(p: Workload) -> Contestant:
+    """The reference, through its public classes."""
     net = getattr(reference, p.cell)(p.size.I, p.size.H)
     x: Any = p.x
     d_output: Any = p.d_output
@@ -66,31 +67,31 @@ def ours(p: Problem) -> Contestant:
         x = reference.pack_padded_sequence(x, p.lengths)
         d_output = x._replace(data=d_output)
     return Contestant(
-        lambda: net.forward(p.params, x), lambda made: net.backward(made[2], d_output)
+        lambda: net.forward(p.params, x), lambda outcome: net.backward(outcome[2], d_output)
     )
 
 
-def theirs(p: Problem) -> Contestant:
+def torch_net(p: Workload) -> Contestant:
     """torch.nn and autograd."""
     net = getattr(torch.nn, p.cell)(p.size.I, p.size.H)
     for name, value in net.named_parameters():
         value.data = torch.from_numpy(p.params[name])
-    given: Any = torch.from_numpy(p.x).requires_grad_()
-    data = given
+    inputs: Any = torch.from_numpy(p.x).requires_grad_()
+    data = inputs
     if p.lengths is not None:
-        given = torch.nn.utils.rnn.pack_padded_sequence(given, torch.from_numpy(p.lengths))
-        data = given.data
+        inputs = torch.nn.utils.rnn.pack_padded_sequence(inputs, torch.from_numpy(p.lengths))
+        data = inputs.data
     leaves, d_output = [data, *net.parameters()], torch.from_numpy(p.d_output)
 
-    def forward() -> torch.Tensor:
-        output, _ = net(given)
+    def forward() -> Any:
+        output, _ = net(inputs)
         return output if p.lengths is None else output.data
 
-    return Contestant(forward, lambda made: torch.autograd.grad(made, leaves, d_output))
+    return Contestant(forward, lambda outcome: torch.autograd.grad(outcome, leaves, d_output))
 
 
-def floor(p: Problem) -> Contestant:
-    """The matrix products alone."""
+def floor(p: Workload) -> Contestant:
+    """Only the matrix products."""
     T, B, I, H = p.size  # noqa: E741
     rng = np.random.default_rng(1)
     x, W_ih, W_hh = p.x.reshape(T * B, I), p.params["weight_ih_l0"], p.params["weight_hh_l0"]
@@ -103,7 +104,7 @@ def floor(p: Problem) -> Contestant:
             h[t * B : (t + 1) * B] @ W_hh.T
         return u
 
-    def backward(made: Any) -> Any:
+    def backward(outcome: Any) -> Any:
         for t in range(T):
             delta[t * B : (t + 1) * B] @ W_hh
         return delta @ W_ih, delta.T @ x, delta.T @ h
@@ -111,9 +112,9 @@ def floor(p: Problem) -> Contestant:
     return Contestant(forward, backward)
 
 
-def least(p: Problem) -> Contestant:
-    """The floor, and in its forward pass one exp for every σ and every tanh that a step takes."""
-    bare, block = floor(p), p.d_output[0]
+def least(p: Workload) -> Contestant:
+    """The floor, and in its forward pass NumPy's exp for each σ and NumPy's tanh for each tanh."""
+    products, block = floor(p), p.d_output[0]
     out = np.empty_like(block)
 
     def forward() -> Any:
@@ -122,6 +123,6 @@ def least(p: Problem) -> Contestant:
                 np.exp(block, out=out)
             for _ in range(TANHS[p.cell]):
                 np.tanh(block, out=out)
-        return bare.forward()
+        return products.forward()
 
-    return Contestant(forward, bare.backward)
+    return Contestant(forward, products.backward)

@@ -1,8 +1,8 @@
 """Peak memory of forward and backward, each in a process of its own.
 
-A process imports, draws the problem and runs a tiny one; then the largest resident size that
-running the problem adds is what the passes needed, tape, outputs and gradients included. Memory
-that the imports had touched and given back hides up to some MB of it, on either side alike.
+A process imports, runs a tiny workload and draws the real one. The growth of its peak resident size
+while the real one runs is the memory of the passes: tape, outputs and gradients. Memory that the
+imports have used and freed hides a few MB of it, for each contestant alike.
 """
 
 import json
@@ -10,24 +10,29 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 MALLOC = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
-def peak(who: str, cell: str, size: Any, dtype: str) -> float:
-    """MB that `who`, ours or theirs, adds; nan where the system does not tell."""
+def measure_peak(contestant: str, cell: str, size: Sequence[int], dtype: str) -> float:
+    """MB that a contestant needs, given by name; nan if the system cannot report it."""
     environment = {name: v for name, v in os.environ.items() if name not in MALLOC}
-    command = [sys.executable, "-m", "benchmarks.memory", json.dumps([who, cell, size, dtype])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.memory",
+        json.dumps([contestant, cell, size, dtype]),
+    ]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(process.stdout)
 
 
-def largest() -> float:
-    """The largest resident size of this process so far, in MB."""
+def peak_memory() -> float:
+    """The peak resident size of this process until now, in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage starts from the peak of the process that started us
+    if status.exists():  # Linux's getrusage starts with the peak of the parent process
         return float(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) / 2**10
     try:
         import resource
@@ -38,19 +43,19 @@ def largest() -> float:
 
 
 def main() -> None:
-    """What one process does: print its own peak."""
+    """Print by how many MB the workload raises the peak of this process."""
     from . import contestants
     from .clock import run
 
-    who, cell, size, dtype = json.loads(sys.argv[1])
-    contestant = getattr(contestants, who)
-    run(contestant(contestants.draw(cell, contestants.Size(2, 2, 2, 2), dtype)))
-    once = contestant(contestants.draw(cell, contestants.Size(*size), dtype))
-    before = largest()
-    made = once.forward()
-    kept = once.backward(made)
-    print(largest() - before)
-    del made, kept
+    name, cell, size, dtype = json.loads(sys.argv[1])
+    make = getattr(contestants, name)
+    run(make(contestants.draw(cell, contestants.Size(2, 2, 2, 2), dtype)))
+    contestant = make(contestants.draw(cell, contestants.Size(*size), dtype))
+    before = peak_memory()
+    outcome = contestant.forward()
+    gradients = contestant.backward(outcome)
+    print(peak_memory() - before)
+    del outcome, gradients  # they must exist when the peak is read
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results of `bptt-oracle check` a second: float32 and float64 on every path that it takes here."""
+"""Results of `bptt-oracle check` per second: float32 and float64, on every path of this CPU."""
 
 import time
 from collections.abc import Iterable
@@ -15,27 +15,27 @@ WORKERS = 2
 RUNS = 3
 
 
-def small(case: Case) -> bool:
-    """One layer in one direction, a few steps of a few rows: what a case costs beside its work."""
-    few = case.T <= 5 and max(case.B, case.I, case.H) <= 8
-    return few and case.layers == 1 and not case.bidirectional
+def is_small(case: Case) -> bool:
+    """One layer, one direction, few steps, few rows: its time is mostly the overhead of a case."""
+    short = case.T <= 5 and max(case.B, case.I, case.H) <= 8
+    return short and case.layers == 1 and not case.bidirectional
 
 
-def throughput(default: int, searched: int) -> Iterable[dict[str, Any]]:
-    """Of the first `default` cases, and of the small ones among the first `searched`: the median
-    of some runs, wall-clock time, after one that starts the workers' parent."""
+def measure_throughput(default: int, searched: int) -> Iterable[dict[str, Any]]:
+    """Measure the first `default` cases, and the small ones among the first `searched`: wall-clock
+    time, the median of RUNS runs, after one that starts the parent of the workers."""
     (paths, _), dtypes = paths_of(Device.cpu, None), dtypes_of(None)
     list(check(corpus(2), dtypes, paths, WORKERS))
     for name, cases in (
         (f"the first {default}", corpus(default)),
-        (f"the small of the first {searched}", list(filter(small, corpus(searched)))),
+        (f"the small of the first {searched}", list(filter(is_small, corpus(searched)))),
     ):
         seconds = []
         for _ in range(RUNS):
             start = time.perf_counter()
-            done = [r for some in check(cases, dtypes, paths, WORKERS) for r in some]
+            finished = [r for some in check(cases, dtypes, paths, WORKERS) for r in some]
             seconds.append(time.perf_counter() - start)
-        results = sum(r.verdict != "excluded" for r in done)
+        results = sum(r.verdict != "excluded" for r in finished)
         median = float(np.median(seconds))
         yield {
             "cases": name,

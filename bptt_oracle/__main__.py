@@ -4,7 +4,7 @@ import sys
 from io import TextIOWrapper
 
 from .packages import hidden_package
-from .runs.interrupt import ctrl_c_ends_all
+from .runs.interrupt import terminate_on_interrupt
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     if message := hidden_package():
         print(f"bptt-oracle: {message}", file=sys.stderr)
         sys.exit(2)
-    with ctrl_c_ends_all():
+    with terminate_on_interrupt():
         from .cli.application import app
         from .reports.console import COULD_NOT_RUN, notify
     if isinstance(sys.stdout, TextIOWrapper):

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import ctrl_c_ends_all
-from ..runs.workers import one_thread, processes
+from ..runs.interrupt import terminate_on_interrupt
+from ..runs.workers import limit_threads, worker_context
 from .exits import stop
 from .options import (
     Cases,
@@ -51,8 +51,8 @@ def check(
     deviation that no longer occurs, 2 could not run.
     """
     if workers != 1:
-        processes()  # it imports torch while this process does
-    with ctrl_c_ends_all():
+        worker_context()  # it imports torch while this process does
+    with terminate_on_interrupt():
         import torch
 
         from torch_impl.execution.backend import WrongKernel
@@ -64,8 +64,8 @@ def check(
         from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
         from ..runs.examine import check as run_all
-        from ..runs.files import as_json
-        from ..runs.record import no_case
+        from ..runs.examine import no_case_message
+        from ..runs.files import to_json
 
     chosen, skipped = paths_of(device, path)
     require_report_file(json)
@@ -77,8 +77,7 @@ def check(
         stop(str(error))
     dtypes = dtypes_of(dtype)
     workers = workers_of(workers, chosen)
-    if workers == 1:
-        one_thread()
+    limit_threads()
     console, header, results = new_console(quiet=quiet), environment(), []
     print_environment(console, header, verbose)
     start = time.perf_counter()
@@ -93,7 +92,7 @@ def check(
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     # A rejected call is not a number that was compared.
     if all(r.verdict == "excluded" for r in results if r.path != "cpu-invalid-calls"):
-        stop(no_case(chosen, dtypes))
+        stop(no_case_message(chosen, dtypes))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
     tallies = (
         tally(results, demonstrate=demonstrate)
@@ -104,7 +103,7 @@ def check(
     if json is not None:
         report = {"environment": header, "results": [r._asdict() for r in results]}
         report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
-        save(json, as_json(report))
+        save(json, to_json(report))
     status = AGREE
     if any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
         status = FAULT

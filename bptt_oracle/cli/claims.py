@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, FAULT, new_console, print_verdict
-from ..runs.interrupt import ctrl_c_ends_all
+from ..runs.interrupt import terminate_on_interrupt
 from .exits import stop
 from .options import Quiet
 from .output_files import require_report_file, save
@@ -29,7 +29,7 @@ def claims(
 
     Exit 0 if all tests of all claims ran and passed, else 1; 0 if the page was written.
     """
-    with ctrl_c_ends_all():
+    with terminate_on_interrupt():
         from ..ledger import claims as ledger
         from ..ledger.claims import print_claims, to_markdown, verdict_counts
         from ..reports.verdicts import claims_verdict

@@ -38,12 +38,12 @@ def compare(
     from ..reports import compare_tables
     from ..reports.html import html as to_html
     from ..reports.junit import junit as to_junit
-    from ..runs.compare import apart, as_json, failed
     from ..runs.compare import compare as compare_all
-    from ..runs.files import as_json as to_text
-    from ..runs.run_file import BadRun, beside, read, read_values
+    from ..runs.compare import comparison_to_dict, is_failure, relative_differences
+    from ..runs.files import to_json
+    from ..runs.run_file import BadRun, read, read_values, values_path
 
-    taken = {realpath(file) for run in (old, new) for file in (run, beside(run))}
+    taken = {realpath(file) for run in (old, new) for file in (run, values_path(run))}
     for file in filter(None, (json, junit, html)):
         if realpath(file) in taken:
             stop(f"{file} would be written over; name another file")
@@ -58,11 +58,11 @@ def compare(
     changes = compare_all(before, after, factor)
     if not changes:
         stop("neither run holds a result; record some --cases")
-    differences = apart(after, *values)
-    status = FAULT if failed(changes, fail_on.value) else AGREE
+    differences = relative_differences(after, *values)
+    status = FAULT if is_failure(changes, fail_on.value) else AGREE
 
     def as_text() -> str:
-        return to_text(as_json(before, after, changes, differences))
+        return to_json(comparison_to_dict(before, after, changes, differences))
 
     reports: list[tuple[Path | None, Callable[[], str]]] = [
         (json, as_text),

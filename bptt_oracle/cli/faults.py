@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import ctrl_c_ends_all
-from ..runs.workers import one_thread
+from ..runs.interrupt import terminate_on_interrupt
+from ..runs.workers import limit_threads
 from .exits import stop
 from .options import Cases, Quiet, Seed
 from .output_files import require_report_file, save
@@ -25,7 +25,7 @@ def faults(
     quiet: Quiet = False,
 ) -> None:
     """Plant bugs that recurrent nets have had; exit 0 all detected, 1 one survives."""
-    with ctrl_c_ends_all():
+    with terminate_on_interrupt():
         from ..cases.corpus import corpus
         from ..faults import FAULTS
         from ..faults.detect import PreparedCases, detect_all
@@ -36,7 +36,7 @@ def faults(
         if name not in FAULTS:
             stop(f"there is no fault {name!r}; the page docs/faults/faults.md lists them")
     require_report_file(markdown)
-    one_thread()
+    limit_threads()
     chosen = list(dict.fromkeys(fault or FAULTS))
     total = sum(len(FAULTS[n].cells) * len(FAULTS[n].dtypes) for n in chosen)
     with progress_bar(quiet) as progress:

@@ -40,10 +40,10 @@ def matrix(
     from ..reports.compare_tables import markdown_table, print_table
     from ..reports.verdicts import matrix_verdict
     from ..runs import versions as work
-    from ..runs.compare import failed
+    from ..runs.compare import is_failure
     from ..runs.run_file import BadRun
 
-    if reason := work.unfit(versions):
+    if reason := work.find_problem(versions):
         stop(reason)
     options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]
@@ -51,19 +51,19 @@ def matrix(
     options += ["--quiet"] * quiet
     report = (lambda sentence: None) if quiet else notify
     try:
-        runs = work.matrix(versions, cache.expanduser(), output, options, python, report)
+        runs = work.record_versions(versions, cache.expanduser(), output, options, python, report)
     except (work.CannotRun, BadRun, OSError) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    steps = work.changes_of(versions, runs)
-    wrong = any(failed(step, fail_on.value) for _, step in steps)
+    steps = work.compare_versions(versions, runs)
+    wrong = any(is_failure(step, fail_on.value) for _, step in steps)
     status = FAULT if wrong else AGREE
     if markdown and not quiet:
-        write_output(markdown_table(*work.table(steps, runs)) + "\n")
+        write_output(markdown_table(*work.summarize(steps, runs)) + "\n")
     else:
         if not quiet:
-            print_table(*work.table(steps, runs), names=1)
+            print_table(*work.summarize(steps, runs), names=1)
         changes = [change for _, step in steps for change in step]
         print_verdict(matrix_verdict(versions, changes), status)
     raise typer.Exit(status)

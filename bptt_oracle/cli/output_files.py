@@ -36,10 +36,10 @@ def require_report_file(file: Path | None) -> None:
 
 def _require_not_recorded(file: Path) -> None:
     """Stop if the file holds recorded results: they took long, and their torch may be gone."""
-    from ..runs.run_file import recorded
+    from ..runs.run_file import recorded_content
 
     try:
-        kind = recorded(file)
+        kind = recorded_content(file)
     except OSError as error:
         stop(f"{file} cannot be read and may be a run: {error.strerror}; choose another name")
     if kind:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ..reports.console import notify, plural, progress_bar
-from ..runs.interrupt import ctrl_c_ends_all
-from ..runs.workers import one_thread, processes
+from ..runs.interrupt import terminate_on_interrupt
+from ..runs.workers import limit_threads, worker_context
 from .exits import stop
 from .options import (
     Cases,
@@ -45,8 +45,8 @@ def record(
     A run that was stopped is continued by the same command. Exit 0 written, 2 not written.
     """
     if workers != 1:
-        processes()  # it imports torch while this process does
-    with ctrl_c_ends_all():
+        worker_context()  # it imports torch while this process does
+    with terminate_on_interrupt():
         from torch_impl.execution.backend import WrongKernel
 
         from ..cases.case import parse
@@ -68,7 +68,7 @@ def record(
         stop(str(error))
     chosen, _ = paths_of(device, path)
     plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
-    one_thread()
+    limit_threads()
     try:
         with progress_bar(quiet) as progress:
             task = progress.add_task("cases recorded")

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, write_output
-from ..runs.interrupt import ctrl_c_ends_all
-from ..runs.workers import one_thread
+from ..runs.interrupt import terminate_on_interrupt
+from ..runs.workers import limit_threads
 from .exits import stop
 from .options import Device, Dtype, paths_of
 
@@ -24,7 +24,7 @@ def replay(
     ] = False,
 ) -> None:
     """Run one case again and print torch's numbers and the true ones; exit status as check."""
-    with ctrl_c_ends_all():
+    with terminate_on_interrupt():
         from torch_impl.execution.backend import WrongKernel
         from torch_impl.execution.catalogue import path_named
 
@@ -34,7 +34,7 @@ def replay(
         from ..reports.script import script as program
         from ..runs.environment import environment
 
-    one_thread()
+    limit_threads()
     if path == "cpu-invalid-calls" and script:
         stop("cpu-invalid-calls has no --script; leave it out, or name another --path")
     if path == "cpu-invalid-calls" and dtype is not Dtype.float32:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import ctrl_c_ends_all
-from ..runs.workers import processes
+from ..runs.interrupt import terminate_on_interrupt
+from ..runs.workers import worker_context
 from .options import MOST, Quiet, Seed, Workers
 
 
@@ -25,15 +25,15 @@ def selftest(
     Exit 0 both hold, 1 one does not.
     """
     if workers != 1:
-        processes()
-    with ctrl_c_ends_all():
+        worker_context()
+    with terminate_on_interrupt():
         from ..reports.verdicts import selftest_verdict
-        from ..runs.selftest import print_outcome
+        from ..runs.selftest import print_summary
         from ..runs.selftest import selftest as run_selftest
 
     with progress_bar(quiet) as progress:
-        outcome = run_selftest(comparisons, seed, workers or os.cpu_count() or 1, progress)
-    passed = print_outcome(new_console(quiet=quiet), outcome)
+        summary = run_selftest(comparisons, seed, workers or os.cpu_count() or 1, progress)
+    passed = print_summary(new_console(quiet=quiet), summary)
     status = AGREE if passed else FAULT
-    print_verdict(selftest_verdict(outcome, passed), status)
+    print_verdict(selftest_verdict(summary, passed), status)
     raise typer.Exit(status)

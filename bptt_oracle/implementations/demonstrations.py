@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn
 
-from ..runs.workers import processes
+from ..runs.workers import limit_threads, worker_context
 
 
 def demonstrate(name: str) -> bool | None:
@@ -48,7 +48,7 @@ def _packed(*lengths: int) -> rnn.PackedSequence:
 def _not_rejected_in_own_process(name: str) -> bool | None:
     """Whether a function of this file, run in a process of its own, is not rejected: it returns, or
     the process dies. None if no process could be started."""
-    context: Any = processes()
+    context: Any = worker_context()
     process = context.Process(target=_run_in_process, args=(name,))
     process.start()
     process.join()
@@ -61,7 +61,7 @@ REJECTED, NOT_STARTED, RETURNED = 0, 1, 3  # 1 is Python's own
 def _run_in_process(name: str) -> None:
     """The work of that process; it prints nothing."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    torch.set_num_threads(1)
+    limit_threads()
     sys.exit(REJECTED if _rejection(globals()[name]) else RETURNED)
 
 

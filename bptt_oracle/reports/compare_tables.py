@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from ..runs.compare import WORDS, Change, closer, counts, surroundings
+from ..runs.compare import WORDS, Change, closeness, count_words, environment_changes
 from ..runs.run_file import Run
 from .console import new_console, plural
 from .styles import STYLES
@@ -29,8 +29,8 @@ def print_comparison(
     `differences` gives for each tensor that both runs kept the relative difference of its values.
     """
     console = new_console()
-    if environment_changes := surroundings(old, new):
-        print_table(["environment", "old", "new"], environment_changes)
+    if changed := environment_changes(old, new):
+        print_table(["environment", "old", "new"], changed)
     print_table(*count_table(changes))
     for word in LISTED:
         chosen = worst_first(changes, word)
@@ -94,8 +94,8 @@ def markdown(
     """What print_comparison prints and the summary, as Markdown for a pull request."""
     title = f"### torch {torch_version(old)} → {torch_version(new)}"
     parts = [title, summary(old, new, changes), markdown_table(*count_table(changes))]
-    if environment_changes := surroundings(old, new):
-        parts.append(markdown_table(["environment", "old", "new"], environment_changes))
+    if changed := environment_changes(old, new):
+        parts.append(markdown_table(["environment", "old", "new"], changed))
     for word in LISTED:
         if chosen := worst_first(changes, word):
             lines = [f"- **{WORDS[word]}** `{describe(c)}`" for c in chosen[:most]]
@@ -115,7 +115,7 @@ def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
     count = Counter(c.word for c in changes)
     words = [f"{count[word]} {meaning}" for word, meaning in WORDS.items() if count[word]]
     text = f"{plural(count.total(), 'result')}: {', '.join(words) or 'none'}."
-    near = closer(old, new)
+    near = closeness(old, new)
     if near.moved:
         text += (
             f" Bits moved in {plural(near.moved, 'tensor')}: the new run is closer to the truth "
@@ -127,7 +127,7 @@ def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
 
 def count_table(changes: Sequence[Change]) -> tuple[list[str], list[list[str]]]:
     """Head and rows: path and dtype, then a count for each word that occurs."""
-    by_path = counts(changes)
+    by_path = count_words(changes)
     total: Counter[str] = sum(by_path.values(), Counter())
     words = [word for word in WORDS if total[word]]
     rows = [
@@ -148,7 +148,7 @@ def describe(c: Change) -> str:
     changed, and the note."""
     parts = [
         f"R {format_R(c.old)} → {format_R(c.new)}",
-        c.spelled,
+        c.replay_arguments,
         c.tensor,
         c.kernel if "→" in c.kernel else "",
         c.note,

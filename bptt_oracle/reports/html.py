@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from ..runs.compare import WORDS, Change, surroundings
+from ..runs.compare import WORDS, Change, environment_changes
 from ..runs.run_file import Run
 from .compare_tables import count_table, format_R, summary, torch_version
 
@@ -44,7 +44,7 @@ def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
         present=[word for word in WORDS if any(c.word == word for c in changes)],
         changes=sorted(changes, key=lambda c: list(WORDS).index(c.word)),
         summary=summary(old, new, changes),
-        environment=surroundings(old, new),
+        environment=environment_changes(old, new),
         head=head,
         rows=rows,
         drawings=[(dtype, drawing(old, new, dtype)) for dtype in dtypes],

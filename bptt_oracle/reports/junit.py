@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ..runs.compare import WORDS, Change, failed
+from ..runs.compare import WORDS, Change, is_failure
 from .compare_tables import describe
 
 
@@ -17,7 +17,7 @@ def junit(changes: Sequence[Change], fail_on: str) -> str:
             suite, "testcase", classname=f"{c.path}.{c.dtype}", name=c.case
         )
         message = f"{WORDS[c.word]}: {describe(c)}"
-        if failed([c], fail_on):
+        if is_failure([c], fail_on):
             failures += 1
             ElementTree.SubElement(case, "failure", type=c.word, message=message)
         elif c.word in ("new", "removed", "untrusted"):

@@ -18,7 +18,7 @@ from ..implementations.responses import respond
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected
-from ..runs.examine import measure, refused
+from ..runs.examine import examine_invalid_calls, expect_in_precision
 from .styles import STYLES
 
 WIDE = 130  # columns from which torch's number and the true one are side by side
@@ -37,7 +37,7 @@ def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expecte
     if reason:
         raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
     masks = dropout_masks(problem, dtype)
-    expected = measure(problem, dtype, product_precision(path, dtype), masks)
+    expected = expect_in_precision(problem, dtype, product_precision(path, dtype), masks)
     try:
         return run(path, problem, dtype, masks), expected
     except WrongKernel:
@@ -90,7 +90,7 @@ def print_invalid_calls(console: Console, case: Case) -> str:
     for name, exception in respond(draw(case)):
         table.add_row(name, Text(exception) if exception else "[bold red]accepted[/]")
     console.print(table)
-    result = refused(case)
+    result = examine_invalid_calls(case)
     print_replay_verdict(console, result.verdict, after=f" {result.note}".rstrip())
     return result.verdict
 

@@ -8,7 +8,7 @@ from ..judging import judge
 from ..judging.deviations import Tally
 from ..runs.compare import Change
 from ..runs.examine import Result
-from ..runs.selftest import Outcome
+from ..runs.selftest import Summary
 from .console import plural
 
 UNTRUSTED = "every result is untrusted: nothing could be judged on this machine"
@@ -51,14 +51,14 @@ def check_verdict(version: str, results: Sequence[Result], tallies: Sequence[Tal
     return f"torch {version} agrees with the derivations: {', '.join(parts)}"
 
 
-def selftest_verdict(outcome: Outcome, passed: bool) -> str:
-    """The verdict of `selftest`; `passed` as print_outcome returns it."""
-    tensors = sum(map(len, outcome.ratios.values()))
-    detected = sum(n for n, _ in outcome.planted.values())
-    planted = sum(n for _, n in outcome.planted.values())
+def selftest_verdict(summary: Summary, passed: bool) -> str:
+    """The verdict of `selftest`; `passed` as print_summary returns it."""
+    tensors = sum(map(len, summary.ratios.values()))
+    detected = sum(n for n, _ in summary.planted.values())
+    planted = sum(n for _, n in summary.planted.values())
     return (
         f"the judge {'passes' if passed else 'fails'}: "
-        f"{plural(len(outcome.alarms), 'false alarm')} in {tensors:,} tensors, "
+        f"{plural(len(summary.alarms), 'false alarm')} in {tensors:,} tensors, "
         f"{detected:,} of {planted:,} planted mistakes detected"
     )
 

@@ -1,1 +1,1 @@
-"""Runs: cases examined, recorded, compared, and repeated under other versions."""
+"""Examine cases, record the results in a file, and compare files and versions of torch."""

@@ -1,16 +1,18 @@
-"""Two runs held against each other, result by result, each by truth and by its bits.
+"""Compare two runs, result by result: by R, which measures the error, and by the bits.
 
-    fault           the new run is wrong; note says where the old one was as well
-    drift           the error of some tensor grew to FACTOR times what it was, and is above LEAST
-    untrusted       other bits, and the case cannot tell which are better
-    masks           the old torch drew different dropout masks from the seed: not the same question
-    kernel changed    another kernel ran, whatever the bits
-    moved           other bits, within rounding
+    fault           the new run is wrong; the note says if the old one was, too
+    drift           R of some tensor grew to more than DRIFT_FACTOR times its old value, and is
+                    above DRIFT_FLOOR
+    untrusted       different bits in an ill-conditioned case, which cannot tell which are better
+    masks           the old torch drew different dropout masks from the seed, so the two results
+                    answer different questions
+    kernel          a different kernel ran, whatever the bits
+    moved           different bits, within rounding
     fixed           the old run was wrong, and the new one is not
-    new, removed    only one of the runs has it
-    equal           every bit of every tensor
+    new, removed    only one of the runs has the result
+    equal           every bit of every tensor is equal
 
-The truth of both is the same, whatever they ran on: it does not come from the framework.
+Both runs are measured against the same truth, because it does not come from the framework.
 """
 
 from collections import Counter
@@ -20,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run_file import BadRun, Row, Run, name_of, unlike
+from .run_file import BadRun, Row, Run, differences, tensor_key
 
-FACTOR = 4.0
-LEAST = 2.0  # below it an error is that of a careful evaluation, and has no size to speak of
+DRIFT_FACTOR = 4.0
+DRIFT_FLOOR = 2.0  # a smaller R is that of a careful evaluation, and its size means nothing
 WORDS = {
     "fault": "fault",
     "drift": "drift",
@@ -39,50 +41,51 @@ WORDS = {
 
 
 class Change(NamedTuple):
-    """What became of one case on one path in one dtype."""
+    """How the result of one case on one path in one dtype changed."""
 
     case: str
     path: str
     dtype: str
     word: str  # a key of WORDS
-    tensor: str  # the one that tells most
+    tensor: str  # the one that decided the word
     old: float | None  # its R in the old run
     new: float | None
-    kernel: str  # the new one; both where they differ
+    kernel: str  # of the new run; "old → new" if they differ
     note: str
 
     @property
-    def spelled(self) -> str:
-        """The case as replay takes it."""
+    def replay_arguments(self) -> str:
+        """The case, path and dtype as arguments of `bptt-oracle replay`."""
         return f"{self.case} --path {self.path} --dtype {self.dtype}"
 
 
-class Closer(NamedTuple):
-    """Of the tensors whose bits moved: which run is nearer to the truth."""
+class Closeness(NamedTuple):
+    """Of the tensors whose bits moved: how many are closer to the truth in either run."""
 
     moved: int
     old: int
     new: int
-    median_old: float | None
+    median_old: float | None  # of R
     median_new: float | None
 
 
-def compare(old: Run, new: Run, factor: float = FACTOR) -> list[Change]:
-    """Every result of both runs: the old one's in its order, then what the new one has more.
-    Raises BadRun where they have none in common: nothing is compared then, whatever is new."""
+def compare(old: Run, new: Run, factor: float = DRIFT_FACTOR) -> list[Change]:
+    """The change of every result: those of the old run in its order, then those that only the new
+    run has. Raises BadRun if the runs have no result in common, because then nothing is
+    compared."""
     before = {row.key: row for row in old.rows}
     after = {row.key: row for row in new.rows}
     if before | after and not before.keys() & after.keys():
-        what = "; ".join(f"{n} {a} and {b}" for n, a, b in unlike(old.plan, new.plan))
+        reasons = "; ".join(f"{n} {a} and {b}" for n, a, b in differences(old.plan, new.plan))
         raise BadRun(
-            f"the runs have no result in common ({what or 'though they are of one plan'}); "
-            "record both with the same --cases, --seed, --dtype and --path"
+            f"the runs have no result in common ({reasons or 'although their plans are the same'});"
+            " record both with the same --cases, --seed, --dtype and --path"
         )
     return [change(before.get(key), after.get(key), factor) for key in before | after]
 
 
-def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
-    """What became of one result; one of the two may be missing."""
+def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Change:
+    """How one result changed; one of the two may be missing."""
     if new is None:
         assert old is not None
         return Change(*old.key, "removed", old.tensor, old.R, None, old.kernel, old.note)
@@ -94,53 +97,54 @@ def change(old: Row | None, new: Row | None, factor: float = FACTOR) -> Change:
         if new.kernel == old.kernel
         else f"{old.kernel or 'none'} → {new.kernel or 'none'}"
     )
-    same = {n: t.bits for n, t in old.tensors.items()} == {
+    equal = {n: t.bits for n, t in old.tensors.items()} == {
         n: t.bits for n, t in new.tensors.items()
     }
     tensor, notes = new.tensor, [new.note] if new.note else []
-    redrawn = new.drawn != old.drawn
-    grown = [n for n in new.tensors if not redrawn and _grew(old, new, n, factor)]
+    different_masks = new.masks != old.masks
+    drifted = [n for n in new.tensors if not different_masks and _drifted(old, new, n, factor)]
     if new.verdict == "fault":
         word = "fault"
         if old.verdict == "fault":
             notes.append("a fault in the old run, too")
-    elif grown and new.verdict == "agree":
-        word, tensor = "drift", max(grown, key=lambda name: new.tensors[name].R or 0)
+    elif drifted and new.verdict == "agree":
+        word, tensor = "drift", max(drifted, key=lambda name: new.tensors[name].R or 0)
     elif old.verdict == "fault":
         word, tensor = "fixed", old.tensor
         notes.append(old.note)
-    elif redrawn:
+    elif different_masks:
         word = "masks"
-    elif not same and new.verdict == "untrusted":
+    elif not equal and new.verdict == "untrusted":
         word = "untrusted"
     elif kernel != new.kernel:
         word = "kernel"
     else:
-        word = "equal" if same else "moved"
+        word = "equal" if equal else "moved"
     note = "; ".join(filter(None, notes))
     return Change(*new.key, word, tensor, _R(old, tensor), _R(new, tensor), kernel, note)
 
 
 def _R(row: Row, tensor: str) -> float | None:
-    """R of one tensor; that of the row where torch raised and there is none."""
+    """R of one tensor; R of the row if torch raised, so that there are no tensors."""
     return row.tensors[tensor].R if tensor in row.tensors else row.R if not row.tensors else None
 
 
-def _grew(old: Row, new: Row, name: str, factor: float) -> bool:
-    """Whether a tensor's error drifted; unknown for one that could not tell, or was not there."""
-    was, now = old.tensors.get(name), new.tensors[name].R
-    if was is None or was.R is None or now is None:
+def _drifted(old: Row, new: Row, name: str, factor: float) -> bool:
+    """Whether R of a tensor drifted; False if either R is missing."""
+    before, R = old.tensors.get(name), new.tensors[name].R
+    if before is None or before.R is None or R is None:
         return False
-    return now > LEAST and now > factor * was.R
+    return max(DRIFT_FLOOR, factor * before.R) < R
 
 
-def closer(old: Run, new: Run) -> Closer:
-    """Which run is nearer to the truth where their bits differ."""
+def closeness(old: Run, new: Run) -> Closeness:
+    """Which run is closer to the truth where their bits differ; without the results whose dropout
+    masks differ."""
     before = {row.key: row for row in old.rows}
     pairs = [
         (was.R, now.R)
         for row in new.rows
-        if row.key in before and row.drawn == before[row.key].drawn
+        if row.key in before and row.masks == before[row.key].masks
         for name, now in row.tensors.items()
         if (was := before[row.key].tensors.get(name)) is not None
         and was.bits != now.bits
@@ -148,8 +152,8 @@ def closer(old: Run, new: Run) -> Closer:
         and now.R is not None
     ]
     if not pairs:
-        return Closer(0, 0, 0, None, None)
-    return Closer(
+        return Closeness(0, 0, 0, None, None)
+    return Closeness(
         len(pairs),
         sum(a < b for a, b in pairs),
         sum(b < a for a, b in pairs),
@@ -158,62 +162,66 @@ def closer(old: Run, new: Run) -> Closer:
     )
 
 
-def counts(changes: Iterable[Change]) -> dict[tuple[str, str], Counter[str]]:
-    """How many of each word, by path and dtype."""
-    found: dict[tuple[str, str], Counter[str]] = {}
+def count_words(changes: Iterable[Change]) -> dict[tuple[str, str], Counter[str]]:
+    """The number of changes of each word, by path and dtype."""
+    counters: dict[tuple[str, str], Counter[str]] = {}
     for c in changes:
-        found.setdefault((c.path, c.dtype), Counter())[c.word] += 1
-    return found
+        counters.setdefault((c.path, c.dtype), Counter())[c.word] += 1
+    return counters
 
 
-def surroundings(old: Run, new: Run) -> list[tuple[str, str, str]]:
-    """What of the environment is not the same: name, old, new; and of the plan, in one line."""
-    both = unlike(old.environment, new.environment)
-    if old.oracle != new.oracle:
-        both.append(("bptt-oracle itself", old.oracle, new.oracle))
-    if planned := unlike(old.plan, new.plan):
+def environment_changes(old: Run, new: Run) -> list[tuple[str, str, str]]:
+    """What differs in the environment, in the code of bptt-oracle and in the plan, the last as one
+    entry: name, old, new."""
+    changes = differences(old.environment, new.environment)
+    if old.code_digest != new.code_digest:
+        changes.append(("bptt-oracle itself", old.code_digest, new.code_digest))
+    if planned := differences(old.plan, new.plan):
         before, after = ("; ".join(f"{one[0]} {one[i]}" for one in planned) for i in (1, 2))
-        both.append(("plan", before, after))
-    return both
+        changes.append(("plan", before, after))
+    return changes
 
 
-def apart(
+def relative_differences(
     new: Run, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Of the tensors kept by both runs: the largest difference, relative to the largest element."""
-    found = {}
+    """For each tensor whose values both runs recorded, by `tensor_key`: max |new − old| over
+    max |old|, or over 1 if old is all zeros."""
+    sizes = {}
     for row in new.rows:
-        for name in (name_of(row, tensor) for tensor in row.tensors):
+        for name in (tensor_key(row, tensor) for tensor in row.tensors):
             if name not in before or name not in after or before[name].shape != after[name].shape:
                 continue
             a, b = before[name].astype(np.longdouble), after[name].astype(np.longdouble)
             with np.errstate(invalid="ignore"):
-                size = np.abs(a).max(initial=0)
-                found[name] = float(np.abs(b - a).max(initial=0) / (size or 1))
-    return found
+                largest = np.abs(a).max(initial=0)
+                sizes[name] = float(np.abs(b - a).max(initial=0) / (largest or 1))
+    return sizes
 
 
-def failed(changes: Iterable[Change], fail_on: str) -> bool:
-    """Whether the comparison fails: for a fault, and for drift where that is asked."""
-    wrong = {"fault", "drift"} if fail_on == "drift" else {"fault"}
-    return any(c.word in wrong for c in changes)
+def is_failure(changes: Iterable[Change], fail_on: str) -> bool:
+    """Whether the comparison fails: for a fault, and with `fail_on` "drift" also for a drift."""
+    failures = {"fault", "drift"} if fail_on == "drift" else {"fault"}
+    return any(c.word in failures for c in changes)
 
 
-def as_json(
-    old: Run, new: Run, changes: list[Change], apart: Mapping[str, float]
+def comparison_to_dict(
+    old: Run, new: Run, changes: list[Change], relative: Mapping[str, float]
 ) -> dict[str, Any]:
-    """All of it, for machines."""
+    """The whole comparison, for `compare --json`. `relative` is from `relative_differences`."""
     total: Counter[str] = Counter(c.word for c in changes)
     return {
         "format": "bptt-oracle comparison",
-        "schema": 1,
+        "schema": 2,
         "counts": {word: total[word] for word in WORDS},
         "by path": [
-            {"path": path, "dtype": dtype, **found}
-            for (path, dtype), found in counts(changes).items()
+            {"path": path, "dtype": dtype, **counter}
+            for (path, dtype), counter in count_words(changes).items()
         ],
-        "closer to the truth": closer(old, new)._asdict(),
-        "environment": [{"name": n, "old": a, "new": b} for n, a, b in surroundings(old, new)],
-        "values apart": dict(apart),
+        "closer to the truth": closeness(old, new)._asdict(),
+        "environment": [
+            {"name": n, "old": a, "new": b} for n, a, b in environment_changes(old, new)
+        ],
+        "relative differences": dict(relative),
         "changes": [c._asdict() for c in changes if c.word != "equal"],
     }

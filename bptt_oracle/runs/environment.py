@@ -1,8 +1,9 @@
-"""What a run was made with: versions, devices, threads, and every flag that moves numbers."""
+"""The environment of a run: versions, devices, threads, and every flag that changes numbers."""
 
 import os
 import platform
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from ..judging.wide import describe_longdouble
 
 
 def environment() -> dict[str, Any]:
-    """Name and value, JSON-serialisable, in the order of the header."""
-    found: dict[str, Any] = {
+    """Names and values, JSON-serialisable, in the order in which they are printed."""
+    facts: dict[str, Any] = {
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -26,17 +27,17 @@ def environment() -> dict[str, Any]:
         "onednn": _built_with(r"MKL-DNN v([\d.]+)"),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda or "none",
-        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else "none",
+        "cudnn": _cudnn_version() if torch.cuda.is_available() else "none",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "driver": _driver(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "longdouble": describe_longdouble(),
     }
-    return found | _precision()
+    return facts | _precision()
 
 
 def _cpu() -> str:
-    """The processor's name as the system tells it."""
+    """The name of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             return next(line.split(":")[1].strip() for line in lines if "model name" in line)
@@ -45,30 +46,36 @@ def _cpu() -> str:
 
 
 def _blas() -> str:
-    """The library behind numpy's matrix product."""
+    """The library of NumPy's matrix products."""
     config: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[assignment]
     blas = config.get("Build Dependencies", {}).get("blas", {})
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 
 def _built_with(pattern: str) -> str:
-    """What torch tells of a library that it was built with."""
-    found = re.search(pattern, torch.__config__.show())
-    return found[1] if found else "none"
+    """The part of torch's build configuration that a pattern captures."""
+    match = re.search(pattern, torch.__config__.show())
+    return match[1] if match else "none"
+
+
+def _cudnn_version() -> int | None:
+    version: Callable[[], int | None] = torch.backends.cudnn.version
+    return version()
 
 
 def _driver() -> str:
-    """The version of NVIDIA's driver as Linux tells it."""
+    """The version of NVIDIA's driver, which only Linux reports."""
     try:
         with open("/proc/driver/nvidia/version", encoding="utf-8") as lines:
-            found = re.search(r"\d+\.\d+(\.\d+)?", next(lines))
-            return found[0] if found else "unknown"
+            match = re.search(r"\d+\.\d+(\.\d+)?", next(lines))
+            return match[0] if match else "unknown"
     except (OSError, StopIteration):
         return "none"
 
 
 def _precision() -> dict[str, str]:
-    """The switches of reduced precision, those this torch has."""
+    """The flags of reduced precision that this torch has, and the environment variables that change
+    numbers."""
     flags: dict[str, str] = {"matmul precision": torch.get_float32_matmul_precision()}
     for name in ("cudnn.rnn", "cuda.matmul", "mkldnn.rnn", "mkldnn.matmul"):
         owner: Any = torch.backends

@@ -1,4 +1,4 @@
-"""Cases run over paths and judged: the work behind `bptt-oracle check`."""
+"""Run cases on paths and judge the results: the work of `bptt-oracle check`."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,27 +21,27 @@ from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected, expect
-from .workers import spread
+from .workers import map_unordered
 
 
 class Result(NamedTuple):
-    """One case on one path in one dtype."""
+    """The judgement of one case on one path in one dtype."""
 
     case: str
     path: str
     dtype: str
     cell: str
-    verdict: str  # agree, fault, known deviation, untrusted; excluded where there is no such path
+    verdict: str  # agree, fault, known deviation, untrusted; excluded: no such path for the case
     R: float
-    tensor: str
-    place: str
+    tensor: str  # the one with the largest R
+    place: str  # of its worst element
     kernel: str
     seconds: float
-    note: str  # why excluded; torch's message where it raised
-    tensors: dict[str, float]  # R of every tensor that can tell
+    note: str  # why the path is excluded or nothing can be judged; torch's message if it raised
+    tensors: dict[str, float]  # R of every tensor that is not ill-conditioned
 
 
-class Answer(NamedTuple):
+class JudgedOutcome(NamedTuple):
     """A result, the tensors that were judged, and the dropout masks that torch drew for them."""
 
     result: Result
@@ -50,12 +50,13 @@ class Answer(NamedTuple):
 
 
 def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
-    """A case judged on each of the paths, truth computed once for all of one precision."""
-    return [mark_known(answer.result, case) for answer in answers(case, dtype, paths)]
+    """Judge a case on each path. Known deviations are marked as such."""
+    return [mark_known(outcome.result, case) for outcome in judge_paths(case, dtype, paths)]
 
 
-def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
-    """As `examine`, each result with all that went before it."""
+def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[JudgedOutcome]:
+    """Run a case on each path and judge it; truth is computed once for each precision. An
+    exception that torch raises is a fault, except WrongKernel, which is raised again."""
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
     expectations: dict[str, Expected] = {}
@@ -64,25 +65,26 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
         note = exclusion_reason(path, problem, dtype)
         blank = Result(name, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
         if note:
-            yield Answer(blank, {}, masks)
+            yield JudgedOutcome(blank, {}, masks)
             continue
         start = time.perf_counter()
         try:
             outcome = run(path, problem, dtype, masks)
         except WrongKernel:
             raise
-        except Exception as error:  # whatever torch raises on a valid case is its answer
+        except Exception as error:  # the case is valid, so any exception is a fault of torch
             message = (str(error).splitlines() or [""])[0]
             note = f"{type(error).__name__}: {message}"
-            yield Answer(blank._replace(verdict="fault", R=float("inf"), note=note), {}, masks)
+            raised = blank._replace(verdict="fault", R=float("inf"), note=note)
+            yield JudgedOutcome(raised, {}, masks)
             continue
         seconds = time.perf_counter() - start
         precision = product_precision(path, dtype)
         if precision not in expectations:
-            expectations[precision] = measure(problem, dtype, precision, masks)
-        measured = expectations[precision]
-        exact = case.regime == "exact" and measured.exact
-        word, worst, scores = judge(outcome.results, measured, exact)
+            expectations[precision] = expect_in_precision(problem, dtype, precision, masks)
+        expected = expectations[precision]
+        exact = case.regime == "exact" and expected.exact
+        word, worst, scores = judge(outcome.results, expected, exact)
         judged = blank._replace(
             verdict=word,
             R=worst.R,
@@ -90,14 +92,16 @@ def answers(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Answer]:
             place=location(case, worst.tensor, worst.at),
             kernel=outcome.kernel,
             seconds=seconds,
-            note=measured.untrusted,
+            note=expected.untrusted,
             tensors={s.tensor: s.R for s in scores if not s.ill},
         )
-        yield Answer(judged, outcome.results, masks)
+        yield JudgedOutcome(judged, outcome.results, masks)
 
 
-def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]) -> Expected:
-    """The expected of a problem whose products are computed in that precision."""
+def expect_in_precision(
+    problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]
+) -> Expected:
+    """Truth and noise of a problem in `dtype` whose matrix products are computed in `precision`."""
     lower = precision if precision not in (dtype, "tf32") else ""
     return expect(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
 
@@ -105,26 +109,28 @@ def measure(problem: Problem, dtype: str, precision: str, masks: Sequence[np.nda
 def check(
     cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
 ) -> Iterator[list[Result]]:
-    """The results of one case after another, in the order they are done."""
-    return spread(partial(examine_all, dtypes=dtypes, paths=paths), cases, workers)
+    """Yield the results of each case as soon as it is finished."""
+    return map_unordered(partial(examine_dtypes, dtypes=dtypes, paths=paths), cases, workers)
 
 
-def examine_all(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
-    """`examine` in every dtype; and, of some cases on the CPU, what is refused."""
+def examine_dtypes(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
+    """`examine` in every dtype; for some cases, if a module runs on the CPU, also the invalid
+    calls."""
     chosen = [path_named(name) for name in paths]
     results = [result for dtype in dtypes for result in examine(case, dtype, chosen)]
     if has_invalid_calls(case) and any(
         path.device == "cpu" and path.implementation == "module" for path in chosen
     ):
-        results.append(refused(case))
+        results.append(examine_invalid_calls(case))
     return results
 
 
-def refused(case: Case) -> Result:
-    """Whether torch refuses what the case becomes when one thing in it is spoiled."""
+def examine_invalid_calls(case: Case) -> Result:
+    """Judge whether torch rejects the invalid calls made from a case. R is 0 for a call that is
+    rejected and infinite for one that is accepted."""
     start = time.perf_counter()
-    told = {name: 0.0 if exception else np.inf for name, exception in respond(draw(case))}
-    name, R = max(told.items(), key=lambda item: item[1])
+    ratios = {name: 0.0 if exception else np.inf for name, exception in respond(draw(case))}
+    name, R = max(ratios.items(), key=lambda item: item[1])
     result = Result(
         case.id,
         "cpu-invalid-calls",
@@ -133,11 +139,20 @@ def refused(case: Case) -> Result:
         verdict="fault" if R else "agree",
         R=R,
         tensor=name,
-        place="answered" if R else "refused",
+        place="accepted" if R else "rejected",
         kernel="native",
         seconds=time.perf_counter() - start,
         note="",
-        tensors=told,
+        tensors=ratios,
     )
     judged: Result = mark_known(result, case)
     return judged
+
+
+def no_case_message(paths: Sequence[str], dtypes: Sequence[str]) -> str:
+    """The error message when every path is excluded for every case. It also suggests another
+    dtype, because more cases do not help where a path does not have the dtype."""
+    combination = f"{', '.join(paths)} in {', '.join(dtypes)}"
+    return (
+        f"no case of this corpus exists on {combination}; ask for more --cases, or another --dtype"
+    )

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write files atomically: a reader sees the old content or the new, never a part."""
 
 import json
 import math
@@ -9,27 +9,27 @@ from typing import Any
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON to a temporary file beside `path`, then rename it. Raises OSError."""
-    write_text(path, as_json(value))
+    """Write a value as JSON, atomically. Raises OSError."""
+    write_text(path, to_json(value))
 
 
-def as_json(value: Any) -> str:
-    """JSON, with infinities and NaN as strings."""
-    return json.dumps(finite(value), indent=1) + "\n"
+def to_json(value: Any) -> str:
+    """The value as JSON text; infinities and NaN become strings."""
+    return json.dumps(replace_nonfinite(value), indent=1) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text to a temporary file beside `path`, then rename it. Raises OSError."""
+    """Write text as UTF-8, atomically. Raises OSError."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes to a temporary file beside `path`, then rename it; what is no file, as
-    /dev/stdout, is written to as it is. Raises OSError."""
+    """Write bytes to a temporary file in the folder of `path`, then rename it. A path that exists
+    and is not a regular file, such as /dev/stdout, is written to directly. Raises OSError."""
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = Path(os.path.realpath(path))  # a link stays one
+    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".bptt-oracle.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -41,12 +41,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def finite(value: Any) -> Any:
-    """The value with infinities and NaN spelled as strings, which JSON has no numbers for."""
+def replace_nonfinite(value: Any) -> Any:
+    """The value with infinities and NaN as strings, because JSON has no numbers for them."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
+        return [replace_nonfinite(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""When Ctrl-C is heard, and what it ends."""
+"""Ctrl-C (SIGINT): end the process at once, or defer the signal until a block ends."""
 
 import signal
 from collections.abc import Iterator
@@ -7,11 +7,13 @@ from threading import current_thread, main_thread
 
 
 @contextmanager
-def ctrl_c_ends_all() -> Iterator[None]:
-    """For imports: nothing is begun that could be left half done, and code of others does not
-    expect to be interrupted. The system ends the process, quietly; no exception is raised."""
-    hears = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not hears or current_thread() is not main_thread():  # a job in the background hears none
+def terminate_on_interrupt() -> Iterator[None]:
+    """Let SIGINT end the process without a traceback while the block runs. For imports: no work
+    has started that could be left half done, and third-party modules do not expect a
+    KeyboardInterrupt while they are imported. Changes nothing outside the main thread, or where
+    another handler is installed (a background job ignores SIGINT)."""
+    replaceable = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not replaceable or current_thread() is not main_thread():
         yield
         return
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -22,9 +24,10 @@ def ctrl_c_ends_all() -> Iterator[None]:
 
 
 @contextmanager
-def ctrl_c_waits() -> Iterator[None]:
-    """Ctrl-C is heard at the end: a process that is being made shall find what it was made for."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def defer_interrupt() -> Iterator[None]:
+    """Block SIGINT until the block ends, so that starting a worker is never interrupted half-way.
+    Windows has no signal mask: there the block runs unprotected."""
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])

@@ -1,8 +1,10 @@
-"""The journal of a run that is being recorded: a line for each case that is done, with a checksum
-before it, after a head that says what run it is.
+"""The journal of a run that is being recorded: a head that identifies the run, then one line for
+each finished case. Every line starts with the checksum of the rest.
 
-A run that starts where a journal lies, of the same plan in the same environment, reads it, drops
-what a kill has left half-written, and goes on. A journal of another run stays as it is.
+A record with the same code, plan and environment continues an existing journal, without the line
+that a kill may have left incomplete. A journal with another plan or environment is never changed.
+A journal of other code with the same plan and environment is started anew, because its results
+cannot be continued.
 """
 
 import base64
@@ -15,19 +17,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import finite
-from .run_file import JOURNAL, BadRun, Row, digest, row_as_json, row_from_json, unlike
+from .files import replace_nonfinite
+from .run_file import JOURNAL, BadRun, Row, differences, digest, row_from_json, row_to_json
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_LONGEST_HEAD = 2**20  # bytes; what is no journal need not have lines
+_LONGEST_HEAD = 2**20  # bytes; a file that is not a journal may have no line breaks
 
 
-class Done(NamedTuple):
-    """One case: its rows, and the tensors kept by `name_of`."""
+class FinishedCase(NamedTuple):
+    """One case: its rows, and the recorded tensors by `tensor_key`."""
 
     case: str
     rows: list[Row]
@@ -35,27 +37,30 @@ class Done(NamedTuple):
 
 
 @contextmanager
-def alone(journal: Path) -> Iterator[None]:
-    """The journal for this process alone, where the system has locks; one goes with whoever holds
-    it, however that ends. Raises BadRun where another has it."""
-    with told(journal):
+def exclusive_lock(journal: Path) -> Iterator[None]:
+    """Open the journal and lock it for this process, on systems that have locks. The system
+    releases the lock when the process ends. An empty journal is deleted at the end. Raises BadRun
+    if another process holds the lock, or if the file cannot be opened."""
+    with write_errors_as_bad_run(journal):
         if journal.exists() and not journal.is_file():
-            raise BadRun(f"{journal}, for the cases that are done, is no file; name another output")
-        lines = journal.open("ab")
-    with lines:
+            raise BadRun(
+                f"{journal}, the journal of finished cases, is not a file; name another output"
+            )
+        file = journal.open("ab")
+    with file:
         if fcntl is None:
-            lines.close()  # what is open cannot be removed there
+            file.close()  # Windows cannot delete an open file
             yield
             return
-        held = True
+        locked = True
         try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.path.samestat(os.fstat(lines.fileno()), journal.stat())
-        except (BlockingIOError, FileNotFoundError):  # the other runs, or has just ended
-            held = False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = os.path.samestat(os.fstat(file.fileno()), journal.stat())
+        except (BlockingIOError, FileNotFoundError):  # the other process runs, or has just ended
+            locked = False
         except OSError:
             pass  # a file system without locks
-        if not held:
+        if not locked:
             raise BadRun(
                 f"{journal} is being written by another record; wait for its end, "
                 "or name another file"
@@ -63,13 +68,13 @@ def alone(journal: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if not os.fstat(lines.fileno()).st_size:  # made here, and of no use
+            if not os.fstat(file.fileno()).st_size:
                 journal.unlink(missing_ok=True)
 
 
 @contextmanager
-def told(file: Path) -> Iterator[None]:
-    """What the system says of a file is part of a sentence. Raises BadRun."""
+def write_errors_as_bad_run(file: Path) -> Iterator[None]:
+    """Raise an OSError of the block as a BadRun that names the file."""
     try:
         yield
     except OSError as error:
@@ -78,39 +83,40 @@ def told(file: Path) -> Iterator[None]:
         ) from None
 
 
-def others(found: dict[str, Any], head: dict[str, Any]) -> str:
-    """What was recorded there and is not to be recorded now; empty where it is the same."""
+def describe_mismatch(recorded: dict[str, Any], head: dict[str, Any]) -> str:
+    """How the recorded plan and environment differ from those of `head`, for an error message;
+    empty if they do not."""
     parts = []
     for name in ("plan", "environment"):
-        if different := unlike(found.get(name, {}), head[name]):
-            what = "; ".join(f"{n} {a}, not {b}" for n, a, b in different)
-            parts.append(f"another {name} ({what})")
+        if changes := differences(recorded.get(name, {}), head[name]):
+            details = "; ".join(f"{n} {a}, not {b}" for n, a, b in changes)
+            parts.append(f"another {name} ({details})")
     return " and ".join(parts)
 
 
-def line(done: Done) -> str:
+def to_line(finished: FinishedCase) -> str:
     """A line of the journal."""
     values = {
         name: [value.dtype.str, value.shape, base64.b64encode(value.tobytes()).decode()]
-        for name, value in done.values.items()
+        for name, value in finished.values.items()
     }
-    text = json.dumps(
-        {"case": done.case, "rows": [row_as_json(row) for row in done.rows], "values": values}
-    )
+    rows = [row_to_json(row) for row in finished.rows]
+    text = json.dumps({"case": finished.case, "rows": rows, "values": values})
     return f"{digest(text.encode())} {text}\n"
 
 
-def resume(journal: Path, head: dict[str, Any]) -> Iterator[Done]:
-    """The cases in a journal that starts with that head; afterwards it ends after the last of
-    them, or is a new one. Raises BadRun for what is no journal, or one of another run."""
-    said = json.dumps(finite(head)).encode()
-    first = f"{digest(said)} ".encode() + said + b"\n"
+def resume(journal: Path, head: dict[str, Any]) -> Iterator[FinishedCase]:
+    """Yield the cases of a journal that starts with this head. Then cut off what follows the last
+    whole line, or start a new journal. Raises BadRun if the file is not a journal, or is one with
+    another plan or environment."""
+    text = json.dumps(replace_nonfinite(head)).encode()
+    first = f"{digest(text)} ".encode() + text + b"\n"
     end = 0
     if journal.exists():
         with journal.open("rb") as lines:
             start = lines.readline(max(len(first), _LONGEST_HEAD))
-            if start != first and not first.startswith(start):  # so far a kill let it come
-                _keep_other_journal(journal, start, head)
+            if start != first and not first.startswith(start):  # not cut off by a kill, either
+                _protect_other_journal(journal, start, head)
             if start == first:
                 end = len(first)
                 for line in lines:
@@ -118,31 +124,31 @@ def resume(journal: Path, head: dict[str, Any]) -> Iterator[Done]:
                     if checksum.decode(errors="replace") != digest(text) or line[-1:] != b"\n":
                         break
                     end += len(line)
-                    yield _done(json.loads(text))
+                    yield _from_json(json.loads(text))
     with journal.open("r+b" if end else "wb") as lines:
         lines.truncate(end)
         if not end:
             lines.write(first)
 
 
-def _keep_other_journal(journal: Path, start: bytes, head: dict[str, Any]) -> None:
-    """Raises BadRun unless the first line is the damaged head of a journal, or that of other
-    code."""
+def _protect_other_journal(journal: Path, start: bytes, head: dict[str, Any]) -> None:
+    """Raise BadRun unless the first line is the damaged head of a journal, or the head of a
+    journal of other code with the same plan and environment."""
     checksum, _, text = start.rstrip(b"\n").partition(b" ")
     if not JOURNAL.match(start):
-        raise BadRun(f"{journal} is no journal of a run; remove it, or name another output")
+        raise BadRun(f"{journal} is not the journal of a run; remove it, or name another output")
     if checksum.decode() != digest(text):
         return
-    if another := others(json.loads(text), head):
+    if mismatch := describe_mismatch(json.loads(text), head):
         raise BadRun(
-            f"{journal} is of an unfinished run of {another}; go on with its own command, "
-            "or remove the file"
+            f"{journal} belongs to an unfinished run of {mismatch}; continue that run with its own "
+            "command, or remove the file"
         )
 
 
-def _done(line: dict[str, Any]) -> Done:
+def _from_json(line: dict[str, Any]) -> FinishedCase:
     values = {
         name: np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
         for name, (dtype, shape, text) in line["values"].items()
     }
-    return Done(line["case"], [row_from_json(row) for row in line["rows"]], values)
+    return FinishedCase(line["case"], [row_from_json(row) for row in line["rows"]], values)

@@ -1,8 +1,8 @@
-"""What workers are forked from imports this, and with it all that they will need.
+"""Imported by the process that workers are forked from: loads every module that a worker needs.
 
-Torch's first gradient imports its symbolic shapes, half a second's worth, and from 2.15 on a little
-more. What has been imported is no garbage: not looked through again, neither in the workers nor
-when this process ends.
+The first gradient in torch imports its symbolic shapes, which takes half a second, and from 2.15 on
+also the nested tensors. `gc.freeze` exempts the imported modules from garbage collection, in the
+workers and when this process ends.
 """
 
 import gc

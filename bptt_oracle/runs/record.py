@@ -1,10 +1,11 @@
-"""A run recorded: the corpus examined, case by case, and nothing lost when it is killed.
+"""Record a run: examine a corpus case by case, so that a kill loses at most the unfinished cases.
 
-Every case that is done is a line of RUN.journal; once all is done the journal becomes RUN, and
-goes.
+Each finished case is appended to RUN.journal. When the last one finishes, the journal is converted
+to RUN and deleted.
 
-Nothing is written over but a run of the same plan in the same environment, a damaged one, and
-their journals; those of other code too, for this code can neither repeat nor finish them.
+An existing RUN or journal is overwritten only if its plan and environment are the same, or if it is
+damaged. That includes files recorded by other code, because this code can neither repeat nor
+continue them.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,35 +23,46 @@ from torch_impl.execution.catalogue import path_named
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for
 from ..judging.judge import LIMIT
-from .examine import Answer, answers
-from .journal import Done, alone, line, others, resume, told
+from .examine import JudgedOutcome, judge_paths, no_case_message
+from .journal import (
+    FinishedCase,
+    describe_mismatch,
+    exclusive_lock,
+    resume,
+    to_line,
+    write_errors_as_bad_run,
+)
 from .run_file import (
     LARGEST,
     BadRun,
-    LaterRun,
+    NewerRun,
     Row,
     Run,
-    Tensor,
-    beside,
-    bits,
+    TensorDigest,
+    array_digest,
     digest,
-    name_of,
     read,
+    tensor_key,
+    values_path,
     write,
 )
-from .workers import spread
+from .workers import map_unordered
 
-BYTES_A_RESULT = 850  # as measured
+BYTES_PER_RESULT = 850  # measured
 
 
 class Plan(NamedTuple):
-    """What is to be recorded."""
+    """What to record."""
 
     cases: int
     seed: int
     dtypes: list[str]
     paths: list[str]
-    values: list[str]  # ids of the cases whose tensors are kept too
+    values: list[str]  # ids of the cases whose tensors are recorded, too
+
+
+def _ignore_progress(finished: int, total: int) -> None:
+    """The default of `record`."""
 
 
 def record(
@@ -58,93 +70,92 @@ def record(
     plan: Plan,
     environment: dict[str, Any],
     workers: int = 1,
-    tell: Callable[[int, int], None] = lambda done, of: None,
+    report_progress: Callable[[int, int], None] = _ignore_progress,
 ) -> Run:
-    """Examine what the plan asks for and write it to `file`; `tell` hears how far it has come.
-    Raises OSError, and BadRun for a plan too long for one file, or without any result, and where
-    another run, or what is none, would be lost."""
+    """Examine the cases of the plan and write the run to `file`. `report_progress(finished, total)`
+    is called at the start and after each case. Raises OSError; and BadRun if the plan is too long
+    for one file, if it yields no result, or if it would overwrite a file that is not a run or is
+    another run."""
     results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
-    if results * BYTES_A_RESULT > LARGEST:
+    if results * BYTES_PER_RESULT > LARGEST:
         raise BadRun(
             f"{results} results do not fit into one file; "
-            f"record at most {LARGEST // BYTES_A_RESULT}, with fewer --cases or --path"
+            f"record at most {LARGEST // BYTES_PER_RESULT}, with fewer --cases or --path"
         )
-    cases = cases_of(plan)
+    cases = select_cases(plan)
+    code = code_digest()
     journal = file.with_name(f"{file.name}.journal")
-    head = {"oracle": oracle(), "environment": environment, "plan": plan._asdict()}
-    with alone(journal):
-        _keep_others(file, head)
-        with told(journal):
-            found = {done.case: done for done in resume(journal, head)}
-        todo = [case for case in cases if case.id not in found]
-        tell(len(found), len(cases))
+    head = {"code_digest": code, "environment": environment, "plan": plan._asdict()}
+    with exclusive_lock(journal):
+        _protect_other_run(file, head)
+        with write_errors_as_bad_run(journal):
+            finished = {one.case: one for one in resume(journal, head)}
+        remaining = [case for case in cases if case.id not in finished]
+        report_progress(len(finished), len(cases))
         work = partial(
-            examined, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
+            finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
         )
-        for done in spread(work, todo, workers):
-            found[done.case] = done
-            with told(journal), journal.open("a", encoding="utf-8") as lines:
-                lines.write(line(done))
-            tell(len(found), len(cases))
-        rows = [row for case in cases for row in found[case.id].rows]
+        for one in map_unordered(work, remaining, workers):
+            finished[one.case] = one
+            with write_errors_as_bad_run(journal), journal.open("a", encoding="utf-8") as lines:
+                lines.write(to_line(one))
+            report_progress(len(finished), len(cases))
+        rows = [row for case in cases for row in finished[case.id].rows]
         if not rows:
             journal.unlink()
-            raise BadRun(no_case(plan.paths, plan.dtypes))
-        values = {name: value for case in cases for name, value in found[case.id].values.items()}
-        run = Run(oracle(), LIMIT, environment, plan._asdict(), rows)
-        with told(file):
+            raise BadRun(no_case_message(plan.paths, plan.dtypes))
+        values = {name: a for case in cases for name, a in finished[case.id].values.items()}
+        run = Run(code, LIMIT, environment, plan._asdict(), rows)
+        with write_errors_as_bad_run(file):
             write(file, run, values)
         journal.unlink()
     return run
 
 
-def no_case(paths: Sequence[str], dtypes: Sequence[str]) -> str:
-    """What is said where there is nothing to examine: more cases do not help where a path has no
-    such type."""
-    where = f"{', '.join(paths)} in {', '.join(dtypes)}"
-    return f"no case of this corpus exists on {where}; ask for more --cases, or another --dtype"
-
-
-def cases_of(plan: Plan) -> list[Case]:
-    """The corpus, and the cases asked for by name."""
+def select_cases(plan: Plan) -> list[Case]:
+    """The corpus, then the cases of `plan.values` that are not in it."""
     cases = cases_for(plan.cases, plan.seed, plan.paths)
     named = [parse(name) for name in plan.values]
     return list({case.id: case for case in [*cases, *named]}.values())
 
 
-def examined(
+def finish_case(
     case: Case, dtypes: Sequence[str], paths: Sequence[str], values: frozenset[str]
-) -> Done:
-    """A case on every path in every dtype, the paths that do not exist for it left out."""
+) -> FinishedCase:
+    """Examine a case on every path in every dtype, without the paths that are excluded for it.
+    The tensors are returned too if `values` has the id of the case."""
     chosen = [path_named(name) for name in paths]
     rows: list[Row] = []
-    kept: dict[str, np.ndarray] = {}
+    tensors: dict[str, np.ndarray] = {}
     for dtype in dtypes:
-        for answer in answers(case, dtype, chosen):
-            if answer.result.verdict == "excluded":
+        for outcome in judge_paths(case, dtype, chosen):
+            if outcome.result.verdict == "excluded":
                 continue
-            row = _row(answer)
+            row = to_row(outcome)
             rows.append(row)
             if case.id in values:
-                kept |= {name_of(row, name): value for name, value in answer.tensors.items()}
-    return Done(case.id, rows, kept)
+                tensors |= {tensor_key(row, name): a for name, a in outcome.tensors.items()}
+    return FinishedCase(case.id, rows, tensors)
 
 
-def _row(answer: Answer) -> Row:
-    result, tensors, masks = answer
-    words = {
+def to_row(outcome: JudgedOutcome) -> Row:
+    """The result as a row of the run file. Unprintable characters become spaces."""
+    result, tensors, masks = outcome
+    texts = {
         name: "".join(c if c.isprintable() else " " for c in getattr(result, name))
         for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")
     }
-    found = {
-        name: Tensor(result.tensors.get(name), bits(tensors[name])) for name in sorted(tensors)
+    digests = {
+        name: TensorDigest(result.tensors.get(name), array_digest(tensors[name]))
+        for name in sorted(tensors)
     }
-    drawn = digest(*(bits(mask).encode() for mask in masks)) if masks else ""
-    return Row(**words, R=result.R, seconds=result.seconds, drawn=drawn, tensors=found)
+    mask_digest = digest(*(array_digest(mask).encode() for mask in masks)) if masks else ""
+    return Row(**texts, R=result.R, seconds=result.seconds, masks=mask_digest, tensors=digests)
 
 
-def oracle() -> str:
-    """A digest of the code that judges; two runs of different code may differ for that reason."""
+def code_digest() -> str:
+    """A digest of every file of the packages that derive, run and judge. If it differs between two
+    runs, their results may differ for that reason."""
     parts = []
     for package in (reference, torch_impl, bptt_oracle):
         folder = Path(package.__path__[0])
@@ -155,20 +166,21 @@ def oracle() -> str:
     return digest(*parts)
 
 
-def _keep_others(file: Path, head: dict[str, Any]) -> None:
-    """Raises BadRun where a run of another plan or environment, or values that are not those of
-    the run beside them, would be written over."""
+def _protect_other_run(file: Path, head: dict[str, Any]) -> None:
+    """Raise BadRun if `file` is a run of another plan or environment, or if values would be
+    written over a file that is not the values file of that run."""
     old = None
     try:
         old = read(file) if file.is_file() else None
-    except LaterRun:
+    except NewerRun:
         raise
     except BadRun:
-        pass  # to be recorded again, as whoever reads it is told
-    another = old and others({"environment": old.environment, "plan": old.plan}, head)
-    if another:
-        raise BadRun(f"{file} is a run of {another}; remove it, or name another file")
-    values = beside(file)
+        pass  # damaged: recorded again, as the message of `read` advises
+    if old is not None:
+        recorded = {"environment": old.environment, "plan": old.plan}
+        if mismatch := describe_mismatch(recorded, head):
+            raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another file")
+    values = values_path(file)
     if not head["plan"]["values"] or not values.exists():
         return
     if old is None or not values.is_file() or digest(values.read_bytes()) != old.values:

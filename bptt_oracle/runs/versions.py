@@ -1,7 +1,7 @@
-"""One run for each version of torch, each version in an environment of its own.
+"""Record one run for each version of torch, each in a virtual environment of its own.
 
-CACHE/torch-VERSION/     an environment made by venv and filled by pip, and kept
-OUTPUT/VERSION.json      the run, recorded there by this very code
+CACHE/torch-VERSION/     the environment, made by venv, filled by pip, and kept
+OUTPUT/VERSION.json      the run, recorded there by a copy of this code
 """
 
 import os
@@ -19,44 +19,46 @@ import bptt_oracle
 import reference
 import torch_impl
 
-from .compare import WORDS, Change, closer, compare
+from .compare import WORDS, Change, closeness, compare
 from .run_file import Run, read
 
-NEEDED = ("numpy>=2", "jinja2>=3.1", "rich>=13", "typer>=0.12")
-ROOM, ROOM_CPU = 6, 2  # GB; a wheel with CUDA brings its libraries
-FIRST = (2, 4)
+REQUIREMENTS = ("numpy>=2", "jinja2>=3.1", "rich>=13", "threadpoolctl>=3", "typer>=0.12")
+DISK_SPACE, DISK_SPACE_CPU = 6, 2  # GB; a wheel with CUDA brings its libraries
+FIRST_SUPPORTED = (2, 4)
 _VERSION = re.compile(r"(\d+)\.(\d+)(\.\w+)*(\+\w+)?")
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
-_PROBE = "import jinja2, numpy, rich, torch, typer; print(torch.__version__)"
+_PROBE = "import jinja2, numpy, rich, threadpoolctl, torch, typer; print(torch.__version__)"
 
 
 class CannotRun(RuntimeError):
-    """A version that cannot be installed, or not recorded."""
+    """A version that cannot be installed or recorded."""
 
 
-def unfit(versions: Sequence[str]) -> str:
-    """Why these versions cannot be compared; empty where they can."""
+def find_problem(versions: Sequence[str]) -> str:
+    """Why these versions cannot be compared, as a sentence; empty if they can."""
     for version in versions:
-        found = _VERSION.fullmatch(version)
-        if found is None:
-            return f"{version!r} is no version of torch; one reads like 2.13.0 or 2.13.0+cpu"
-        if (int(found[1]), int(found[2])) < FIRST:
-            return f"torch {version} is too old; {'.'.join(map(str, FIRST))} is the first to run"
+        match = _VERSION.fullmatch(version)
+        if match is None:
+            return f"{version!r} is not a version of torch; write one like 2.13.0 or 2.13.0+cpu"
+        if (int(match[1]), int(match[2])) < FIRST_SUPPORTED:
+            first = ".".join(map(str, FIRST_SUPPORTED))
+            return f"torch {version} is too old; {first} is the first supported version"
     if len(versions) < 2 or len(set(versions)) < len(versions):
         return "name at least two versions, each once"
     return ""
 
 
-def matrix(
+def record_versions(
     versions: Sequence[str],
     cache: Path,
     output: Path,
     options: Sequence[str],
     python: str,
-    tell: Callable[[str], None],
+    report_progress: Callable[[str], None],
 ) -> list[Run]:
-    """A run of every version, one after another; `options` go to record, `tell` hears what is
-    being done. Raises CannotRun and BadRun, their messages one sentence, and OSError."""
+    """Record a run of every version, one after another. `options` are those of the command record;
+    `report_progress` is called with a message before each long step. Raises CannotRun and BadRun,
+    their messages one sentence, and OSError."""
     for folder in (cache, output):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,64 +68,71 @@ def matrix(
             ) from None
     runs = []
     for version in versions:
-        interpreter = environment_of(version, cache, python, tell)
-        tell(f"recording torch {version}")
+        interpreter = ensure_environment(version, cache, python, report_progress)
+        report_progress(f"recording torch {version}")
         file = output / f"{version}.json"
         _record(interpreter, file.resolve(), options)
         runs.append(read(file))
     return runs
 
 
-def environment_of(version: str, cache: Path, python: str, tell: Callable[[str], None]) -> Path:
-    """The interpreter of an environment that holds that torch, installed now if need be."""
+def ensure_environment(
+    version: str, cache: Path, python: str, report_progress: Callable[[str], None]
+) -> Path:
+    """The interpreter of an environment with that torch, which is installed if necessary. Raises
+    CannotRun."""
     home = cache / f"torch-{version}"
     interpreter = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if _same(interpreter, version):
+    if _has_torch(interpreter, version):
         return interpreter
-    room = ROOM_CPU if version.endswith("+cpu") else ROOM
+    space = DISK_SPACE_CPU if version.endswith("+cpu") else DISK_SPACE
     free = shutil.disk_usage(cache).free / 1e9
-    if free < room:
+    if free < space:
         raise CannotRun(
-            f"torch {version} may take {room} GB and {cache} has {free:.1f} left; "
+            f"torch {version} may take {space} GB and {cache} has {free:.1f} left; "
             "make room, or name another --cache"
         )
-    tell(f"installing torch {version} into {home}")
+    report_progress(f"installing torch {version} into {home}")
     if not interpreter.exists():
-        _call([python, "-m", "venv", str(home)], f"no environment for torch {version}")
+        _call([python, "-m", "venv", str(home)], f"cannot make an environment for torch {version}")
     pip = [str(interpreter), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _call([*pip, f"torch=={version}", *NEEDED], f"pip could not install torch {version}")
-    if not _same(interpreter, version):
+    _call([*pip, f"torch=={version}", *REQUIREMENTS], f"pip could not install torch {version}")
+    if not _has_torch(interpreter, version):
         raise CannotRun(f"torch {version} was installed into {home}, but cannot be imported there")
     return interpreter
 
 
-def _same(interpreter: Path, version: str) -> bool:
-    """Whether the torch there is that version, with whatever it was built for."""
-    found = _torch_in(interpreter)
-    return version in (found, found.partition("+")[0])
+def _has_torch(interpreter: Path, version: str) -> bool:
+    """Whether an interpreter has that version of torch. A version without a local part, such as
+    +cpu, matches any build."""
+    installed = _torch_version(interpreter)
+    return version in (installed, installed.partition("+")[0])
 
 
-def _torch_in(interpreter: Path) -> str:
-    """The version of torch that an interpreter has, with all else that is needed; else empty."""
+def _torch_version(interpreter: Path) -> str:
+    """The version of torch that an interpreter has; empty if it, torch or one of REQUIREMENTS is
+    missing."""
     if not interpreter.exists():
         return ""
-    found = subprocess.run([interpreter, "-I", "-c", _PROBE], capture_output=True, **_TEXT)
-    return found.stdout.strip() if found.returncode == 0 else ""
+    probe = subprocess.run([interpreter, "-I", "-c", _PROBE], capture_output=True, **_TEXT)
+    return probe.stdout.strip() if probe.returncode == 0 else ""
 
 
 def _call(command: list[str], failure: str) -> None:
-    """Run it. Raises CannotRun with the last line that it said."""
+    """Run a command. If it fails, raise CannotRun with `failure` and its last line of output."""
     try:
-        done = subprocess.run(command, capture_output=True, **_TEXT)
+        process = subprocess.run(command, capture_output=True, **_TEXT)
     except OSError as error:
         raise CannotRun(f"{failure}: {command[0]} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise CannotRun(f"{failure}: {said[-1].strip() if said else 'it did not say why'}")
+    if process.returncode:
+        output = (process.stdout + process.stderr).splitlines()
+        lines = [line.strip() for line in output if line.strip()]
+        raise CannotRun(f"{failure}: {lines[-1] if lines else 'it printed no reason'}")
 
 
 def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
-    """Record with this code, a copy of it: what lies beside it here stays out of the way."""
+    """Record with a copy of this code, so that the interpreter cannot import other modules from
+    the folder where this code is installed."""
     with tempfile.TemporaryDirectory() as code:
         for package in (reference, torch_impl, bptt_oracle):
             folder = Path(package.__path__[0])
@@ -133,26 +142,29 @@ def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
         command = [str(interpreter), "-m", "bptt_oracle", "record", "-o", str(file), *options]
         environment = os.environ | {"PYTHONPATH": code, "PYTHONNOUSERSITE": "1"}
         if subprocess.run(command, env=environment, cwd=code).returncode:
-            raise CannotRun(f"nothing was recorded with {interpreter}; what it said is above")
+            raise CannotRun(f"nothing was recorded with {interpreter}; its message is above")
 
 
-def changes_of(versions: Sequence[str], runs: Sequence[Run]) -> list[tuple[str, list[Change]]]:
-    """What changed from each version to the next."""
+def compare_versions(
+    versions: Sequence[str], runs: Sequence[Run]
+) -> list[tuple[str, list[Change]]]:
+    """The changes from each version to the next, with a title such as "2.4.1 → 2.13.0"."""
     return [
         (f"{a} → {b}", compare(old, new))
         for (a, old), (b, new) in pairwise(zip(versions, runs, strict=True))
     ]
 
 
-def table(
+def summarize(
     steps: Sequence[tuple[str, list[Change]]], runs: Sequence[Run]
 ) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a step from one version to the next, and how many results of each word."""
-    found = [Counter(c.word for c in changes) for _, changes in steps]
-    words = [word for word in WORDS if any(seen[word] for seen in found)]
+    """A table, head and rows: for each step from one version to the next, the number of results of
+    each word."""
+    counters = [Counter(c.word for c in changes) for _, changes in steps]
+    words = [word for word in WORDS if any(counter[word] for counter in counters)]
     rows = []
-    for (name, _), seen, (old, new) in zip(steps, found, pairwise(runs), strict=True):
-        near = closer(old, new)
-        nearer = f"new {near.new}, old {near.old} of {near.moved}" if near.moved else "none moved"
-        rows.append([name, str(seen.total()), *(str(seen[w]) for w in words), nearer])
+    for (name, _), counter, (old, new) in zip(steps, counters, pairwise(runs), strict=True):
+        near = closeness(old, new)
+        closer = f"new {near.new}, old {near.old} of {near.moved}" if near.moved else "none moved"
+        rows.append([name, str(counter.total()), *(str(counter[w]) for w in words), closer])
     return ["torch", "results", *(WORDS[w] for w in words), "tensors closer to the truth"], rows

@@ -1,7 +1,7 @@
 """Worker processes: the cases are many, small, and independent of each other.
 
-Nothing here imports torch: what workers are forked from imports it, and may do so while the process
-that will need them does.
+This module does not import torch when it is loaded: the process that workers are forked from
+imports torch, and the main process can import it at the same time.
 """
 
 import os
@@ -14,47 +14,55 @@ from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import TypeVar
 
-from .interrupt import ctrl_c_waits
+from threadpoolctl import threadpool_limits
 
-Given = TypeVar("Given")
-Done = TypeVar("Done")
+from .interrupt import defer_interrupt
+
+Item = TypeVar("Item")
+Output = TypeVar("Output")
 
 
-def spread(
-    work: Callable[[Given], Done], cases: Iterable[Given], workers: int = 1
-) -> Iterator[Done]:
-    """What `work` makes of one case after another, in the order they are done."""
+def map_unordered(
+    work: Callable[[Item], Output], items: Iterable[Item], workers: int = 1
+) -> Iterator[Output]:
+    """Yield `work(item)` of each item as soon as it is finished. With one worker, everything runs
+    in this process, in order."""
     if workers <= 1:
-        yield from map(work, cases)
+        yield from map(work, items)
         return
-    with pool_of(workers) as pool:
-        with ctrl_c_waits():
-            futures = [pool.submit(work, case) for case in cases]
+    with worker_pool(workers) as pool:
+        with defer_interrupt():
+            futures = [pool.submit(work, item) for item in items]
         for future in as_completed(futures):
             yield future.result()
 
 
 @contextmanager
-def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """So many workers; who leaves early, leaves what has not begun undone."""
-    pool = ProcessPoolExecutor(workers, processes(), initializer=start_worker)
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `workers` processes. Leaving the block early cancels the work not yet started."""
+    pool = ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def one_thread() -> None:
-    """A worker's share of the processor: the cases are small, and there are several workers."""
+def limit_threads() -> None:
+    """Run this process on one thread: torch, and the BLAS that NumPy has loaded. The cases are
+    small, and each worker has one processor. NumPy's OpenBLAS ignores `torch.set_num_threads`,
+    and it reads OMP_NUM_THREADS only when it is loaded. The variable is set for processes that
+    this one starts."""
+    import numpy  # noqa: F401  loads the BLAS, so that threadpoolctl finds it
     import torch
 
     torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def processes() -> BaseContext:
-    """How workers come to be: forked from a process that has imported torch and done nothing
-    else, where the system can; each started afresh where it cannot. That process starts now."""
+def worker_context() -> BaseContext:
+    """How workers start. Where the system can fork: from a server process that has imported torch
+    and done nothing else, and that this call starts. Elsewhere: each as a new Python process."""
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     from multiprocessing import forkserver, resource_tracker
@@ -62,17 +70,17 @@ def processes() -> BaseContext:
     context = get_context("forkserver")
     context.set_forkserver_preload(["bptt_oracle.runs.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
-    resource_tracker.ensure_running()  # before, since it unblocks what is blocked here
-    with ctrl_c_waits():
-        forkserver.ensure_running()  # it inherits the block: Ctrl-C is for this process alone
+    resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
+    with defer_interrupt():
+        forkserver.ensure_running()  # inherits the blocked SIGINT: Ctrl-C is for the main process
     return context
 
 
-def start_worker() -> None:
-    """One thread, and no life after the process that asked for the work: it may be killed, and
-    it alone hears Ctrl-C."""
+def initialize_worker() -> None:
+    """Ignore SIGINT, which the main process handles; limit the threads; and end this worker when
+    the main process ends, even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    one_thread()
+    limit_threads()
     Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,19 +1,22 @@
-"""Runs as the tests of record and compare need them: small recorded ones, and made-up ones."""
+"""Runs for the tests of record and compare: a small plan, and runs made of invented results."""
 
 from collections import Counter
 
 from bptt_oracle.runs.record import Plan
-from bptt_oracle.runs.run_file import Row, Run, Tensor, digest
+from bptt_oracle.runs.run_file import Row, Run, TensorDigest, digest
 
 PLAN = Plan(cases=6, seed=3, dtypes=["float32"], paths=["cpu-native", "cpu-cells"], values=[])
 CASE = "GRU.T6.B3.I4.H5.L1.time.h0.output+h_n.generic.s"
 
 
 def row(
-    number=0, R=0.5, bits="same", verdict="agree", kernel="native", note="", R_h_n=0.4, drawn=""
+    number=0, R=0.5, bits="same", verdict="agree", kernel="native", note="", R_h_n=0.4, masks=""
 ):
-    """A result whose `output` has this R and these bits."""
-    tensors = {"output": Tensor(R, digest(bits.encode())), "h_n": Tensor(R_h_n, digest(b"h_n"))}
+    """A row whose tensor `output` has this R, and the digest of the text `bits`."""
+    tensors = {
+        "output": TensorDigest(R, digest(bits.encode())),
+        "h_n": TensorDigest(R_h_n, digest(b"h_n")),
+    }
     return Row(
         case=f"{CASE}{number}",
         path="cpu-native",
@@ -25,19 +28,19 @@ def row(
         kernel=kernel,
         seconds=0.001,
         note=note,
-        drawn=drawn,
+        masks=masks,
         tensors={} if note else tensors,
     )
 
 
 def made_up(*rows, torch="2.13.0"):
-    """A run of these results."""
+    """A run of these rows."""
     plan = PLAN._asdict()
     return Run("0123456789abcdef", 16.0, {"torch": torch, "threads": 1}, plan, list(rows))
 
 
 def untimed(run):
-    """The run less what two equal ones differ in."""
+    """The run without its times, which differ between two equal runs."""
     return run._replace(rows=[r._replace(seconds=0.0) for r in run.rows])
 
 

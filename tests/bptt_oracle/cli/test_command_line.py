@@ -279,7 +279,7 @@ def test_a_loop_of_links_is_not_a_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     code, out, err = bptt_oracle(capsys, "compare", "loop", "loop")
-    assert (code, out, err) == (2, "", "bptt-oracle: loop is no file\n")
+    assert (code, out, err) == (2, "", "bptt-oracle: loop is not a file\n")
 
 
 def test_a_long_name_that_the_system_accepts_is_written(tmp_path):

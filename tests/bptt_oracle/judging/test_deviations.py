@@ -12,7 +12,7 @@ from bptt_oracle.judging import deviations
 from bptt_oracle.judging.deviations import Deviation, concerns, in_range, load, mark_known, tally
 from bptt_oracle.judging.invalid_calls import INVALID_CALLS, has_invalid_calls
 from bptt_oracle.ledger.claims import ROOT
-from bptt_oracle.runs.examine import Result, examine_all, refused
+from bptt_oracle.runs.examine import Result, examine_dtypes, examine_invalid_calls
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 
@@ -40,7 +40,7 @@ def test_what_a_function_shows_still_happens(name):
 
 
 def test_what_cases_show_still_happens_and_in_all_of_them():
-    counted = tally(map(refused, PACKED), [d for d in HERE if d.when])
+    counted = tally(map(examine_invalid_calls, PACKED), [d for d in HERE if d.when])
     assert [t.deviation.id for t in counted if t.met == 0 or t.met < t.concerned] == []
 
 
@@ -125,10 +125,10 @@ def test_a_demonstration_that_no_longer_succeeds_is_stale_and_one_without_its_de
 
 def test_an_answer_that_no_deviation_excuses_is_a_fault(listed):
     case = PACKED[-2]
-    assert refused(case).verdict == "known deviation"
+    assert examine_invalid_calls(case).verdict == "known deviation"
     listed()
-    told = refused(case)
-    assert (told.verdict, told.R, told.place) == ("fault", float("inf"), "answered")
+    told = examine_invalid_calls(case)
+    assert (told.verdict, told.R, told.place) == ("fault", float("inf"), "accepted")
 
 
 def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
@@ -144,9 +144,9 @@ def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_
         c.seed % 2 == 1 or c.layout == "sorted" for c in cases
     ]
     assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
-    with_refusals = examine_all(cases[1], ["float32"], ["cpu-native"])
+    with_refusals = examine_dtypes(cases[1], ["float32"], ["cpu-native"])
     assert [r.path for r in with_refusals] == ["cpu-native", "cpu-invalid-calls"]
-    assert [r.path for r in examine_all(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
+    assert [r.path for r in examine_dtypes(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
 
 
 def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():

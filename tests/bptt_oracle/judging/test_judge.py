@@ -16,7 +16,7 @@ from bptt_oracle.judging.judge import LIMIT, judge, score
 from bptt_oracle.judging.rounding import move_activations, random_factors, sum_step_by_step
 from bptt_oracle.judging.truth import Expected, error_sizes, expect
 from bptt_oracle.runs.examine import examine
-from bptt_oracle.runs.selftest import trial
+from bptt_oracle.runs.selftest import run_trial
 from reference.arithmetic import NUMPY, Arithmetic
 from reference.cells.table import CELL_TABLE
 from support.drawn_cases import cases, pinned, rng_of
@@ -79,7 +79,7 @@ def test_one_element_of_one_gradient_off_by_a_millionth_is_convicted(case):
 
 @pytest.mark.parametrize("case", corpus(24), ids=lambda case: case.id)
 def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_convicted(case):
-    outcome = trial(case)
+    outcome = run_trial(case)
     assert outcome.alarms == []
     assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
 
@@ -87,7 +87,9 @@ def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_con
 @pytest.mark.slow
 @pytest.mark.claim("X6")
 def test_over_many_tensors_the_median_of_R_is_near_one_half():
-    ratios = [r for case in corpus(24) for values in trial(case).ratios.values() for r in values]
+    ratios = [
+        r for case in corpus(24) for values in run_trial(case).ratios.values() for r in values
+    ]
     assert 0.2 <= np.median(ratios) <= 1
     assert max(ratios) < LIMIT / 2
 

@@ -10,7 +10,7 @@ import torch
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw
 from bptt_oracle.reports.script import script
-from bptt_oracle.runs.examine import measure
+from bptt_oracle.runs.examine import expect_in_precision
 from support.drawn_cases import pinned
 from torch_impl.execution.backend import compiler, flags, graph_nodes
 from torch_impl.execution.catalogue import path_named
@@ -140,7 +140,7 @@ def test_a_script_of_compiled_code_compiles(capsys, tmp_path, request, switches_
 
 
 def test_a_script_for_the_gpu_leaves_cudnn_to_torch_unless_the_path_does_not():
-    measured = measure(draw(DENSE), "float32", "float32", [])
+    measured = expect_in_precision(draw(DENSE), "float32", "float32", [])
     for name, enabled in (("cuda-cudnn", True), ("cuda-eval", True), ("cuda-native", False)):
         program = script(DENSE, path_named(name), "float32", measured)
         assert f"torch.backends.cudnn.enabled = {enabled}\n" in program

@@ -1,4 +1,4 @@
-"""PyTorch against the reference, along every path that this machine has."""
+"""PyTorch against the reference, on every path that this machine has."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from torch_impl.execution.run import run
 
 @pytest.fixture(params=list(PATHS))
 def path(request):
-    """Each path; one whose device is not here is skipped, with the reason."""
+    """Each path; skipped, with the reason, if its device is missing."""
     chosen = PATHS[request.param]
     wanted = request.config.getoption("--path"), request.config.getoption("--device")
     if wanted[0] not in ("all", chosen.name) or wanted[1] not in ("auto", chosen.device):
@@ -30,7 +30,7 @@ def path(request):
 
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request, path):
-    """Each tested type in which the path exists."""
+    """Each tested dtype in which the path exists."""
     if request.config.getoption("--dtype") not in ("all", request.param):
         pytest.skip("left out by --dtype")
     reason = exclusion_reason(path, draw(pinned(layers=1)), request.param)
@@ -40,7 +40,7 @@ def dtype(request, path):
 
 
 def cases_on(path):
-    """Cases that exist on a path, most of them."""
+    """Cases most of which exist on a path."""
     if path.kernel == "MkldnnRnn":
         return cases(cells=["LSTM"], layouts=["time", "batch", "unbatched"], plain=True)
     if path.implementation == "manual":
@@ -50,17 +50,17 @@ def cases_on(path):
 
 @pytest.mark.claim("A1", "A2", "A4", "A9", "P6", "D5")
 def test_every_path_agrees_with_the_reference_in_value_and_gradient(path, dtype, record_cases):
-    counted = []
+    included = []
 
     @given(cases_on(path))
     def law(case):
         (result,) = examine(case, dtype, [path])
-        counted.append(result.verdict != "excluded")
+        included.append(result.verdict != "excluded")
         assert result.verdict in ("agree", "untrusted", "excluded"), result
 
     law()
-    record_cases(path.name, sum(counted))
-    assert sum(counted) > len(counted) / 4
+    record_cases(path.name, sum(included))
+    assert sum(included) > len(included) / 4
 
 
 @pytest.mark.claim("A1", "A2", "A4", "A7", "A9", "P6", "X7")
@@ -87,7 +87,7 @@ def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_c
 
 
 @pytest.mark.claim("P6")
-@pytest.mark.skipif(not PACKS_IN_ONEDNN, reason="this torch hands no packed data to oneDNN")
+@pytest.mark.skipif(not PACKS_IN_ONEDNN, reason="this torch passes no packed data to oneDNN")
 @given(cases(cells=["LSTM"], layouts=["time"], plain=True))
 def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
     case = dense._replace(layout="sorted", lengths=(dense.T,) * dense.B)
@@ -96,7 +96,7 @@ def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
         assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.kernel, result
 
 
-def test_a_path_that_took_another_road_says_so(monkeypatch):
+def test_a_path_that_runs_another_kernel_than_its_own_raises(monkeypatch):
     problem = draw(pinned())
     native, fused = PATHS["cpu-native"], PATHS["cpu-onednn"]
     with pytest.raises(WrongKernel, match="should run MkldnnRnn"):
@@ -107,11 +107,11 @@ def test_a_path_that_took_another_road_says_so(monkeypatch):
     assert run(fused, problem, "float32").kernel.startswith("MkldnnRnn")
 
 
-def test_every_path_is_taken_by_some_case_of_the_design():
+def test_every_path_exists_for_some_cases_of_the_design():
     for path in PATHS.values():
-        taken = [
+        possible = [
             case
             for case in corpus(43)
             if any(not exclusion_reason(path, draw(case), dtype) for dtype in DTYPES)
         ]
-        assert len(taken) >= 2, path.name
+        assert len(possible) >= 2, path.name

@@ -1,4 +1,4 @@
-"""Two runs compared: every word in its place, every report the same numbers, exit 1 when asked."""
+"""Compare two runs: the word of each change, equal numbers in every report, the exit status."""
 
 import json
 from collections import Counter
@@ -12,15 +12,15 @@ from bptt_oracle.reports.compare_tables import markdown, print_table, summary
 from bptt_oracle.reports.junit import junit
 from bptt_oracle.runs.compare import (
     WORDS,
-    apart,
     change,
-    closer,
+    closeness,
     compare,
-    counts,
-    failed,
-    surroundings,
+    count_words,
+    environment_changes,
+    is_failure,
+    relative_differences,
 )
-from bptt_oracle.runs.run_file import name_of, write
+from bptt_oracle.runs.run_file import tensor_key, write
 from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
 
 
@@ -30,7 +30,7 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
         (row(), row(), "equal", "output"),
         (row(R=0.5), row(R=0.6, bits="other"), "moved", "output"),
         (row(R=0.5), row(R=2.1, bits="other"), "drift", "output"),
-        (row(R=0.3), row(R=1.9, bits="other"), "moved", "output"),  # below LEAST
+        (row(R=0.3), row(R=1.9, bits="other"), "moved", "output"),  # below DRIFT_FLOOR
         (row(R=0.6), row(R=2.3, bits="other"), "moved", "output"),  # less than four times
         (row(R=3.0, R_h_n=0.1), row(R=3.0, R_h_n=2.5), "drift", "h_n"),  # not the largest R
         (row(R=0.1, R_h_n=0.1), row(R=2.5, R_h_n=9.0), "drift", "h_n"),  # both, and this one more
@@ -39,16 +39,16 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
         (row(), row(R=17, bits="other", verdict="fault"), "fault", "output"),
         (row(R=17, verdict="fault"), row(R=17, verdict="fault"), "fault", "output"),
         (row(R=17, verdict="fault"), row(bits="other"), "fixed", "output"),
-        (row(verdict="fault", R=np.inf, note="it raised"), row(), "fixed", "output"),
-        (row(), row(verdict="fault", R=np.inf, note="it raised"), "fault", "output"),
+        (row(verdict="fault", R=np.inf, note="RuntimeError"), row(), "fixed", "output"),
+        (row(), row(verdict="fault", R=np.inf, note="RuntimeError"), "fault", "output"),
         (row(verdict="untrusted"), row(verdict="untrusted"), "equal", "output"),
         (row(), row(bits="other", verdict="untrusted"), "untrusted", "output"),
         (row(), row(kernel="MkldnnRnnLayerBackward0"), "kernel", "output"),
         (row(), row(bits="other", kernel="MkldnnRnnLayerBackward0"), "kernel", "output"),
         (row(), row(R=9, bits="other", kernel="MkldnnRnnLayerBackward0"), "drift", "output"),
-        (row(drawn="a"), row(R=9, bits="other", drawn="b"), "masks", "output"),
-        (row(drawn="a"), row(R=17, verdict="fault", drawn="b"), "fault", "output"),
-        (row(drawn="a"), row(drawn="a"), "equal", "output"),
+        (row(masks="a"), row(R=9, bits="other", masks="b"), "masks", "output"),
+        (row(masks="a"), row(R=17, verdict="fault", masks="b"), "fault", "output"),
+        (row(masks="a"), row(masks="a"), "equal", "output"),
         (row(), None, "removed", "output"),
         (None, row(), "new", "output"),
         (None, row(R=17, verdict="fault"), "fault", "output"),
@@ -56,7 +56,7 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
         (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "fixed", "h_n"),
     ],
 )
-def test_each_word_is_said_of_what_it_names(old, new, word, tensor):
+def test_each_change_has_its_word(old, new, word, tensor):
     found = change(old, new)
     assert (found.word, found.tensor) == (word, tensor)
     if "kernel" in word:
@@ -65,7 +65,7 @@ def test_each_word_is_said_of_what_it_names(old, new, word, tensor):
         assert ("too" in found.note) == (old.verdict == new.verdict)
 
 
-def test_the_factor_of_drift_is_the_one_that_is_given():
+def test_the_factor_of_drift_is_an_argument():
     pair = row(R=1.0), row(R=3.0, bits="other")
     assert [change(*pair, factor).word for factor in (2, 2.9, 3, 4)] == [
         "drift",
@@ -75,41 +75,42 @@ def test_the_factor_of_drift_is_the_one_that_is_given():
     ]
 
 
-def test_a_run_equals_itself_and_turning_two_around_turns_the_words():
+def test_a_run_equals_itself_and_exchanging_two_runs_exchanges_new_and_removed():
     old, new = ONE_OF_EACH
     assert Counter(c.word for c in compare(old, old)) == {"equal": 8, "fault": 1}
     assert Counter(c.word for c in compare(old, new)) == EXPECTED
-    turned = Counter(c.word for c in compare(new, old))
-    assert (turned["removed"], turned["new"], turned["fault"], turned["fixed"]) == (1, 1, 1, 1)
+    exchanged = Counter(c.word for c in compare(new, old))
+    words = ("removed", "new", "fault", "fixed")
+    assert [exchanged[word] for word in words] == [1, 1, 1, 1]
 
 
 def test_closer_counts_only_tensors_whose_bits_moved():
     old, new = ONE_OF_EACH
-    near = closer(old, new)  # of case 4 the old one, of 6 and 7 the new one
+    near = closeness(old, new)  # of case 4 the old one, of 6 and 7 the new one
     assert near[:3] == (3, 1, 2) and (near.median_old, near.median_new) == (0.5, 0.5)
-    redrawn = made_up(row(4, R=9, bits="c", drawn="b"))
-    assert closer(made_up(row(4, drawn="a")), redrawn).moved == 0
-    assert closer(made_up(row()), made_up(row(bits="other")))[:3] == (1, 0, 0)  # as near
-    assert closer(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
+    redrawn = made_up(row(4, R=9, bits="c", masks="b"))
+    assert closeness(made_up(row(4, masks="a")), redrawn).moved == 0
+    assert closeness(made_up(row()), made_up(row(bits="other")))[:3] == (1, 0, 0)  # as near
+    assert closeness(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
 
 
-def test_values_apart_are_relative_to_the_largest():
+def test_differences_of_values_are_relative_to_the_largest_value():
     r = row()
-    name, x = name_of(r, "output"), np.array([4.0, -8.0, 1.0], np.float32)
+    name, x = tensor_key(r, "output"), np.array([4.0, -8.0, 1.0], np.float32)
     run = made_up(r)
-    assert apart(run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
-    assert apart(run, {name: x}, {}) == {}
-    assert apart(run, {name: x}, {name: x[:2]}) == {}
+    assert relative_differences(run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
+    assert relative_differences(run, {name: x}, {}) == {}
+    assert relative_differences(run, {name: x}, {name: x[:2]}) == {}
 
 
-def test_every_report_tells_the_same_numbers(tmp_path, capsys):
+def test_every_report_has_the_same_numbers(tmp_path, capsys):
     old, new = write_both(tmp_path)
     code, out = bptt_oracle(
         capsys, "compare", old, new, "--json", tmp_path / "c.json", "--junit", tmp_path / "c.xml"
     )
-    told = json.loads((tmp_path / "c.json").read_text())
-    assert told["counts"] == {word: EXPECTED[word] for word in WORDS}
-    assert len(told["changes"]) == EXPECTED.total() - EXPECTED["equal"]
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert written["counts"] == {word: EXPECTED[word] for word in WORDS}
+    assert len(written["changes"]) == EXPECTED.total() - EXPECTED["equal"]
     suite = ElementTree.parse(tmp_path / "c.xml").getroot()
     assert suite.attrib | {"tests": "10", "failures": "1", "skipped": "2"} == suite.attrib
     assert len(suite.findall("testcase")) == 10 and len(suite.findall(".//failure")) == 1
@@ -129,7 +130,7 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
     assert len(tables) == 2
     for block in tables:
         assert len({line.count("|") for line in block.splitlines()}) == 1
-    total = counts(compare(*ONE_OF_EACH))
+    total = count_words(compare(*ONE_OF_EACH))
     assert f"| all |  | {sum(map(Counter.total, total.values()))} |" in out
     assert markdown(*ONE_OF_EACH, compare(*ONE_OF_EACH), {}) == out
 
@@ -156,18 +157,18 @@ def test_the_exit_status_is_1_for_faults_and_for_drift_when_asked(
     assert bptt_oracle(capsys, "compare", *paths, *options)[0] == code
 
 
-def test_junit_fails_for_what_the_comparison_fails_for():
+def test_junit_fails_where_the_comparison_fails():
     changes = compare(*ONE_OF_EACH)
     for fail_on, failures in (("fault", "1"), ("drift", "2")):
         suite = ElementTree.fromstring(junit(changes, fail_on))
         assert suite.attrib["failures"] == failures
-        assert failed(changes, fail_on)
+        assert is_failure(changes, fail_on)
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["none.json", "new.json"], "is no file"),
+        (["none.json", "new.json"], "is not a file"),
         (["empty.json", "empty.json"], "neither run holds a result"),
         (["old.json", "new.json", "--json", "old.json"], "would be written over"),
         (["old.json", "new.json", "--json", "x", "--junit", "./x"], "would be written over"),
@@ -175,7 +176,7 @@ def test_junit_fails_for_what_the_comparison_fails_for():
         (["old.json", "new.json", "--html", "/no/such/folder/page.html"], "cannot be written"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(tmp_path, capsys, monkeypatch, arguments, words):
+def test_what_cannot_be_compared_is_rejected(tmp_path, capsys, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     write_both(tmp_path)
     write(tmp_path / "empty.json", made_up(), {})
@@ -205,12 +206,12 @@ def planned(run, **changes):
             made_up(row()._replace(path="cpu-cells")),
             "(paths cpu-native and cpu-native, cpu-cells)",
         ),
-        (made_up(row(1)), made_up(row(2)), "(though they are of one plan)"),
-        (made_up(row()), made_up(), "(though they are of one plan)"),
-        (made_up(), made_up(row(R=17, verdict="fault")), "(though they are of one plan)"),
+        (made_up(row(1)), made_up(row(2)), "(although their plans are the same)"),
+        (made_up(row()), made_up(), "(although their plans are the same)"),
+        (made_up(), made_up(row(R=17, verdict="fault")), "(although their plans are the same)"),
     ],
 )
-def test_runs_without_a_result_in_common_are_refused_whatever_else_they_hold(
+def test_runs_without_a_result_in_common_are_rejected_whatever_else_they_hold(
     tmp_path, capsys, old, new, words
 ):
     paths = [tmp_path / "old.json", tmp_path / "new.json"]
@@ -224,9 +225,9 @@ def test_runs_without_a_result_in_common_are_refused_whatever_else_they_hold(
     assert f"the runs have no result in common {words}" in err
 
 
-def test_what_differs_of_two_plans_is_one_line_of_every_report(tmp_path, capsys):
+def test_the_differences_of_two_plans_are_one_line_of_every_report(tmp_path, capsys):
     old, new = made_up(row(1)), planned(made_up(row(1), row(2)), cases=8, paths=["cpu-native"])
-    assert surroundings(old, new) == [
+    assert environment_changes(old, new) == [
         ("plan", "cases 6; paths cpu-native, cpu-cells", "cases 8; paths cpu-native")
     ]
     paths = [tmp_path / "old.json", tmp_path / "new.json"]
@@ -236,7 +237,7 @@ def test_what_differs_of_two_plans_is_one_line_of_every_report(tmp_path, capsys)
         code, out = bptt_oracle(capsys, "compare", *paths, *options)
         (line,) = [line for line in out.splitlines() if "plan" in line]
         cells = [cell.strip() for cell in line.replace("│", "|").split("|")[1:-1]]
-        assert (code, cells) == (0, list(surroundings(old, new)[0]))
+        assert (code, cells) == (0, list(environment_changes(old, new)[0]))
 
 
 def write_both(folder):
@@ -247,7 +248,7 @@ def write_both(folder):
 
 
 def bptt_oracle(capsys, *arguments):
-    """Exit status and standard output of one command that writes no error."""
+    """Exit status and standard output of a command, which must write nothing to standard error."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
@@ -255,12 +256,12 @@ def bptt_oracle(capsys, *arguments):
     return stop.value.code, out
 
 
-def test_the_numbers_of_a_change_are_the_old_one_and_the_new_one():
+def test_a_change_holds_the_old_R_and_the_new_R():
     found = change(row(R=0.5), row(R=3.0, bits="other"))
     assert (found.old, found.new) == (0.5, 3.0)
-    raised = row(R=np.inf, verdict="fault", note="it raised")
+    raised = row(R=np.inf, verdict="fault", note="RuntimeError")
     found = change(raised, row(R=0.25))
-    assert (found.old, found.new, found.note) == (np.inf, 0.25, "it raised")
+    assert (found.old, found.new, found.note) == (np.inf, 0.25, "RuntimeError")
 
 
 def test_the_old_results_come_first_in_their_order():
@@ -269,24 +270,24 @@ def test_the_old_results_come_first_in_their_order():
 
 
 def test_the_medians_are_those_of_the_old_and_of_the_new_run():
-    near = closer(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other")))
+    near = closeness(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other")))
     assert (near.median_old, near.median_new) == (0.5, 0.25)
 
 
-def test_what_surrounds_the_runs_is_told_old_before_new_and_so_is_other_code():
-    old, new = made_up(row(), torch="2.4.1"), made_up(row())._replace(oracle="another")
-    assert surroundings(old, new) == [
+def test_changes_of_environment_and_code_are_listed_old_before_new():
+    old, new = made_up(row(), torch="2.4.1"), made_up(row())._replace(code_digest="another")
+    assert environment_changes(old, new) == [
         ("torch", "2.4.1", "2.13.0"),
         ("bptt-oracle itself", "0123456789abcdef", "another"),
     ]
-    assert surroundings(old, old) == []
+    assert environment_changes(old, old) == []
 
 
-def test_every_tensor_that_both_runs_keep_is_told_apart():
+def test_every_tensor_recorded_by_both_runs_is_compared():
     r, x = row(), np.array([4.0, -8.0, 1.0])
-    kept = {name_of(r, tensor): x for tensor in ("output", "h_n")}
-    moved = {name: value + 2.0 for name, value in kept.items()}
-    assert apart(made_up(r), kept, moved) == dict.fromkeys(kept, 0.25)
+    values = {tensor_key(r, tensor): x for tensor in ("output", "h_n")}
+    moved = {name: value + 2.0 for name, value in values.items()}
+    assert relative_differences(made_up(r), values, moved) == dict.fromkeys(values, 0.25)
 
 
 def test_a_table_too_wide_for_its_console_keeps_paths_and_dtypes_whole(capsys):

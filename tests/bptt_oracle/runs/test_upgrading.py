@@ -1,4 +1,4 @@
-"""The pages on upgrading and on CI: what they tell to type runs, in the order of the page."""
+"""The pages on upgrading and on CI: their commands run, in the order of the page."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from bptt_oracle.runs.compare import WORDS
 from torch_impl.execution import calls
 
 PAGES = ("upgrading", "upgrades", "ci")
-SMALL = ["--cases=2", "--workers=1"]  # the last of two spellings of an option counts
+SMALL = ["--cases=2", "--workers=1"]  # of an option given twice, the last one counts
 FAULT = "LSTM.T17.B1.I3.H7.L1.tied.time.h0.output+h_n+c_n.tiny.s6"
 
 
@@ -24,7 +24,7 @@ def blocks(page, kind):
 
 
 def commands(page):
-    """The commands of a page, without the name of the program."""
+    """The arguments of each command of a page."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.startswith("bptt-oracle ")]
 
@@ -32,11 +32,11 @@ def commands(page):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch, capsys):
-    def cannot(*_):
+    def fail(*_):
         raise versions.CannotRun("not here")
 
-    old = not lstm_runs_in_bfloat16()  # then the fault of the page is shown
-    monkeypatch.setattr(versions, "matrix", cannot)  # it would install
+    has_fault = not lstm_runs_in_bfloat16()
+    monkeypatch.setattr(versions, "record_versions", fail)  # which would install torch
     monkeypatch.chdir(tmp_path)
     assert commands(page)
     for words in commands(page):
@@ -47,12 +47,12 @@ def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch
             assert (stop.value.code, err) == (2, "bptt-oracle: not here\n")
         else:
             shows = {"older.json", FAULT} & {*words} and words[0] != "record"
-            fault = bool(old and shows and "--script" not in words)
+            fault = bool(has_fault and shows and "--script" not in words)
             assert stop.value.code == fault, (words, out[-2000:], err)
 
 
 def lstm_runs_in_bfloat16():
-    """Not so in torch 2.4.1 on a processor without instructions for it."""
+    """False in torch 2.4.1 on a processor without bfloat16 instructions."""
     try:
         torch.nn.LSTM(2, 3, dtype=torch.bfloat16)(torch.ones(2, 1, 2, dtype=torch.bfloat16))
     except RuntimeError:
@@ -60,14 +60,14 @@ def lstm_runs_in_bfloat16():
     return True
 
 
-def test_the_job_runs_what_the_page_tells_to_type():
+def test_the_ci_job_runs_the_commands_of_the_page():
     (job,) = blocks("ci", "yaml")
-    (typed,) = blocks("ci", "sh")
-    assert all(f"- run: {line}\n" in job for line in typed.splitlines())
+    (commands_of_page,) = blocks("ci", "sh")
+    assert all(f"- run: {line}\n" in job for line in commands_of_page.splitlines())
     assert len(job.splitlines()) <= 10
 
 
-def test_the_fault_that_the_page_shows_is_one_of_the_corpus_that_it_records():
+def test_the_fault_shown_on_the_page_is_in_the_corpus_that_it_records():
     page = (ROOT / "docs" / "runs" / "upgrading.md").read_text()
     assert page.count(FAULT) == 3 and FAULT in [case.id for case in corpus(64)]
 
@@ -78,7 +78,7 @@ def test_every_word_of_a_comparison_is_explained():
     assert set(WORDS.values()) <= {word for row in explained for word in row.split(", ")}
 
 
-def test_what_torch_raises_in_a_replay_is_its_answer_and_no_traceback(monkeypatch, capsys):
+def test_replay_reports_an_exception_of_torch_as_a_fault_without_a_traceback(monkeypatch, capsys):
     def raises(*_):
         raise RuntimeError("could not create\n[a primitive]")
 

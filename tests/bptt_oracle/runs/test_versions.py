@@ -1,4 +1,4 @@
-"""Versions of torch side by side, on environments that borrow the torch of this one."""
+"""Record versions of torch, in environments that use the packages of this one."""
 
 import subprocess
 import sys
@@ -10,14 +10,20 @@ import torch
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs import versions
-from bptt_oracle.runs.versions import CannotRun, changes_of, environment_of, table, unfit
+from bptt_oracle.runs.versions import (
+    CannotRun,
+    compare_versions,
+    ensure_environment,
+    find_problem,
+    summarize,
+)
 from support.runs import made_up, row
 
 HERE = torch.__version__.partition("+")[0]
 
 
 def borrow(cache, version):
-    """An environment that finds the packages of this one."""
+    """Make an environment that imports the packages of this one."""
     home = cache / f"torch-{version}"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     (packages,) = home.glob("lib/python*/site-packages")
@@ -25,7 +31,7 @@ def borrow(cache, version):
 
 
 def bptt_oracle(capfd, *arguments):
-    """Exit status, standard output and standard error, those of child processes too."""
+    """Exit status, standard output and standard error, including those of child processes."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code, *capfd.readouterr()
@@ -36,7 +42,7 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "cache"
     two = [HERE, torch.__version__ if torch.__version__ != HERE else f"{HERE}+local"]
-    monkeypatch.setattr(versions, "_same", lambda interpreter, version: interpreter.exists())
+    monkeypatch.setattr(versions, "_has_torch", lambda interpreter, version: interpreter.exists())
     for version in two:
         borrow(cache, version)
     options = ["--cases", 2, "--workers", 1, "--dtype", "float32", "--path", "cpu-native"]
@@ -58,19 +64,19 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
 def test_an_environment_that_has_the_version_is_not_made_again(tmp_path, monkeypatch):
     borrow(tmp_path, HERE)
     monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed again"))
-    assert environment_of(HERE, tmp_path, sys.executable, print).exists()
+    assert ensure_environment(HERE, tmp_path, sys.executable, print).exists()
 
 
-@pytest.mark.parametrize("version, room", [("2.4.1", 6), ("2.13.0+cpu", 2)])
-def test_nothing_is_installed_where_there_is_no_room(tmp_path, monkeypatch, version, room):
+@pytest.mark.parametrize("version, space", [("2.4.1", 6), ("2.13.0+cpu", 2)])
+def test_nothing_is_installed_without_disk_space(tmp_path, monkeypatch, version, space):
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage((room - 0.1) * 1e9))
-    monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed all the same"))
-    with pytest.raises(CannotRun, match=f"may take {room} GB and .* has {room - 0.1} left"):
-        environment_of(version, tmp_path, sys.executable, print)
+    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage((space - 0.1) * 1e9))
+    monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed anyway"))
+    with pytest.raises(CannotRun, match=f"may take {space} GB and .* has {space - 0.1} left"):
+        ensure_environment(version, tmp_path, sys.executable, print)
 
 
-def test_what_pip_said_last_is_told(tmp_path, monkeypatch):
+def test_the_error_message_has_the_last_line_of_pip(tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage(9e9))
     python = tmp_path / "torch-2.99.0" / "bin" / "python"
@@ -78,7 +84,7 @@ def test_what_pip_said_last_is_told(tmp_path, monkeypatch):
     python.write_text("#!/bin/sh\necho nothing\necho 'ERROR: no such version' >&2\nexit 1\n")
     python.chmod(0o755)
     with pytest.raises(CannotRun, match=r"torch 2\.99\.0: ERROR: no such version$"):
-        environment_of("2.99.0", tmp_path, sys.executable, print)
+        ensure_environment("2.99.0", tmp_path, sys.executable, print)
 
 
 @pytest.mark.parametrize(
@@ -86,19 +92,19 @@ def test_what_pip_said_last_is_told(tmp_path, monkeypatch):
     [
         (["2.13.0"], "at least two"),
         (["2.13.0", "2.13.0"], "each once"),
-        (["2.13.0", "newest"], "is no version"),
-        (["2.13.0", "2.13.0; rm"], "is no version"),
+        (["2.13.0", "newest"], "is not a version"),
+        (["2.13.0", "2.13.0; rm"], "is not a version"),
         (["2.3.1", "2.13.0"], "too old"),
     ],
 )
-def test_versions_that_cannot_be_compared_are_refused(tmp_path, capfd, versions, words):
-    assert words in unfit(versions)
+def test_versions_that_cannot_be_compared_are_rejected(tmp_path, capfd, versions, words):
+    assert words in find_problem(versions)
     code, out, err = bptt_oracle(capfd, "matrix", *versions, "--cache", tmp_path)
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("option", ["--output", "--cache"])
-def test_a_file_where_a_folder_should_be_is_told_in_a_sentence(tmp_path, capfd, option):
+def test_a_file_in_place_of_a_folder_is_reported_in_one_sentence(tmp_path, capfd, option):
     (tmp_path / "file").write_text("")
     folders = ["--output", tmp_path / "runs", "--cache", tmp_path / "cache"]
     code, out, err = bptt_oracle(
@@ -108,9 +114,9 @@ def test_a_file_where_a_folder_should_be_is_told_in_a_sentence(tmp_path, capfd, 
     assert f"{tmp_path / 'file'} cannot be a folder: File exists; name another" in err
 
 
-def test_a_python_that_is_not_there_is_told_in_a_sentence(tmp_path):
+def test_a_missing_python_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(CannotRun, match=r": /no/python cannot be run: No such file or directory$"):
-        environment_of("2.12.0+cpu", tmp_path, "/no/python", print)
+        ensure_environment("2.12.0+cpu", tmp_path, "/no/python", print)
 
 
 def test_each_version_is_compared_with_the_one_before():
@@ -119,7 +125,7 @@ def test_each_version_is_compared_with_the_one_before():
         made_up(row(0, R=0.25, bits="b"), row(1)),
         made_up(row(0, R=20, bits="c", verdict="fault"), row(1)),
     ]
-    head, rows = table(changes_of(["a", "b", "c"], runs), runs)
+    head, rows = summarize(compare_versions(["a", "b", "c"], runs), runs)
     assert head[:2] + head[-1:] == ["torch", "results", "tensors closer to the truth"]
     assert rows[0] == ["a → b", "2", "0", "1", "1", "new 1, old 0 of 1"]
     assert rows[1] == ["b → c", "2", "1", "0", "1", "new 0, old 1 of 1"]

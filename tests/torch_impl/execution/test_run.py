@@ -8,7 +8,7 @@ from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.cases.corpus import boundaries, cases_for, corpus
 from bptt_oracle.cli.options import Device, paths_of
 from bptt_oracle.judging.judge import LIMIT
-from bptt_oracle.runs.examine import answers, examine, examine_all
+from bptt_oracle.runs.examine import examine, examine_dtypes, judge_paths
 from support.drawn_cases import pinned
 from torch_impl.execution import calls
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
@@ -26,7 +26,7 @@ def test_lower_dtypes_agree_with_truth(dtype, record_cases):
     verdicts = [r.verdict for case in corpus(10) for r in examine(case, dtype, chosen)]
     record_cases(f"cpu-native {dtype}", verdicts.count("agree"))
     assert "fault" not in verdicts and verdicts.count("agree") >= 12
-    ((result, tensors, _),) = answers(pinned(), dtype, chosen[:1])
+    ((result, tensors, _),) = judge_paths(pinned(), dtype, chosen[:1])
     assert result.verdict == "agree" and 0.01 < result.R < LIMIT
     assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
 
@@ -42,7 +42,7 @@ def test_an_error_of_the_kernel_that_torch_chooses_is_a_fault_in_a_lower_dtype(m
 
     chosen, _ = paths_of(Device.cpu, None)
     monkeypatch.setattr(calls, "call_module", raises)
-    results = examine_all(pinned(), [dtype], chosen)
+    results = examine_dtypes(pinned(), [dtype], chosen)
     assert [r.path for r in results if r.verdict == "fault"] == ["cpu-plain"]
 
 
