@@ -4,7 +4,7 @@ import sys
 from io import TextIOWrapper
 
 from .packages import hidden_package
-from .runs.interrupt import terminate_on_interrupt
+from .processes.interrupt import terminate_on_interrupt
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..processes.interrupt import terminate_on_interrupt
+from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import terminate_on_interrupt
-from ..runs.workers import limit_threads, worker_context
 from .exits import stop
 from .options import (
     Cases,

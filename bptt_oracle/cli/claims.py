@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..processes.interrupt import terminate_on_interrupt
 from ..reports.console import AGREE, FAULT, new_console, print_verdict
-from ..runs.interrupt import terminate_on_interrupt
 from .exits import stop
 from .options import Quiet
 from .output_files import require_report_file, save

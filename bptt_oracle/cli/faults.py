@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from ..processes.interrupt import terminate_on_interrupt
+from ..processes.workers import limit_threads
 from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import terminate_on_interrupt
-from ..runs.workers import limit_threads
 from .exits import stop
 from .options import Cases, Quiet, Seed
 from .output_files import require_report_file, save

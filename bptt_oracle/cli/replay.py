@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from ..processes.interrupt import terminate_on_interrupt
+from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, write_output
-from ..runs.interrupt import terminate_on_interrupt
-from ..runs.workers import limit_threads
 from .exits import stop
 from .options import Device, Dtype, paths_of
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from ..processes.interrupt import terminate_on_interrupt
+from ..processes.workers import worker_context
 from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
-from ..runs.interrupt import terminate_on_interrupt
-from ..runs.workers import worker_context
 from .options import MOST, Quiet, Seed, Workers
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn
 
-from ..runs.workers import limit_threads, worker_context
+from ..processes.workers import limit_threads, worker_context
 
 
 def demonstrate(name: str) -> bool | None:

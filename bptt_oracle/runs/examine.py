@@ -21,7 +21,7 @@ from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected, expect
-from .workers import map_unordered
+from ..processes.workers import map_unordered
 
 
 class Result(NamedTuple):

@@ -23,6 +23,7 @@ from torch_impl.execution.catalogue import path_named
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for
 from ..judging.judge import LIMIT
+from ..processes.workers import map_unordered
 from .examine import JudgedOutcome, judge_paths, no_case_message
 from .journal import (
     FinishedCase,
@@ -46,7 +47,6 @@ from .run_file import (
     values_path,
     write,
 )
-from .workers import map_unordered
 
 BYTES_PER_RESULT = 850  # measured
 

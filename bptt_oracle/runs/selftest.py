@@ -24,8 +24,8 @@ from ..cases.case import Case, draw
 from ..cases.corpus import corpus
 from ..judging.judge import LIMIT, judge
 from ..judging.truth import Expected, expect
-from .interrupt import defer_interrupt
-from .workers import limit_threads, worker_pool
+from ..processes.interrupt import defer_interrupt
+from ..processes.workers import limit_threads, worker_pool
 
 PLANT_EVERY = 8  # mistakes are planted in one case of 8: most time goes to the false alarms
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]

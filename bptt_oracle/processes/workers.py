@@ -68,7 +68,7 @@ def worker_context() -> BaseContext:
     from multiprocessing import forkserver, resource_tracker
 
     context = get_context("forkserver")
-    context.set_forkserver_preload(["bptt_oracle.runs.preload"])
+    context.set_forkserver_preload(["bptt_oracle.processes.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
     resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
     with defer_interrupt():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bptt_oracle.runs.interrupt import terminate_on_interrupt
+from bptt_oracle.processes.interrupt import terminate_on_interrupt
 
 HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ def run_python(program, **variables):
 
 
 FIRST_GRADIENT = """
-from bptt_oracle.runs.workers import map_unordered
+from bptt_oracle.processes.workers import map_unordered
 from test_workers import imported_by_a_gradient
 print(*map_unordered(imported_by_a_gradient, range(2), 2))
 """
@@ -53,7 +53,7 @@ def blas_threads(_=None):
 
 LIMITED = """
 from test_workers import blas_threads
-from bptt_oracle.runs.workers import limit_threads, map_unordered
+from bptt_oracle.processes.workers import limit_threads, map_unordered
 print(blas_threads())
 limit_threads()
 print(blas_threads())
@@ -75,7 +75,7 @@ def test_torch_and_every_blas_run_on_one_thread_in_the_main_process_and_in_a_wor
 
 INTERRUPTED = """
 import os, signal
-from bptt_oracle.runs.interrupt import terminate_on_interrupt
+from bptt_oracle.processes.interrupt import terminate_on_interrupt
 
 class Interrupting:
     def __set_name__(self, owner, name):  # Python 3.11 turns its exceptions into a RuntimeError

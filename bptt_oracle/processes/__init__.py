@@ -1,0 +1,1 @@
+"""Processes: workers, their threads, and what an interrupt ends."""
