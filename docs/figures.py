@@ -14,7 +14,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 from reference import GRU, LSTM, RNN
-from reference.cells.table import cell_params, read_gates
+from reference.cells.table import read_gates
 from reference.derivatives.jacobian import jacobian, linearize_steps
 from reference.dynamics import bounds, linear_rnn, products
 from reference.nets import initializers
@@ -52,7 +52,7 @@ def credit():
         params = initializers.orthogonal_recurrence(net, net.init(rng), rng)
         if net.mode == "LSTM":
             params = initializers.forget_bias(net, params, float(label[-1]))
-        weights = cell_params(net, params, "_l0")
+        weights = net.cell_params(params, "_l0")
         steps = list(linearize_steps(net, params, x, None))
         J = np.stack([jacobian(weights, step) for step in steps])
         bound = np.stack([bounds.step_bound(net, weights, step) for step in steps])
@@ -106,7 +106,7 @@ def latch():
     for t, value in ((6, 0.9), (36, -0.8)):
         x[t, 0, :2] = value, 1
     x[26, 0, 2] = 1
-    weights = cell_params(net, params, "_l0")
+    weights = net.cell_params(params, "_l0")
     steps = list(linearize_steps(net, params, x, None))
     gate_values = [read_gates(net, weights, step.x, step.before) for step in steps]
     lines = {

@@ -1,33 +1,47 @@
-"""Recurrent networks derived by hand: forward and adjoint, in NumPy alone.
+"""Recurrent networks derived by hand: forward and adjoint, in NumPy only.
 
 The notation of all files
-    T, B       steps and sequences       N = Σ n_t    rows: one for every real step of a sequence
-    I, H, P    input, hidden and         n_t          sequences alive at step t; n_t = B if dense
+    T, B       steps and sequences       N = Σ n_t    rows: one for each step of each sequence
+    I, H, P    input, hidden and         n_t          sequences that reach step t; n_t = B if dense
                projected width           L, D         layers and directions
     x, h, c    input, hidden state,      W [out, in]  weights as torch has them: rows of x times Wᵀ
-               cell state; rows [n, ·]   ₋            of the step before
+               cell state; rows [n, ·]   ₋            the step before
     ⊙          elementwise product       σ            logistic sigmoid
-    (k), (k′)  an equation and its adjoint; the primed ones run in reverse order
+    (k), (k′)  an equation and its adjoint; primed equations run in reverse order
 
-    δv = ∂L/∂v, summed over every path from v to the loss L, has v's shape. Across a boundary, as an
-    argument or a result, it is called d_v: a cotangent comes in as d_output, a gradient leaves as
-    d_x. delta_v is a total that still runs.
+    δv = ∂L/∂v, summed over every path from v to the loss L; it has the shape of v. Arguments and
+    results are named d_v: a function takes the cotangent d_output and returns the gradient d_x.
+    Inside a function, delta_v is a sum to which later lines may still add.
 
-    Gates lie in torch's order: i f g o for the LSTM, r z n for the GRU. Parameters have torch's
-    names. A gradient has the type of what it belongs to: a Params for Params, a State for a State.
+    Gates are in torch's order: i f g o for the LSTM, r z n for the GRU. Parameters have torch's
+    names. A gradient has the type of its variable: the gradient of a Params is a Params.
 
-`f(...)` returns its value and a tape, which holds what the primed equations read and is never
-written again; `f_back(tape, d_value)` returns gradients. Between the two write into no argument:
-the tape holds x and the parameters themselves. A net's output that its tape shares is read-only;
-those of `unroll` and `checkpoint`, which nets are made of, are not.
+Forward and backward
+    `f(...)` returns its value and a tape; `f_back(tape, d_value)` returns gradients. The tape holds
+    the values that the primed equations read. It holds x and the parameters themselves, not
+    copies, so do not write into an argument between the two calls. The output of a net is
+    read-only if its tape holds the same memory; the outputs of `unroll` and `checkpoint` are not.
 
-The same lines run in float32, float64, longdouble and complex128: the dtype is looked at where
-something is refused or σ's exponent is capped, never to compute another way. Where fewer will do,
-for LAPACK say, the docstring has them.
+Dtypes
+    The same lines run in float32, float64, longdouble and complex128. The dtype matters only where
+    an argument is rejected and where the exponent of σ is capped. A function that accepts fewer
+    dtypes, for example because it uses LAPACK, says so in its docstring.
 
-Where to begin: rnn, gru, lstm (one step), unroll (time), packing (lengths), modules (whole nets).
-Each file's page, named in its last line, derives what the file states; docs/ledger/claims.md leads
-from every equation to the line that computes it.
+Folders, each imports only from those above it
+    activations, arithmetic    σ, tanh, relu, softmax; the operations that round
+    cells        one step of each cell; `cells.table` has one row for each cell
+    sequences    the loop over time, packing, padding, checkpoints
+    nets         layers and directions: RNN, GRU, LSTM, and RecurrentNet for any row of the table
+    models       language models, classifiers, attention, encoder–decoder, losses, optimisers
+    streams      truncated BPTT, states carried from batch to batch
+    derivatives  Jacobians, second order, RTRL
+    dynamics     how gradients and memories grow and decay
+
+A net computes with the `arithmetic.Arithmetic` that `forward` is given, NumPy's by default.
+
+Start with cells.rnn, cells.gru, cells.lstm (one step), sequences.unroll (time), sequences.packing
+(lengths), nets.modules (whole nets). The last line of each docstring names the page that derives
+the file's equations; docs/ledger/claims.md links every equation to the file that computes it.
 """
 
 from .nets.cell_modules import GRUCell, LSTMCell, RecurrentCell, RNNCell
@@ -38,10 +52,9 @@ from .sequences.packing import (
     pack_padded_sequence,
     pack_sequence,
     pad_packed_sequence,
-    pad_sequence,
     unpack_sequence,
-    unpad_sequence,
 )
+from .sequences.padding import pad_sequence, unpad_sequence
 
 __all__ = [
     "GRU",

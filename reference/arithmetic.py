@@ -1,17 +1,17 @@
-"""The operations of a net that round, as a value that a net is given.
+"""The rounding operations of a net, as an argument of `forward`.
 
     sigmoid, tanh, relu     the elementwise functions of a cell, f(a, out=None) → array
-    sum_gradients           the sum over rows that makes the gradient of a parameter
+    sum_gradients           the sum over rows in the gradient of a parameter
 
-A net computes with NUMPY unless it is given another `Arithmetic`. The judge gives one whose
-results are moved by one unit roundoff, to measure what rounding does to a result; no function of
-this package has to be replaced for that. Products and sums within a step are NumPy's in any case.
+A net computes with NUMPY unless `forward` is given another `Arithmetic`. To measure how much
+rounding changes a result, the judge passes one whose results are off by one unit roundoff, so it
+need not patch this package. Products and sums within a step always use NumPy.
 
 Page: docs/nets/modules.md
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,22 +19,38 @@ from . import activations
 
 
 class Activation(Protocol):
-    """An elementwise function; its result goes to `out` if given, which may be `a` itself."""
+    """An elementwise function; its result is written to `out` if given, which may be `a`."""
 
     def __call__(self, a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 
 
-Gradients = Callable[..., tuple[np.ndarray, Any]]  # of a cell: → δx and δθ
+P = TypeVar("P")  # the Params of a cell
+
+
+class SumGradients(Protocol):
+    """δx [N, I] and the gradient of every parameter, summed over the N rows of all steps.
+
+    `gradients` is the cell's function (1′). `rows` holds its arguments after params: x, before,
+    tape, after and delta of the N rows. `steps` holds the rows of each step, for an arithmetic that
+    sums step by step.
+    """
+
+    def __call__(
+        self,
+        gradients: Callable[..., tuple[np.ndarray, P]],
+        params: P,
+        rows: tuple[object, ...],
+        steps: Sequence[slice],
+    ) -> tuple[np.ndarray, P]: ...
 
 
 def sum_at_once(
-    gradients: Gradients, params: Any, rows: tuple[Any, ...], steps: Sequence[slice]
-) -> tuple[np.ndarray, Any]:
-    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps at once.
-
-    `rows` are the arguments of `gradients` after params: x, before, tape, after and delta of the N
-    rows. `steps` are the rows of each step, for an arithmetic that sums step by step.
-    """
+    gradients: Callable[..., tuple[np.ndarray, P]],
+    params: P,
+    rows: tuple[object, ...],
+    steps: Sequence[slice],
+) -> tuple[np.ndarray, P]:
+    """The sum over all rows in one product; see `SumGradients`."""
     return gradients(params, *rows)
 
 
@@ -44,9 +60,7 @@ class Arithmetic(NamedTuple):
     sigmoid: Activation
     tanh: Activation
     relu: Activation
-    sum_gradients: Callable[
-        [Gradients, Any, tuple[Any, ...], Sequence[slice]], tuple[np.ndarray, Any]
-    ]
+    sum_gradients: SumGradients
 
 
 NUMPY = Arithmetic(activations.sigmoid, activations.tanh, activations.relu, sum_at_once)

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.arithmetic import Activation, Arithmetic, Gradients
+from reference.arithmetic import Activation, Arithmetic
 from reference.cells.fields import add, rows_of
 
 from .wide import widen
@@ -85,7 +85,10 @@ def sum_step_by_step(
     """
 
     def sum_gradients(
-        gradients: Gradients, params: Any, rows: tuple[Any, ...], steps: Sequence[slice]
+        gradients: Callable[..., tuple[np.ndarray, Any]],
+        params: Any,
+        rows: tuple[Any, ...],
+        steps: Sequence[slice],
     ) -> tuple[np.ndarray, Any]:
         x, *fields = rows
         pieces = [

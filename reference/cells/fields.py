@@ -1,4 +1,7 @@
-"""Named tuples of arrays: the same rows of every field, and sums field by field."""
+"""Named tuples of arrays: the same rows of every field, and sums field by field.
+
+Page: docs/cells/table.md
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -20,12 +23,22 @@ class Fields(Protocol):
 Same = TypeVar("Same", bound=Fields)
 
 
+def make(like: Same, values: Iterable[np.ndarray | None]) -> Same:
+    """A tuple of the type of `like` with these fields."""
+    return like._make(values)
+
+
+def copy(fields: Same) -> Same:
+    """A copy of every field; None stays None."""
+    return fields._make([None if f is None else f.copy() for f in fields])
+
+
 def rows_of(fields: Same, rows: Rows) -> Same:
-    """The same rows [..., rows, :] of every field; an absent field stays absent."""
+    """The rows [..., rows, :] of every field, as views if `rows` is a slice; None stays None."""
     return fields._make([None if f is None else f[..., rows, :] for f in fields])
 
 
 def add(a: Same, b: Same) -> Same:
-    """The sum of two tuples, field by field; an absent field stays absent."""
+    """The sum of two tuples, field by field; None stays None."""
     pairs = zip(a, b, strict=True)
     return a._make([None if p is None or q is None else p + q for p, q in pairs])

@@ -6,7 +6,7 @@
 
 Forward                                    u, v are packed r z n, as in torch.nn.GRU
     (1)  u = x W_ihᵀ + b_ih                all steps at once: nothing here depends on h
-    (2)  v = h₋ W_hhᵀ + b_hh               the only line that must wait for the step before
+    (2)  v = h₋ W_hhᵀ + b_hh               the only line that depends on the step before
     (3)  r, z = σ(u_r + v_r), σ(u_z + v_z)
     (4)  n = tanh(u_n + r ⊙ v_n)           r gates the product and its bias
     (5)  h = (1 − z) ⊙ n + z ⊙ h₋
@@ -33,7 +33,7 @@ from .cell import Shapes, packed_shapes
 
 
 class Params(NamedTuple):
-    """Weights in torch's shapes; both biases may be absent. The gradient is a Params too."""
+    """Weights in torch's shapes; both biases may be None. The gradient is a Params too."""
 
     weight_ih: np.ndarray
     weight_hh: np.ndarray
@@ -42,42 +42,43 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one step hands to the next. The gradient is a State too."""
+    """The state between two steps, rows [n, ·]. The gradient is a State too."""
 
     h: np.ndarray
 
 
 class Tape(NamedTuple):
-    """What the primed equations read besides the states."""
+    """The values that the primed equations read besides the states."""
 
     gates: np.ndarray  # r z n, [3, N, H]
     v_n: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads for the rows of all steps; δu_r and δu_z are those of v."""
+    """The adjoints that (1′) reads, for the rows of all steps; δu_r = δv_r and δu_z = δv_z."""
 
     v: np.ndarray  # δv packed r z n, [N, 3H]
     u_n: np.ndarray  # δu_n [N, H]
 
 
 def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
-    """Name and shape of every parameter of one layer and direction."""
+    """Name and shape of every parameter of one layer and direction, in torch's order."""
     return packed_shapes(3, inputs, hidden, bias)
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
-    """[3H, ·] seen as [3, H, ·]."""
+    """A view [3, H, ·] of [3H, ·]."""
     return packed.reshape(3, len(packed) // 3, *packed.shape[1:])
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [3, N, H] from x [N, I], the rows of all steps."""
-    u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
+    u: np.ndarray = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
         bias = by_gate(params.bias_ih).copy()
-        bias[:2] += by_gate(params.bias_hh)[:2]  # b_hh of r and z, which (2) adds to v: no gate
-        u += bias[:, None]  # comes between v and u there, so one sum serves all steps
+        # (3) adds u and v of r and z directly, so b_hh of both can be added once, for all steps.
+        bias[:2] += by_gate(params.bias_hh)[:2]
+        u += bias[:, None]
     return u
 
 
@@ -104,7 +105,7 @@ def step(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """Room for what `step_back` finds for N rows."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it."""
     v = np.empty_like(before.h, shape=(len(before.h), len(params.weight_hh)))
     return Delta(v, np.empty_like(before.h))
 
@@ -112,7 +113,7 @@ def new_delta(params: Params, before: State, tape: Tape) -> Delta:
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    """Replace δh of this step in `total` by that of the step before; fill `delta`."""
     (r, z, n), v_n = tape
     delta_h = total.h
     delta_n = delta_h * (1 - z)  # (5′)
@@ -131,7 +132,7 @@ def step_back(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
     H = before.h.shape[1]
     rz, n = slice(2 * H), slice(2 * H, None)
     d_bias_hh = None if params.bias_hh is None else delta.v.sum(axis=0)

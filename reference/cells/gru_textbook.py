@@ -1,13 +1,13 @@
-"""The GRU as the papers write it, with its adjoint, and what makes it equal to torch's.
+"""The GRU of the papers and its adjoint, and the conditions under which it equals torch's.
 
-    x  [n, I]  input          r z n  [n, H]  reset, update, candidate       n  rows alive
+    x  [n, I]  input          r z n  [n, H]  reset, update, candidate       n  rows of this step
     h  [n, H]  hidden state   q  [n, H]  reset state                        ₋  the step before
     W_ih [3H, I]   W_hh [3H, H], its rows W_r W_z W_n   b_ih, b_hh [3H]     ⊙  elementwise product
 
 Forward                                    packed r z n; compare `gru`, the form of torch and cuDNN
     (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once
     (2)  r, z = σ(u_r + h₋ W_rᵀ), σ(u_z + h₋ W_zᵀ)
-    (3)  q = r ⊙ h₋                        r gates the state, before the product
+    (3)  q = r ⊙ h₋                        r gates the state before the product
     (4)  n = tanh(u_n + q W_nᵀ)            and no bias
     (5)  h = (1 − z) ⊙ h₋ + z ⊙ n          z is the share of the new
 
@@ -18,11 +18,12 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (2′) δu_k = δk ⊙ k ⊙ (1 − k)  for k in r z     δh₋ += δu_r W_r + δu_z W_z
     (1′) δx = δu W_ih   δW_ih = Σ δuᵀ x   δW_k = Σ δu_kᵀ h₋   δW_n = Σ δu_nᵀ q   δb = Σ δu
 
-What is equivalent to torch's form, and what is not
+How it compares with torch's form
     (6)  W_z, b_z ↦ −W_z, −b_z             makes z the share of the old, exactly: σ(−a) = 1 − σ(a)
 
-The place of r is no convention. W_n (r ⊙ h₋) + b = r ⊙ (W_n h₋ + b) for every h₋ iff, for all j, k,
-W_jk (r_k − r_j) = 0 and b_j (1 − r_j) = 0: where r = 1, or where W_n is diagonal and b = 0, say.
+The place of r is not a convention: W_n (r ⊙ h₋) + b = r ⊙ (W_n h₋ + b) for every h₋ if and only if
+W_jk (r_k − r_j) = 0 and b_j (1 − r_j) = 0 for all j, k; for example if r = 1, or if W_n is diagonal
+and b = 0.
 
 Source: Chung et al. 2014. Cho et al. 2014 has r here too, and z as the share of the old.
 Page: docs/cells/gru_textbook.md
@@ -40,20 +41,20 @@ from .gru import Params, State
 
 
 class Tape(NamedTuple):
-    """What the primed equations read besides the states."""
+    """The values that the primed equations read besides the states."""
 
     gates: np.ndarray  # r z n side by side, [N, 3H]
     q: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads for the rows of all steps."""
+    """The adjoints that (1′) reads, for the rows of all steps."""
 
     u: np.ndarray  # δu packed r z n, [N, 3H]
 
 
 def flip_update(params: Params) -> Params:
-    """The same function with the other meaning of z: its own inverse, exact in every dtype."""
+    """Parameters of the same function with the other meaning of z; exact, and its own inverse."""
     return Params._make([value if value is None else _flipped(value) for value in params])
 
 
@@ -63,13 +64,13 @@ def _flipped(value: np.ndarray) -> np.ndarray:
 
 
 def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
-    """Name and shape of every parameter of one layer and direction."""
+    """Name and shape of every parameter of one layer and direction, in torch's order."""
     return packed_shapes(3, inputs, hidden, bias)
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [N, 3H] from x [N, I], the rows of all steps."""
-    u = x @ params.weight_ih.T  # (1)
+    u: np.ndarray = x @ params.weight_ih.T  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
         u += params.bias_ih + params.bias_hh
     return u
@@ -95,14 +96,14 @@ def step(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """Room for what `step_back` finds for N rows."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it."""
     return Delta(np.empty_like(tape.gates))
 
 
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    """Replace δh of this step in `total` by that of the step before; fill `delta`."""
     W_r, W_z, W_n = np.split(params.weight_hh, 3)
     r, z, n = np.split(tape.gates, 3, axis=1)
     delta_u_r, delta_u_z, delta_u_n = np.split(delta.u, 3, axis=1)
@@ -121,7 +122,7 @@ def step_back(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
     H = before.h.shape[1]
     d_W_rz, d_W_n = delta.u[:, : 2 * H].T @ before.h, delta.u[:, 2 * H :].T @ tape.q
     d_bias_ih = None if params.bias_ih is None else delta.u.sum(axis=0)
@@ -132,9 +133,9 @@ def gradients(
 
 
 def read_gates(params: Params, x: np.ndarray, h: np.ndarray) -> gates.GRU:
-    """The gates of one step as plain values, from x [n, I] and the state before it.
+    """The gates [n, H] of one step as plain values, from x [n, I] and h [n, H] before it.
 
-    `v` is what enters the candidate from the reset state, W_n (r ⊙ h₋).
+    `v` is the candidate's net input from the reset state, W_n (r ⊙ h₋).
     """
     W_r, W_z, W_n = np.split(params.weight_hh, 3)
     u_r, u_z, u_n = np.split(net_input(params, x), 3, axis=1)

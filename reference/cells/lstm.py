@@ -1,17 +1,17 @@
 """The LSTM cell and its adjoint, with or without a projection of h.
 
-    x  [n, I]  input            u  [n, 4H]  net input from x        n  rows alive at this step
+    x  [n, I]  input            u  [n, 4H]  net input from x        n  rows of this step
     c  [n, H]  cell state       a  [n, 4H]  net input               ₋  the step before
     m  [n, H]  gated cell       i f g o  [n, H]  gates              ⊙  elementwise product
     h  [n, P]  hidden state     W_ih [4H, I]   W_hh [4H, P]   W_hr [P, H]   b_ih, b_hh [4H]
 
 Forward                                    u, a are packed i f g o, as in torch.nn.LSTM
     (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once: nothing here depends on h
-    (2)  a = u + h₋ W_hhᵀ                  the only line that must wait for the step before
+    (2)  a = u + h₋ W_hhᵀ                  the only line that depends on the step before
     (3)  i, f, o = σ(a_i), σ(a_f), σ(a_o)  g = tanh(a_g)
     (4)  c = f ⊙ c₋ + i ⊙ g
     (5)  m = o ⊙ tanh(c)
-    (6)  h = m W_hrᵀ                       h = m and P = H where there is no projection
+    (6)  h = m W_hrᵀ                       without a projection h = m and P = H
 
 Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
     (6′) δm = δh W_hr
@@ -35,7 +35,7 @@ from .cell import Shapes, packed_shapes
 
 
 class Params(NamedTuple):
-    """Weights in torch's shapes; biases and projection may be absent. Its gradient is one too."""
+    """In torch's shapes; biases and projection may be None. The gradient is a Params too."""
 
     weight_ih: np.ndarray
     weight_hh: np.ndarray
@@ -45,39 +45,39 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one step hands to the next. The gradient is a State too."""
+    """The state between two steps, rows [n, ·]. The gradient is a State too."""
 
     h: np.ndarray
     c: np.ndarray
 
 
 class Tape(NamedTuple):
-    """What the primed equations read besides the states."""
+    """The values that the primed equations read besides the states."""
 
     gates: np.ndarray  # i f g o, [4, N, H]
     tanh_c: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads for the rows of all steps."""
+    """The adjoints that (1′) reads, for the rows of all steps."""
 
     a: np.ndarray  # δa packed i f g o, [N, 4H]
-    h: np.ndarray | None  # δh [N, P] where there is a projection
+    h: np.ndarray | None  # δh [N, P] if there is a projection
 
 
 def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
-    """Name and shape of every parameter of one layer and direction."""
+    """Name and shape of every parameter of one layer and direction, in torch's order."""
     return packed_shapes(4, inputs, hidden, bias, projected)
 
 
 def by_gate(packed: np.ndarray) -> np.ndarray:
-    """[4H, ·] seen as [4, H, ·]."""
+    """A view [4, H, ·] of [4H, ·]."""
     return packed.reshape(4, len(packed) // 4, *packed.shape[1:])
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [4, N, H] from x [N, I], the rows of all steps."""
-    u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
+    u: np.ndarray = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
         u += by_gate(params.bias_ih + params.bias_hh)[:, None]
     return u
@@ -105,7 +105,7 @@ def step(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """Room for what `step_back` finds for N rows."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it."""
     a = np.empty_like(before.c, shape=(len(before.c), len(params.weight_hh)))
     return Delta(a, None if params.weight_hr is None else np.empty_like(before.h))
 
@@ -113,7 +113,7 @@ def new_delta(params: Params, before: State, tape: Tape) -> Delta:
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh, δc of this step to those of the step before; fill `delta`."""
+    """Replace δh, δc of this step in `total` by those of the step before; fill `delta`."""
     (i, f, g, o), tanh_c = tape
     delta_m = total.h
     if params.weight_hr is not None and delta.h is not None:
@@ -134,7 +134,7 @@ def step_back(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
     d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_weight_hr = None if delta.h is None else delta.h.T @ (tape.gates[3] * tape.tanh_c)

@@ -1,6 +1,6 @@
-"""The LSTM with peepholes, whose gates also read the cell state; and its adjoint.
+"""The LSTM with peepholes, whose gates also read the cell state, and its adjoint.
 
-    x  [n, I]  input            u  [n, 4H]  net input from x        n  rows alive at this step
+    x  [n, I]  input            u  [n, 4H]  net input from x        n  rows of this step
     c  [n, H]  cell state       a  [n, 4H]  net input               ₋  the step before
     h  [n, H]  hidden state     i f g o  [n, H]  gates              ⊙  elementwise product
     W_ih [4H, I]   W_hh [4H, H]   b_ih, b_hh [4H]   w_ch [3H], its parts p_i p_f p_o [H]
@@ -50,26 +50,26 @@ class Params(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the primed equations read besides the states."""
+    """The values that the primed equations read besides the states."""
 
     gates: np.ndarray  # i f g o, [4, N, H]
     tanh_c: np.ndarray  # [N, H]
 
 
 class Delta(NamedTuple):
-    """What (1′) reads for the rows of all steps."""
+    """The adjoints that (1′) reads, for the rows of all steps."""
 
     a: np.ndarray  # δa packed i f g o, [N, 4H]
 
 
 def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
-    """Name and shape of every parameter of one layer and direction."""
+    """Name and shape of every parameter of one layer and direction, in torch's order."""
     return packed_shapes(4, inputs, hidden, bias) | {"weight_ch": (3 * hidden,)}
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [4, N, H] from x [N, I], the rows of all steps."""
-    u = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
+    u: np.ndarray = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
         u += by_gate(params.bias_ih + params.bias_hh)[:, None]
     return u
@@ -98,14 +98,14 @@ def step(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """Room for what `step_back` finds for N rows."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it."""
     return Delta(np.empty_like(before.c, shape=(len(before.c), len(params.weight_hh))))
 
 
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh, δc of this step to those of the step before; fill `delta`."""
+    """Replace δh, δc of this step in `total` by those of the step before; fill `delta`."""
     p_i, p_f, p_o = np.split(params.weight_ch, 3)
     (i, f, g, o), tanh_c = tape
     delta_a = delta.a.reshape(len(f), 4, f.shape[1])
@@ -125,7 +125,7 @@ def step_back(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
     d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_a_i, d_a_f, _, d_a_o = np.split(delta.a, 4, axis=1)
@@ -136,7 +136,7 @@ def gradients(
 
 
 def read_gates(params: Params, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> gates.LSTM:
-    """The gates of one step as plain values, from x [n, I] and the state before it."""
+    """The gates [n, H] of one step as plain values, from x [n, I] and the state before it."""
     p_i, p_f, p_o = np.split(params.weight_ch, 3)
     a_i, a_f, a_g, a_o = np.split(gates.net_input(params, x, h), 4, axis=1)
     i, f = activations.sigmoid(a_i + p_i * c), activations.sigmoid(a_f + p_f * c)

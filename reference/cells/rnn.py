@@ -1,12 +1,12 @@
 """The simple recurrent cell and its adjoint.
 
-    x  [n, I]  input           u  [n, H]  net input from x       n  rows alive at this step
+    x  [n, I]  input           u  [n, H]  net input from x       n  rows of this step
     h  [n, H]  hidden state    a  [n, H]  net input              ₋  the step before
     W_ih [H, I]   W_hh [H, H]   b_ih, b_hh [H]                   ⊙  elementwise product
 
 Forward
     (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once: nothing here depends on h
-    (2)  a = u + h₋ W_hhᵀ                  the only line that must wait for the step before
+    (2)  a = u + h₋ W_hhᵀ                  the only line that depends on the step before
     (3)  h = φ(a)                          φ = tanh or relu
 
 Adjoint                                    δv is ∂L/∂v summed over every path from v to the loss
@@ -28,7 +28,7 @@ from .cell import Shapes, packed_shapes
 
 
 class Params(NamedTuple):
-    """Weights in torch's shapes; both biases may be absent. The gradient is a Params too."""
+    """Weights in torch's shapes; both biases may be None. The gradient is a Params too."""
 
     weight_ih: np.ndarray
     weight_hh: np.ndarray
@@ -37,7 +37,7 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
-    """What one step hands to the next. The gradient is a State too."""
+    """The state between two steps, rows [n, ·]. The gradient is a State too."""
 
     h: np.ndarray
 
@@ -53,13 +53,13 @@ class Delta(NamedTuple):
 
 
 def parameter_shapes(inputs: int, hidden: int, bias: bool, projected: int = 0) -> Shapes:
-    """Name and shape of every parameter of one layer and direction."""
+    """Name and shape of every parameter of one layer and direction, in torch's order."""
     return packed_shapes(1, inputs, hidden, bias)
 
 
 def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [N, H] from x [N, I], the rows of all steps."""
-    u = x @ params.weight_ih.T  # (1)
+    u: np.ndarray = x @ params.weight_ih.T  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
         u += params.bias_ih + params.bias_hh
     return u
@@ -89,14 +89,14 @@ def step_relu(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """Room for what `step_back` finds for N rows."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it."""
     return Delta(np.empty_like(before.h))
 
 
 def step_back_tanh(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    """Replace δh of this step in `total` by that of the step before; fill `delta`."""
     np.multiply(total.h, 1 - after.h * after.h, out=delta.a)  # (3′)
     np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
 
@@ -104,7 +104,7 @@ def step_back_tanh(
 def step_back_relu(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Take `total` from δh of this step to that of the step before; fill `delta`."""
+    """Replace δh of this step in `total` by that of the step before; fill `delta`."""
     np.multiply(total.h, activations.relu_slope(after.h), out=delta.a)  # (3′)
     np.matmul(delta.a, params.weight_hh, out=total.h)  # (2′)
 
@@ -112,7 +112,7 @@ def step_back_relu(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, from the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
     d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_weight_ih, d_weight_hh = delta.a.T @ x, delta.a.T @ before.h  # (1′)

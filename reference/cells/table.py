@@ -1,13 +1,13 @@
-"""The cell table: all that distinguishes one cell from another, one row for each cell.
+"""The cell table: one row for each cell, with everything in which cells differ.
 
-A new cell is a file in this room with the functions that `lstm` has, and one row here. Nets,
+To add a cell, write a file in this folder with the functions of `lstm`, and one row here. Nets,
 packing, directions, checkpoints and the judge read the row. Names and gate orders are torch.nn's
-where torch.nn has the cell.
+if torch.nn has the cell.
 
 Page: docs/cells/table.md
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -21,9 +21,13 @@ CellState = rnn.State | gru.State | lstm.State
 
 
 def _row(
-    equations: ModuleType, gates: tuple[str, ...], torch: str, read_gates: Any, **options: Any
+    equations: ModuleType,
+    gates: tuple[str, ...],
+    torch: str,
+    read_gates: Callable[..., Any],
+    **options: Any,
 ) -> Cell:
-    """The row of the cell in the file `equations`, but for what `options` says."""
+    """The row of the cell in the file `equations`; `options` replaces fields of it."""
     row: dict[str, Any] = {name: getattr(equations, name, None) for name in Cell._fields}
     row |= {"gates": gates, "torch": torch, "read_gates": read_gates, "projection": False}
     return Cell(**(row | options))
@@ -49,12 +53,9 @@ class HasMode(Protocol):
     def mode(self) -> str: ...
 
 
-def cell_params(net: HasMode, params: Mapping[str, Any], suffix: str) -> Any:
-    """The parameters of one layer and direction, as the Params of its cell."""
-    kind = CELL_TABLE[net.mode].Params
-    return kind(*[params.get(name + suffix) for name in kind._fields])
+def read_gates(net: HasMode, params: CellParams, x: np.ndarray, before: CellState) -> Any:
+    """The gates [n, H] of one step, from x [n, I] and the State before it, as plain values.
 
-
-def read_gates(net: HasMode, params: Any, x: np.ndarray, before: Any) -> Any:
-    """The gates of one step from x [n, I] and the State before it, as plain values [n, H]."""
+    Returns the RNN, GRU or LSTM of `cells.gates`.
+    """
     return CELL_TABLE[net.mode].read_gates(params, x, *before)

@@ -1,10 +1,10 @@
-"""Refused nets: constructor arguments that make no RNN, GRU, LSTM or single-step cell.
+"""Reject invalid constructor arguments of RNN, GRU, LSTM and the single-step cells.
 
-One sentence says what came and what was expected; the class of the exception is torch's for the
-same mistake, and so is the order in which mistakes are found.
+The message states what came and what was expected. The exception has torch's class for the same
+mistake, and the arguments are checked in torch's order.
 
 Source: torch.nn.RNN, GRU, LSTM and their cells.
-Differs: refused, too, is what torch takes for something else; the page lists it.
+Differs: some arguments that torch accepts with another meaning are rejected; the page lists them.
 Page: docs/nets/arguments.md
 """
 
@@ -18,11 +18,15 @@ from .net import Configuration, Net
 
 
 def check_net(net: Any) -> None:
-    """Refuse constructor arguments of RNN, GRU and LSTM, in torch's order."""
+    """Reject invalid constructor arguments of a net, in torch's order.
+
+    Raises TypeError for a wrong type and ValueError for a wrong value.
+    """
     _check_nonlinearity(net)
     _check_cell_name(net)
     default = next(f.default for f in fields(net) if f.name == "proj_size")
     projected = net.proj_size is not default
+    # Differs: torch accepts proj_size of RNN and GRU by position, and forward fails.
     if projected and not net.cell.projection:
         raise ValueError(
             f"proj_size argument is only supported for LSTM, not RNN or GRU, got "
@@ -48,7 +52,10 @@ def check_net(net: Any) -> None:
 
 
 def check_cell(net: Configuration) -> None:
-    """Reject constructor arguments of a single-step cell; a size may be 0, as in torch."""
+    """Reject invalid constructor arguments of a single-step cell; a size may be 0, as in torch.
+
+    Raises TypeError for a wrong type, ValueError for an unknown name, RuntimeError for a size < 0.
+    """
     for name in ("input_size", "hidden_size"):
         if _size(net, name, Integral) < 0:
             raise RuntimeError(
@@ -69,12 +76,13 @@ def _check_cell_name(net: Configuration) -> None:
 
 def _check_nonlinearity(net: Configuration) -> None:
     chosen = getattr(net, "nonlinearity", "tanh")
+    # Differs: of a single-step cell, torch raises RuntimeError in forward.
     if chosen not in ("tanh", "relu"):
         raise ValueError(f"Unknown nonlinearity '{chosen}': select from 'tanh' or 'relu'.")
 
 
 def _check_dropout(net: Net) -> None:
-    p: Any = net.dropout
+    p: object = net.dropout
     message = (
         f"dropout should be a number in range [0, 1] representing the probability of an element "
         f"being zeroed, got {p!r}."
@@ -89,18 +97,20 @@ def _check_dropout(net: Net) -> None:
         warnings.warn(
             f"dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
             f"expects num_layers greater than 1, but got dropout={p} and num_layers=1",
-            stacklevel=5,  # the line that constructs the net
+            stacklevel=5,  # the line of the constructor call
         )
 
 
 def _check_flag(net: Configuration, name: str) -> None:
     value = getattr(net, name)
+    # Differs: torch uses the truth value of `bidirectional`, and of a cell's `bias`.
     if not isinstance(value, bool):
         raise TypeError(f"{name} should be of type bool, got: {type(value).__name__} {value!r}.")
 
 
-def _size(net: Configuration, name: str, kind: type) -> Any:
-    value = getattr(net, name)
+def _size(net: Configuration, name: str, kind: type) -> int:
+    value: int = getattr(net, name)
+    # Differs: torch mostly uses a bool as a number.
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} should be of type int, got: {type(value).__name__} {value!r}.")
     return value

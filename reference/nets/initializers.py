@@ -1,10 +1,10 @@
-"""Where training starts: orthogonal recurrent weights, and a forget gate that is open.
+"""Initial parameters: orthogonal recurrent weights, and an open forget gate.
 
     (1)  A = QR,  Q ← Q d(sign(diag R))       Q of a Gaussian A, uniform over the orthogonal group
     (2)  b_ih,f + b_hh,f = b                  the forget gate starts at f = σ(b); σ(1) = 0.731
 
-torch.nn.LSTM adds two biases, so setting "the forget bias" to 1 in each of them gives σ(2) = 0.881.
-(2) sets the sum: b in bias_ih, 0 in bias_hh.
+torch.nn.LSTM adds two biases, so setting each of them to 1 gives f = σ(2) = 0.881. (2) sets the
+sum: b in bias_ih, 0 in bias_hh.
 
 Source: Saxe et al. 2014, Mezzadri 2007 for (1); Gers et al. 2000, Jozefowicz et al. 2015 for (2).
 Page: docs/dynamics/dynamics.md
@@ -24,9 +24,8 @@ def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
 def orthogonal_recurrence(net: Net, params: Params, rng: np.random.Generator) -> Params:
     """The parameters of a net with every gate's block of every weight_hh orthogonal.
 
-    They are drawn in float64, and of the dtype of the weights whose place they take.
-
-    Raises ValueError for a net with proj_size, whose blocks [H, P] are not square.
+    They are drawn in float64 and converted to the dtype of the weights that they replace. Raises
+    ValueError for a net with proj_size, whose blocks [H, P] are not square.
     """
     if net.proj_size:
         raise ValueError(
@@ -44,7 +43,7 @@ def orthogonal_recurrence(net: Net, params: Params, rng: np.random.Generator) ->
 
 
 def forget_bias(net: Net, params: Params, b: float) -> Params:
-    """The parameters of an LSTM whose forget gates start at σ(b) where x and h are 0.
+    """The parameters of an LSTM whose forget gates are σ(b) for x = 0 and h = 0.
 
     Raises ValueError for a net without forget gates or without biases.
     """
@@ -55,5 +54,6 @@ def forget_bias(net: Net, params: Params, b: float) -> Params:
     for name, value in params.items():
         if name.startswith("bias_"):
             new[name] = value.copy()
+            # Differs: the sources have one bias; here the sum of two is b, not each of them.
             new[name][first : first + H] = b if name.startswith("bias_ih") else 0  # (2)
     return new

@@ -1,11 +1,11 @@
-"""How a batch lies in memory: every layout is a set of packed rows, and back.
+"""The layouts of a batch, each converted to packed rows and back.
 
     batched    [T, B, ·], or [B, T, ·] with batch_first      rows [T·B, ·], step by step
     unbatched  [T, ·]                                        rows [T, ·], one sequence
-    packed     a PackedSequence                              its data, longest sequence first
+    packed     a PackedSequence                              its data, the longest sequence first
 
-States are [L·D, B, ·] ([L·D, ·] unbatched), whatever batch_first says; those that accompany packed
-data are permuted with its sequences.
+States are [L·D, B, ·] ([L·D, ·] unbatched), with or without batch_first; states of a packed batch
+are permuted like its sequences.
 
 Page: docs/nets/modules.md
 """
@@ -18,33 +18,35 @@ from ..sequences.packing import PackedSequence
 
 
 class Layout(NamedTuple):
-    """One batch's layout: what turns its arrays into rows, and rows into arrays like it."""
+    """The layout of a batch: converts arrays in it to rows and back."""
 
     batch_sizes: np.ndarray
-    batch_axis: int | None  # of an array [T, B, ·] or [B, T, ·]; None where there is none
+    batch_axis: int | None  # 1 of [T, B, ·], 0 of [B, T, ·]; None if unbatched or packed
     packed: PackedSequence | None
 
     def batch(self) -> tuple[int, ...]:
-        """(B,), or () of an unbatched input."""
-        return () if self.packed is self.batch_axis is None else (int(self.batch_sizes[0]),)
+        """(B,), or () for an unbatched input."""
+        unbatched = self.packed is None and self.batch_axis is None
+        return () if unbatched else (int(self.batch_sizes[0]),)
 
     def shape(self, width: int) -> tuple[int, ...]:
-        """Of an array in this layout with `width` features; packed, of its data."""
+        """The shape of an array in this layout with `width` features; if packed, of its data."""
         if self.packed is not None:
             return (len(self.packed.data), width)
         steps, batch = (len(self.batch_sizes),), self.batch()
         return (*batch, *steps, width) if self.batch_axis == 0 else (*steps, *batch, width)
 
-    def to_rows(self, value: Any) -> np.ndarray:
+    def to_rows(self, value: np.ndarray | PackedSequence) -> np.ndarray:
         """Rows [N, ·] of an array or PackedSequence in this layout."""
-        if self.packed is not None:
+        if isinstance(value, PackedSequence):
             return value.data
         if self.batch_axis is None:
             return value
-        return value.swapaxes(0, 1 - self.batch_axis).reshape(-1, value.shape[2])
+        rows: np.ndarray = value.swapaxes(0, 1 - self.batch_axis).reshape(-1, value.shape[2])
+        return rows
 
     def from_rows(self, rows: np.ndarray) -> Any:
-        """The array or PackedSequence whose rows these are."""
+        """The array or PackedSequence in this layout with these rows [N, ·]."""
         if self.packed is not None:
             return self.packed._replace(data=rows)
         if self.batch_axis is None:
@@ -53,7 +55,7 @@ class Layout(NamedTuple):
         return rows.reshape(T, B, rows.shape[1]).swapaxes(0, 1 - self.batch_axis)
 
     def state_to_rows(self, state: np.ndarray) -> np.ndarray:
-        """[L·D, B, ·] in the order of the rows."""
+        """A state [L·D, B, ·], or [L·D, ·] unbatched, as [L·D, B, ·] in the order of the rows."""
         if self.packed is not None and self.packed.sorted_indices is not None:
             return state[:, self.packed.sorted_indices]
         return state if state.ndim == 3 else state[:, None]
@@ -67,14 +69,14 @@ class Layout(NamedTuple):
 
 
 def read_only(value: np.ndarray) -> np.ndarray:
-    """The same memory, seen so that writing raises ValueError: a tape may hold it, too."""
+    """A view into which writing raises ValueError, because a tape may hold the same memory."""
     view = value.view()
     view.flags.writeable = False
     return view
 
 
 def layout_of(x: np.ndarray | PackedSequence, batch_first: bool) -> Layout:
-    """The layout of an input; batch_first speaks of arrays [B, T, ·] alone."""
+    """The layout of an input; batch_first applies only to arrays with three axes."""
     if isinstance(x, PackedSequence):
         return Layout(x.batch_sizes, None, x)
     if x.ndim == 2:

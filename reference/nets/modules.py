@@ -6,10 +6,10 @@
     grads = lstm.backward(tape, d_output, (d_h_n, d_c_n))
 
     x       [T, B, I]; [B, T, I] with batch_first; [T, I] unbatched; or a PackedSequence
-    output  the same layout, with D·H features (D·P under a projection), D directions
-    state   h [L·D, B, F], the LSTM's c [L·D, B, H]; without B unbatched; index layer·D + direction
+    output  the same layout with D·F features, in D directions
+    state   h [L·D, B, F], an LSTM also c [L·D, B, H]; no B if unbatched; at layer·D + direction
 
-The parameters of layer k and direction d, with G gates and F = P or else H features of h
+The parameters of layer k and direction d, with G gates and F features of h (P or H)
     weight_ih [G·H, I], above the first layer [G·H, D·F]      weight_hh [G·H, F]
     bias_ih, bias_hh [G·H]                                    weight_hr [P, H]
 
@@ -19,19 +19,22 @@ Page: docs/nets/modules.md
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ..arithmetic import NUMPY, Arithmetic
+from ..cells.lstm import State as Pair
 from ..sequences.packing import PackedSequence
 from . import construction, stack
 from .net import Grads, Net, Params
-from .state import State
+from .state import OptionalState, State
+
+StateT = TypeVar("StateT")  # the type of the state: an array h, or the pair (h, c)
 
 
-class Module(Net):
-    """A net that computes; see `stack` for the equations."""
+class Recurrent(Net, Generic[StateT]):
+    """The forward and backward pass of every net; see `stack` for the equations."""
 
     def __post_init__(self) -> None:
         construction.check_net(self)
@@ -39,21 +42,29 @@ class Module(Net):
     def forward(
         self,
         params: Params,
-        x: np.ndarray | PackedSequence,
+        x: stack.Sequences,
         state: State | None = None,
-        dropout_masks: Sequence[Any] | None = None,
+        dropout_masks: Sequence[np.ndarray | PackedSequence] | None = None,
         arithmetic: Arithmetic = NUMPY,
-    ) -> tuple[Any, Any, stack.Tape]:
-        """Output, final state and tape; see `stack.forward`."""
+    ) -> tuple[stack.Sequences, StateT, stack.Tape]:
+        """Output of the type of x, final state and tape; see `stack.forward`."""
         return stack.forward(self, params, x, state, dropout_masks, arithmetic)
 
-    def backward(self, tape: stack.Tape, d_output: Any = None, d_state: Any = None) -> Grads:
+    def backward(
+        self,
+        tape: stack.Tape,
+        d_output: np.ndarray | PackedSequence | None = None,
+        d_state: OptionalState = None,
+    ) -> Grads:
         """Gradients of x, of the initial state and of every parameter; see `stack.backward`."""
         return stack.backward(self, tape, d_output, d_state)
 
 
+Module = Recurrent[Any]  # a net of any cell
+
+
 @dataclass(frozen=True)
-class RNN(Module):
+class RNN(Recurrent[np.ndarray]):
     """h_t = φ(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh), φ = tanh or relu; see `cells.rnn`."""
 
     input_size: int
@@ -73,7 +84,7 @@ class RNN(Module):
 
 
 @dataclass(frozen=True)
-class GRU(Module):
+class GRU(Recurrent[np.ndarray]):
     """The gated recurrent unit; see `cells.gru`."""
 
     input_size: int
@@ -88,8 +99,8 @@ class GRU(Module):
 
 
 @dataclass(frozen=True)
-class LSTM(Module):
-    """Long short-term memory, with a projection of h where proj_size > 0; see `cells.lstm`."""
+class LSTM(Recurrent[Pair]):
+    """Long short-term memory, with a projection of h if proj_size > 0; see `cells.lstm`."""
 
     input_size: int
     hidden_size: int
@@ -104,8 +115,10 @@ class LSTM(Module):
 
 @dataclass(frozen=True)
 class RecurrentNet(Module):
-    """A net of any cell of the cell table, by the name of its row: `RecurrentNet("GRU_TEXTBOOK",
-    4, 6)`. The cells that torch.nn has are RNN, GRU and LSTM."""
+    """A net of any cell of the cell table: `RecurrentNet("GRU_TEXTBOOK", 4, 6)`.
+
+    `cell_name` is the name of the row. RNN, GRU and LSTM are the nets of torch.nn's cells.
+    """
 
     cell_name: str
     input_size: int
@@ -119,5 +132,5 @@ class RecurrentNet(Module):
 
     @property
     def mode(self) -> str:
-        """The name of the row."""
+        """The name of the row, `cell_name`."""
         return self.cell_name

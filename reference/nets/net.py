@@ -1,4 +1,4 @@
-"""What every net has: sizes, the row of its cell, and the names and shapes of its parameters.
+"""The base classes of nets: sizes, the row of the cell, names and shapes of the parameters.
 
 Page: docs/nets/modules.md
 """
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..cells.cell import Cell
-from ..cells.table import CELL_TABLE
+from ..cells.table import CELL_TABLE, CellParams
 
 Params = dict[str, np.ndarray]
 
@@ -23,7 +23,7 @@ class Grads(NamedTuple):
 
 
 class Configuration:
-    """What nets and single-step cells have in common; a frozen dataclass adds the fields."""
+    """The common base of nets and single-step cells; a frozen dataclass adds the fields."""
 
     input_size: int
     hidden_size: int
@@ -36,17 +36,17 @@ class Configuration:
 
     @property
     def cell(self) -> Cell:
-        """The row itself."""
+        """The cell's row of the cell table."""
         return CELL_TABLE[self.mode]
 
     @property
     def output_size(self) -> int:
-        """Features of h: of the output in one direction."""
+        """Features of h, which are those of the output in one direction."""
         return self.hidden_size
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        """Features of h, and of c where the cell has one."""
+        """Features of h, and of c if the cell has one."""
         return (self.output_size, self.hidden_size)[: len(self.cell.State._fields)]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -61,10 +61,11 @@ class Configuration:
             for name, shape in self.parameter_shapes().items()
         }
 
-    def cell_params(self, params: Mapping[str, Any], suffix: str = "") -> Any:
+    def cell_params(self, params: Mapping[str, np.ndarray], suffix: str = "") -> CellParams:
         """The parameters whose names end in `suffix`, as the Params of the cell."""
         kind = self.cell.Params
-        return kind(*[params.get(name + suffix) for name in kind._fields])
+        weights: CellParams = kind(*[params.get(name + suffix) for name in kind._fields])
+        return weights
 
 
 class Net(Configuration):
@@ -83,16 +84,16 @@ class Net(Configuration):
 
     @property
     def output_size(self) -> int:
-        """Features of h: of the output in one direction."""
+        """Features of h, which are those of the output in one direction."""
         return self.proj_size or self.hidden_size
 
     @property
     def dropout_scale(self) -> float:
-        """1 / (1 − p), the factor on what dropout keeps; 0 where p = 1."""
+        """1 / (1 − p), the factor of the values that are not dropped; 0 if p = 1."""
         return 1 / (1 - self.dropout) if self.dropout < 1 else 0.0
 
     def suffixes(self, layer: int) -> list[str]:
-        """How the parameter names of a layer end, one suffix for each direction."""
+        """The ends of a layer's parameter names, one for each direction."""
         return [f"_l{layer}", f"_l{layer}_reverse"][: self.directions]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -1,9 +1,9 @@
 """Layers and directions: a whole net unrolled, and its adjoint.
 
 The stack, for layer k = 0 … L−1 and direction d = forward, reverse
-    (1)  y_kd = unroll(cell_kd, x_k)              the reverse one over reversed sequences
+    (1)  y_kd = unroll(cell_kd, x_k)              the reverse direction over reversed sequences
     (2)  y_k = [y_k,forward, y_k,reverse]         concatenated, not summed
-    (3)  x_{k+1} = y_k ⊙ mask_k / (1 − p)         dropout between layers, never after the last
+    (3)  x_{k+1} = y_k ⊙ mask_k / (1 − p)         dropout between layers, not after the last
 
 Adjoint
     (3′) δy_k = δx_{k+1} ⊙ mask_k / (1 − p)
@@ -15,22 +15,25 @@ Page: docs/nets/modules.md
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..arithmetic import NUMPY, Arithmetic
+from ..cells.table import CellState
 from ..sequences.packing import PackedSequence
 from ..sequences.unroll import Schedule, schedule, unroll, unroll_back
 from ..sequences.unroll import Tape as UnrollTape
 from . import arguments
 from .layout import Layout, layout_of, read_only
 from .net import Grads, Net, Params
-from .state import State, final_state, initial_fields
+from .state import OptionalState, State, final_state, initial_fields
+
+Sequences = TypeVar("Sequences", bound=np.ndarray | PackedSequence)
 
 
 class Tape(NamedTuple):
-    """What `backward` reads."""
+    """The values that `backward` reads."""
 
     layers: list[list[UnrollTape]]  # by layer and direction
     masks: list[np.ndarray]  # rows [N, D·F], scaled by 1 / (1 − p)
@@ -41,18 +44,19 @@ class Tape(NamedTuple):
 def forward(
     net: Net,
     params: Params,
-    x: np.ndarray | PackedSequence,
+    x: Sequences,
     state: State | None = None,
-    dropout_masks: Sequence[Any] | None = None,
+    dropout_masks: Sequence[np.ndarray | PackedSequence] | None = None,
     arithmetic: Arithmetic = NUMPY,
-) -> tuple[Any, Any, Tape]:
-    """Output, final state and tape.
+) -> tuple[Sequences, Any, Tape]:
+    """Output, final state and tape; shapes as in `modules`, all of one floating dtype.
 
-    `state` is h_0, or (h_0, c_0) for a cell with a cell state; None is zero. `dropout_masks` holds
-    one mask of zeros and ones for each layer but the last, in the layout of `output`; without it
-    nothing is dropped. `arithmetic` evaluates the activations and sums the gradients. Raises what
-    torch raises for the same mistake, before anything is computed. The output is read-only,
-    because the tape may hold the same memory: write into a copy of it.
+    `state` is h_0, or (h_0, c_0) for a cell with a cell state; None means zeros. `dropout_masks`
+    holds one mask of zeros and ones for each layer but the last, in the layout of `output`; None
+    drops nothing. `arithmetic` evaluates the activations and sums the gradients. An invalid
+    argument raises torch's exception class for the same mistake, before anything is computed; see
+    `arguments`. The output is read-only, because the tape may hold the same memory: write into a
+    copy of it.
     """
     arguments.check_forward(net, params, x, state, dropout_masks, arithmetic)
     layout = layout_of(x, net.batch_first)
@@ -62,7 +66,7 @@ def forward(
     scale = y.dtype.type(net.dropout_scale)
     masks = [layout.to_rows(mask) * scale for mask in dropout_masks or ()]
     layers: list[list[UnrollTape]] = []
-    final: list[Any] = []
+    final: list[CellState] = []
     for layer in range(net.num_layers):
         tapes, outputs = [], []
         for suffix in net.suffixes(layer):
@@ -86,27 +90,29 @@ def forward(
     return y, final_state(layout, final), Tape(layers, masks, rows, layout)
 
 
-def backward(net: Net, tape: Tape, d_output: Any = None, d_state: Any = None) -> Grads:
+def backward(
+    net: Net,
+    tape: Tape,
+    d_output: np.ndarray | PackedSequence | None = None,
+    d_state: OptionalState = None,
+) -> Grads:
     """Gradients of x, of the initial state and of every parameter.
 
     `d_output` has the layout of `output`, `d_state` that of the state. Either may be None, and so
-    may either half of a pair (h, c): that cotangent is zero.
+    may either half of a pair (h, c): that cotangent is zero. Raises TypeError for a cotangent that
+    is not an array or packed as x is, RuntimeError for another shape or dtype.
     """
-    arguments.check_backward(net, tape, d_output, d_state)
     layout, rows, D, width = tape.layout, tape.rows, net.directions, net.output_size
-    last = tape.layers[-1][0]
-    d_y: Any = (
-        np.zeros((len(last.x), D * width), last.x.dtype)
-        if d_output is None
-        else layout.to_rows(d_output)
-    )
-    d_final = initial_fields(net, layout, last.x.dtype, d_state)
-    d_initial: list[Any] = []
+    N, dtype = len(tape.layers[-1][0].x), tape.layers[-1][0].x.dtype
+    arguments.check_backward(net, layout, dtype, d_output, d_state)
+    d_y = np.zeros((N, D * width), dtype) if d_output is None else layout.to_rows(d_output)
+    d_final = initial_fields(net, layout, dtype, d_state)
+    d_initial: list[CellState] = []
     d_params: Params = {}
     for layer in reversed(range(net.num_layers)):
         if tape.masks and layer < net.num_layers - 1:
             d_y = d_y * tape.masks[layer]  # (3′)
-        d_x: Any = None
+        d_inputs: list[np.ndarray] = []
         for direction in reversed(range(D)):
             d_half = d_y[:, direction * width : (direction + 1) * width]  # (2′)
             d_in, d_h_0, d_cell = unroll_back(  # (1′)
@@ -115,11 +121,10 @@ def backward(net: Net, tape: Tape, d_output: Any = None, d_state: Any = None) ->
                 d_half[rows.reversal] if direction else d_half,
                 net.cell.State(*[d[layer * D + direction] for d in d_final]),
             )
-            d_in = d_in[rows.reversal] if direction else d_in
-            d_x = d_in if d_x is None else d_x + d_in
+            d_inputs.append(d_in[rows.reversal] if direction else d_in)
             d_initial.insert(0, d_h_0)
             suffix = net.suffixes(layer)[direction]
-            named = {n + suffix: d for n, d in d_cell._asdict().items() if d is not None}
-            d_params = named | d_params
-        d_y = d_x
+            d_named = {n + suffix: d for n, d in d_cell._asdict().items() if d is not None}
+            d_params = d_named | d_params
+        d_y = d_inputs[0] if D == 1 else d_inputs[0] + d_inputs[1]
     return Grads(layout.from_rows(d_y), final_state(layout, d_initial), d_params)

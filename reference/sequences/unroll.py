@@ -1,23 +1,23 @@
-"""Time: a cell unrolled over packed rows, and its adjoint, which is backpropagation through time.
+"""A cell unrolled over packed rows, and its adjoint: backpropagation through time.
 
-    x  [N, I]   the rows of all steps, step t holding the first n_t sequences, n_0 = B ≥ n_1 ≥ …
+    x  [N, I]       rows of all steps; step t has the first n_t sequences, n_0 = B ≥ n_1 ≥ …
     h  [B + N, H]   h_0, then the h of every step: the history
-    state  what the cell hands from step to step (h; h and c for the LSTM), each [B, ·] at the ends
+    state           h, or h and c, rows [B, ·] before the first and after the last step
 
-A dense batch is n_t = B for every t; a packed one is no special case. Step t reads the first n_t
-rows of the step before it. A sequence that has ended leaves its last state where it was written.
+A dense batch has n_t = B for every t; a packed batch needs no special case. Step t reads the first
+n_t rows of the step before it. Where a sequence ends, its last state stays where it was written.
 
 Forward
-    (1)  h₋, h = the rows of step t − 1 that live on, the rows of step t
+    (1)  h₋, h = the rows of step t − 1 that continue, the rows of step t
     (2)  h = cell(x_t, h₋)                          for t = 0 … T−1
     (3)  output = h of every step,  h_n = h of every sequence's last step
 
 Adjoint
     (3′) δh = δh_n where a sequence ends
     (2′) δh = δoutput_t + δh,  δh₋ = cell′(δh)       for t = T−1 … 0
-    (1′) δh_0 = δh after step 0,  parameters and δx from the rows of all steps at once
+    (1′) δh_0 = δh after step 0,  δθ and δx from the rows of all steps at once
 
-The reverse direction is the same loop over every sequence reversed in its own length; that
+The reverse direction is the same loop after every sequence is reversed within its own length. This
 reversal is a permutation of the rows and its own inverse.
 
 Source: Werbos 1990; Graves & Schmidhuber 2005 for two directions.
@@ -26,17 +26,18 @@ Page: docs/sequences/unroll.md
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..arithmetic import NUMPY, Arithmetic
 from ..cells.cell import Cell
-from ..cells.fields import rows_of
+from ..cells.fields import Fields, copy, make, rows_of
+from ..cells.table import CellParams, CellState
 
 
 class Schedule(NamedTuple):
-    """Which rows each step reads and writes."""
+    """The rows that each step reads and writes."""
 
     steps: list[slice]  # of the data
     last: slice | np.ndarray  # of the history: the last state of every sequence
@@ -45,27 +46,27 @@ class Schedule(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the adjoint of `unroll` reads."""
+    """The values that `unroll_back` reads."""
 
-    params: Any
+    params: CellParams
     x: np.ndarray
-    history: Any
-    tape: Any
+    history: CellState  # [B + N, ·]
+    tape: Fields  # of the cell, rows [N, ·]
     schedule: Schedule
     arithmetic: Arithmetic
 
 
 def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
-    """The rows of each step from batch_sizes [T], which never grow."""
+    """The rows of each step from batch_sizes [T], which must not grow."""
     n = np.asarray(batch_sizes, dtype=np.intp)
-    at = list(accumulate(n.tolist(), initial=0))  # where each step begins
-    T, B, N = len(n), int(n[0]), at[-1]
-    steps = [slice(start, stop) for start, stop in pairwise(at)]
+    bounds = list(accumulate(n.tolist(), initial=0))  # step t has the rows bounds[t:t+2]
+    T, B, N = len(n), int(n[0]), bounds[-1]
+    steps = [slice(start, stop) for start, stop in pairwise(bounds)]
     if n[-1] == B:
         reversal = np.arange(N).reshape(T, B)[::-1].ravel()
         return Schedule(steps, slice(N, N + B), slice(0, N), reversal)
-    start = np.array(at[:-1])
-    before = np.concatenate([[0], start[:-1] + B])  # of the history: where the step before begins
+    start = np.array(bounds[:-1])
+    before = np.concatenate([[0], start[:-1] + B])  # of the history: start of the step before
     t = np.repeat(np.arange(T), n)
     row = np.arange(N) - start[t]
     length = (n > np.arange(B)[:, None]).sum(axis=1)
@@ -75,17 +76,21 @@ def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
 
 def unroll(
     cell: Cell,
-    params: Any,
+    params: CellParams,
     x: np.ndarray,
-    state: Any,
+    state: CellState,
     rows: Schedule,
     arithmetic: Arithmetic = NUMPY,
-) -> tuple[np.ndarray, Any, Tape]:
-    """Output [N, H], the state after every sequence's last step, and the tape they are views of."""
+) -> tuple[np.ndarray, CellState, Tape]:
+    """Output [N, H], each sequence's state [B, ·] after its last step, and the tape.
+
+    x is [N, I], the state [B, ·] of the same dtype. The output is a view of the tape's history, and
+    so is the state of a dense batch.
+    """
     B = len(state[0])
     u = cell.net_input(params, x)
     tape = cell.new_tape(u)
-    history = state._make([np.empty((B + len(x), s.shape[1]), s.dtype) for s in state])
+    history = make(state, [np.empty((B + len(x), s.shape[1]), s.dtype) for s in state])
     for field, initial in zip(history, state, strict=True):
         field[:B] = initial
     written, before = rows_of(history, slice(B, None)), state
@@ -100,11 +105,14 @@ def unroll(
 
 
 def unroll_back(
-    cell: Cell, tape: Tape, d_output: np.ndarray, d_state: Any
-) -> tuple[np.ndarray, Any, Any]:
-    """δx [N, I], δ of the initial state and of every parameter."""
+    cell: Cell, tape: Tape, d_output: np.ndarray, d_state: CellState
+) -> tuple[np.ndarray, CellState, CellParams]:
+    """δx [N, I], δ of the initial state [B, ·] and of every parameter.
+
+    The cotangents are d_output [N, H] and d_state [B, ·] of the final state.
+    """
     params, x, history, cell_tape, rows, arithmetic = tape
-    total = d_state._make([d.copy() for d in d_state])  # (3′)
+    total = copy(d_state)  # (3′)
     before, after = rows_of(history, rows.previous), rows_of(history, slice(len(total.h), None))
     delta = cell.new_delta(params, before, cell_tape)
     of_step = rows_of(total, slice(0))

@@ -151,7 +151,7 @@ _ROWS = [
     ("the last segment's gradient alone", "sequences/checkpoint.py",
      "add(d_params, d_segment)", "d_segment", CHECKPOINT),
     ("a segment's state overwritten by the next", "sequences/checkpoint.py",
-     "alive._make([s.copy() for s in alive])", "alive", CHECKPOINT),
+     "copy(reached)", "reached", CHECKPOINT),
 ]  # fmt: skip
 
 DYNAMICS = [Mutant(*row) for row in _ROWS]

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reference import GRU, LSTM, RNN
-from reference.cells.table import cell_params
 
 NETS = {
     "tanh": RNN(3, 4),
@@ -30,7 +29,7 @@ class Single(NamedTuple):
     @property
     def weights(self):
         """The parameters as the tuple that the cell takes."""
-        return cell_params(self.net, self.params, "_l0")
+        return self.net.cell_params(self.params, "_l0")
 
 
 def single(net, T=6, B=2, seed=0, scale=1.0):

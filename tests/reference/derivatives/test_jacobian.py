@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.cells.table import cell_params
 from reference.derivatives import jacobian
 from support.problems import torch_module
 from support.single import NETS, close, concatenate_state, derivative, single
@@ -98,7 +97,7 @@ def test_the_dtype_is_kept(name, dtype):
     p = single(name)
     params = {key: value.astype(dtype) for key, value in p.params.items()}
     step = next(jacobian.linearize_steps(p.net, params, p.x.astype(dtype), None))
-    weights = cell_params(p.net, params, "_l0")
+    weights = p.net.cell_params(params, "_l0")
     results = [
         jacobian.jacobian(weights, step),
         *jacobian.parameter_jacobians(weights, step).values(),

@@ -202,7 +202,7 @@ STATES = [
     Row("batch", (X, (1, 2, 6)), RuntimeError, H_0.format("1, 3, 6", "1, 2, 6")),
     Row("layers", (X, (2, 3, 6)), RuntimeError, H_0.format("1, 3, 6", "2, 3, 6")),
     Row("width", (X, (1, 3, 7)), RuntimeError, H_0.format("1, 3, 6", "1, 3, 7")),
-    Row("batch first", (X, (3, 1, 6)), RuntimeError, "whatever batch_first says, got"),
+    Row("batch first", (X, (3, 1, 6)), RuntimeError, "with or without batch_first, got"),
     Row("2-D", (X, (1, 6)), RuntimeError, H_0.format("1, 3, 6", "1, 6")),
     Row("3-D", (X[:, 0], (1, 1, 6)), RuntimeError, H_0.format("1, 6", "1, 1, 6")),
 ]

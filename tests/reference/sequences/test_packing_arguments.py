@@ -67,7 +67,7 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
     Row("too short", (PACK, False, 0.0, 3), ValueError, TOTAL),
     Row("no value", (PACK, False, None), TypeError, "should be a number, got NoneType"),
     Row("word", (PACK, False, "0"), TypeError, "should be a number, got str"),
-    Row("complex", (PACK, False, 1j), RuntimeError, "should be real among float64, got 1j"),
+    Row("complex", (PACK, False, 1j), RuntimeError, "should be real in float64, got 1j"),
     Row(
         "beyond complex64",
         (PACK._replace(data=PACK.data.astype(np.complex64)), False, 1e300j),
@@ -93,15 +93,15 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
     ),
 ]
 WORDS, BYTES = np.array([3, 5]), np.array([3, 5], np.uint8)
-HELD = "among {} should lie in {} … {}, got {}"
+HELD = "in {} should lie in {} … {}, got {}"
 INT64 = HELD.format("int64", -(2**63), 2**63 - 1, "{}")
-AXES = r"that differ in their lengths alone, got shape {} for sequence 1 and {} for"
+AXES = r"that differ only in their lengths, got shape {} for sequence 1 and {} for"
 SIDED = same_since("2.5", before=TypeError)  # an argument too many
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("none", ([],), RuntimeError, "received an empty list of sequences"),
     Row("number", (5,), RuntimeError, "Expected iterable for input sequences, .*: int"),
     Row("no value", ([X], False, None), TypeError, "should be a number, got NoneType"),
-    Row("complex", ([X], False, 1j), RuntimeError, "should be real among float64", TypeError),
+    Row("complex", ([X], False, 1j), RuntimeError, "should be real in float64", TypeError),
     Row("NaN", ([WORDS], False, np.nan), RuntimeError, INT64.format("nan")),
     Row("infinite", ([WORDS], False, np.inf), RuntimeError, INT64.format("inf")),
     Row("beyond int64", ([WORDS], False, 2**64), RuntimeError, INT64.format(2**64)),
@@ -111,7 +111,7 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
         "beyond float32",
         ([X.astype(np.float32)], False, -1e300),
         RuntimeError,
-        r"among float32 should be at most 3.403e\+38, got -1e\+300",
+        r"in float32 should be at most 3.403e\+38, got -1e\+300",
     ),
     Row("side", ([X], False, 0.0, "top"), RuntimeError, "one of left or right, but got top", SIDED),
     Row("list", ([[1.0, 2.0], [3.0]],), TypeError, "an array as sequence 0, but got list"),

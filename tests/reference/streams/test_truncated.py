@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import torch_impl.streams.truncated as torch_truncated
 from reference import GRU, LSTM, RNN
-from reference.cells.table import cell_params
 from reference.models import optim
 from reference.models.language_model import TinyRNNLM
 from reference.models.loss import cross_entropy, cross_entropy_back
@@ -146,7 +145,7 @@ def test_in_float64_they_are_bit_for_bit_where_the_blas_rounds_a_row_alike_among
     the later products have the same shape in a block as in the uncut run.
     """
     params, x, _, state = draw(net, T, B, seed)
-    weights, net_input = cell_params(net, params, "_l0"), net.cell.net_input
+    weights, net_input = net.cell_params(params, "_l0"), net.cell.net_input
     rows = (x.swapaxes(0, 1) if net.batch_first else x).reshape(T * B, -1)
     whole, n = net_input(weights, rows), K * B
     for t in range(0, T * B, n):
