@@ -196,14 +196,15 @@ def check_consistent(sequence: PackedSequence) -> None:
     data, n, order, inverse = sequence
     if n.dtype.kind not in "iu":
         raise TypeError(f"batch_sizes should be integers, got {n.dtype}.")
-    # Differs: torch returns nothing for a step without rows, raises IndexError for no steps,
-    # ignores rows that no step counts, and permutes the states wrongly for indices that are not inverses.
+    # Differs: torch returns nothing for a step without rows, raises IndexError for no steps, and
+    # ignores rows that no step counts.
     if n.ndim != 1 or n.size == 0 or n[-1] < 1 or (n[1:] > n[:-1]).any():
         raise RuntimeError(f"batch_sizes [T] should be positive and not grow, got {n}.")
     if n.sum() != len(data):
         raise RuntimeError(f"batch_sizes {n} sum to {n.sum()}, but the data has {len(data)} rows.")
     if order is inverse is None:
         return
+    # Differs: with indices that are not inverses of each other torch permutes the states wrongly.
     inverted = invert_permutation(order)
     if (
         inverted is None

@@ -146,7 +146,7 @@ def test_memory_grows_like_the_square_root_of_the_length():
 
 def test_segments_of_no_steps_are_refused():
     p = single("GRU")
-    with pytest.raises(ValueError, match="one step or more"):
+    with pytest.raises(ValueError, match="at least one step"):
         checkpointed(p, np.full(6, 2), 0)
 
 
