@@ -67,7 +67,8 @@ def move_activations(
     def moved(activation: Activation) -> Activation:
         def function(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
             value = activation(a, out=out)
-            return np.multiply(value, factors(value.shape), out=value)
+            np.multiply(value, factors(value.shape), out=value)
+            return value
 
         return function
 

@@ -42,10 +42,10 @@ def describe_longdouble() -> str:
 
 def widen(value: Any, dtype: np.dtype) -> np.ndarray:
     """An array or number in a wide dtype, exactly."""
-    value = np.asarray(value)
+    array: np.ndarray = np.asarray(value)
     if dtype.kind != "O":
-        return value.astype(dtype)
-    return np.asarray(_to_multiprecision(value.astype(object)), dtype=object)
+        return array.astype(dtype)
+    return np.asarray(_to_multiprecision(array.astype(object)), dtype=object)
 
 
 def wide_arithmetic(dtype: np.dtype, numpy: Arithmetic) -> Arithmetic:
@@ -77,7 +77,9 @@ def narrow(value: np.ndarray) -> np.ndarray:
 
 def absolute_difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """|value − truth|, subtracted in the type of truth before it is rounded."""
+    difference: np.ndarray
     if truth.dtype == object:
-        return np.abs((widen(value, truth.dtype) - truth).astype(np.float64))
-    difference: np.ndarray = np.abs(value - truth)
+        difference = np.abs((widen(value, truth.dtype) - truth).astype(np.float64))
+    else:
+        difference = np.abs(value - truth)
     return difference

@@ -16,7 +16,6 @@ Page: docs/derivatives/rtrl.md
 """
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def rtrl(
         arguments.check_d_state(net, layout, x.dtype, d_state, halves=True)
     weights = net.cell_params(params, "_l0")
     influence: dict[str, np.ndarray] = {}
-    d_params: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
+    d_params = {name: np.zeros(s, x.dtype) for name, s in net.parameter_shapes().items()}
     for step, d_output_t in zip(steps, d_output, strict=True):
         J = jacobian(weights, step)
         for name, M in parameter_jacobians(weights, step).items():

@@ -17,8 +17,6 @@ Source: Tallec & Ollivier 2018, "Unbiased Online Recurrent Optimization".
 Page: docs/derivatives/uoro.md
 """
 
-from typing import Any
-
 import numpy as np
 
 from ..nets import arguments
@@ -49,7 +47,7 @@ def uoro(
     weights = net.cell_params(params, "_l0")
     s = np.zeros_like(signs[0])
     theta: dict[str, np.ndarray] = {}
-    d_params: dict[str, Any] = dict.fromkeys(net.parameter_shapes(), 0)
+    d_params = {name: np.zeros(s, x.dtype) for name, s in net.parameter_shapes().items()}
     for step, d_output_t, sign in zip(steps, d_output, signs, strict=True):
         J_s = (jacobian(weights, step) @ s[:, :, None])[:, :, 0]
         sign_M = {
@@ -78,7 +76,7 @@ def balance(theta: dict[str, np.ndarray], s: np.ndarray) -> np.ndarray:
     return rho
 
 
-def _check_signs(net: Net, x: np.ndarray, signs: Any) -> None:
+def _check_signs(net: Net, x: np.ndarray, signs: np.ndarray) -> None:
     """Reject signs that are not one −1 or +1 for every unit of every state."""
     S = sum(net.state_sizes)
     arguments.check_like("signs", signs, (*x.shape[:2], S), x.dtype, "[T, B, S]", TypeError)

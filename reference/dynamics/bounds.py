@@ -19,24 +19,22 @@ Source: Pascanu, Mikolov & Bengio 2013, §2.1, for (1) and (4); the others are d
 Page: docs/dynamics/dynamics.md
 """
 
-from typing import Any
-
 import numpy as np
 
 from .. import activations
 from ..cells import gates, lstm
-from ..cells.table import read_gates
+from ..cells.table import CellParams, read_gates
 from ..derivatives.jacobian import Step
 from ..nets.net import Net
 from .ranges import check_range
 
 
-def step_bound(net: Net, params: Any, step: Step) -> np.ndarray:
+def step_bound(net: Net, params: CellParams, step: Step) -> np.ndarray:
     """A bound [n] on the spectral norm of J for every row of a step, in float32 or float64."""
     gate_values = read_gates(net, params, step.x, step.before)
     if net.mode == "GRU":
         return _gru(params.weight_hh, gate_values, step.before.h)
-    if net.mode == "LSTM":
+    if isinstance(params, lstm.Params):
         return _lstm(params, gate_values, step.before[-1])
     relu = net.mode == "RNN_RELU"
     slope = (activations.relu_slope if relu else activations.tanh_slope)(step.after.h)

@@ -27,13 +27,13 @@ Page: docs/models/classifier.md
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..nets.modules import Module
 from ..nets.stack import Tape as NetTape
-from ..nets.state import State, join_state, split_state
+from ..nets.state import OptionalState, State, join_state, split_state
 from ..sequences.packing import PackedSequence, pack_padded_sequence
 from . import loss
 from .layers import (
@@ -133,8 +133,9 @@ def _last_layer(rnn: Module, state: State) -> np.ndarray:
     return np.concatenate(h_n[-rnn.directions :], axis=1)
 
 
-def _last_layer_back(rnn: Module, d_h: np.ndarray) -> Any:
+def _last_layer_back(rnn: Module, d_h: np.ndarray) -> OptionalState:
     """δh_n [L·D, B, H], for the LSTM (δh_n, None), from δh [B, D·H]."""
     halves = np.stack(np.split(d_h, rnn.directions, axis=1))
     d_h_n = np.concatenate([np.zeros_like(halves)] * (rnn.num_layers - 1) + [halves])
-    return join_state([d_h_n, None][: len(rnn.state_sizes)])
+    d_state: OptionalState = join_state([d_h_n, None][: len(rnn.state_sizes)])
+    return d_state

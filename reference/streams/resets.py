@@ -21,7 +21,7 @@ Page: docs/streams/streams.md
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Grads(NamedTuple):
     params: Params
 
 
-def reset(state: State, r: np.ndarray, init: State | None = None) -> Any:
+def reset(state: State, r: np.ndarray, init: State | None = None) -> State:
     """h̃ from a state [L, B, H], or a pair of them, and r [B]; `init` = None means h_init = 0.
 
     Raises TypeError for a state that is not an array, None included; ValueError if r is not one
@@ -69,12 +69,15 @@ def reset(state: State, r: np.ndarray, init: State | None = None) -> Any:
         )
     if init is not None:
         _check_init(split_state(init), before)
-    inits: Sequence[Any] = split_state(init) if init is not None else [0 for _ in before]
+    inits: Sequence[np.ndarray | int] = (
+        split_state(init) if init is not None else [0 for _ in before]
+    )
     chosen = [np.where(r[:, None], i, h) for i, h in zip(inits, before, strict=True)]  # (1)
-    return join_state(chosen)
+    after: State = join_state(chosen)
+    return after
 
 
-def reset_back(r: np.ndarray, d_state: State) -> tuple[Any, Any]:
+def reset_back(r: np.ndarray, d_state: State) -> tuple[State, State]:
     """δh [L, B, H] and δh_init [L, 1, H] of δh̃."""
     rows, after = r[:, None], split_state(d_state)
     d_before = [np.where(rows, 0, d) for d in after]  # (1′)
@@ -89,7 +92,7 @@ def forward(
     r: np.ndarray,
     state: State,
     init: State | None = None,
-) -> tuple[np.ndarray, Any, list[Segment]]:
+) -> tuple[np.ndarray, State, list[Segment]]:
     """Output [T, B, H], final state and tape of x [T, B, I] with resets r [T, B].
 
     Raises ValueError for a bidirectional or batch_first net, and if r does not fit x; TypeError for
@@ -139,7 +142,10 @@ def backward(
         d_inits.append(split_state(d_init))
         d_params.append(grads.params)
     total_init = join_state([sum(d[1:], start=d[0]) for d in zip(*d_inits, strict=True)])
-    total: dict[str, Any] = {name: sum(d[name] for d in d_params) for name in d_params[0]}
+    total = {
+        name: sum((d[name] for d in d_params[1:]), start=first)
+        for name, first in d_params[0].items()
+    }
     return Grads(np.concatenate(d_x[::-1]), d_before, total_init, total)
 
 

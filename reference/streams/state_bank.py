@@ -11,7 +11,6 @@ Page: docs/streams/streams.md
 """
 
 from collections.abc import Hashable, Iterable
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ class StateBank:
         self.capacity = capacity
         self.rows: dict[Hashable, list[np.ndarray]] = {}  # in the order they were put
 
-    def get(self, ids: Iterable[Hashable]) -> tuple[Any, np.ndarray]:
+    def get(self, ids: Iterable[Hashable]) -> tuple[State, np.ndarray]:
         """The state [L, B, H] of these streams, and new [B], True for an unknown stream.
 
         Raises ValueError for an empty `ids`, and for the same id twice.

@@ -35,26 +35,29 @@ import numpy as np
 from ..nets.net import Params
 from ..sequences.packing import PackedSequence
 
-Block = tuple[Any, Any]
-Objective = Callable[[Any, Any], tuple[Any, Any]]
+Opaque = Any  # passed between the functions of a net or objective, and not read here
+Block = tuple[Opaque, Opaque]
+Objective = Callable[[Opaque, Opaque], tuple[Opaque, Opaque]]
 
 
 class Model(Protocol):
     """A net or model of this package."""
 
-    def forward(self, params: Params, x: Any, state: Any = None) -> tuple[Any, Any, Any]:
+    def forward(
+        self, params: Params, x: Opaque, state: Opaque = None
+    ) -> tuple[Opaque, Opaque, Opaque]:
         """Output, final state and tape."""
 
-    def backward(self, tape: Any, d_output: Any, d_state: Any = None) -> Any:
+    def backward(self, tape: Opaque, d_output: Opaque, d_state: Opaque = None) -> Opaque:
         """Gradients with the fields `state` and `params`."""
 
 
 class Pass(NamedTuple):
     """One backward pass: its loss, the state after its last block, and the gradients."""
 
-    loss: Any  # Σ ℓ of the k₁ blocks
-    state: Any  # s_j
-    blocks: list[Any]  # the Grads of net.backward for each block reached, the oldest first
+    loss: Opaque  # Σ ℓ of the k₁ blocks
+    state: Opaque  # s_j
+    blocks: list[Opaque]  # the Grads of net.backward for each block reached, the oldest first
     params: dict[str, np.ndarray]  # their sum
 
 
@@ -63,7 +66,7 @@ def tbptt(
     params: Params,
     blocks: Iterable[Block],
     objective: Objective,
-    state: Any = None,
+    state: Opaque = None,
     k1: int = 1,
     k2: int | None = 1,
 ) -> Iterator[Pass]:
@@ -89,13 +92,13 @@ def _passes(
     params: Params,
     blocks: Iterable[Block],
     objective: Objective,
-    state: Any,
+    state: Opaque,
     k1: int,
     k2: int | None,
 ) -> Iterator[Pass]:
-    tapes: deque[Any] = deque(maxlen=k2)
-    d_outputs: deque[Any] = deque(maxlen=k2)
-    losses: list[Any] = []
+    tapes: deque[Opaque] = deque(maxlen=k2)
+    d_outputs: deque[Opaque] = deque(maxlen=k2)
+    losses: list[Opaque] = []
     for x, y in blocks:
         output, state, tape = net.forward(params, x, state)  # (1)
         loss, d_output = objective(output, y)
@@ -110,10 +113,12 @@ def _passes(
         yield _backward(net, tapes, d_outputs, sum(losses), state)
 
 
-def _backward(net: Model, tapes: deque[Any], d_outputs: deque[Any], loss: Any, state: Any) -> Pass:
+def _backward(
+    net: Model, tapes: deque[Opaque], d_outputs: deque[Opaque], loss: Opaque, state: Opaque
+) -> Pass:
     """One backward pass (1′) over the blocks whose tapes are stored."""
     d_state = None
-    grads: list[Any] = []
+    grads: list[Opaque] = []
     for tape, d_output in zip(reversed(tapes), reversed(d_outputs), strict=True):
         grads.append(net.backward(tape, d_output, d_state))  # (1′)
         d_state = grads[-1].state
@@ -121,7 +126,7 @@ def _backward(net: Model, tapes: deque[Any], d_outputs: deque[Any], loss: Any, s
     return Pass(loss, state, grads[::-1], d_params)
 
 
-def _zeros_like(d_output: Any) -> Any:
+def _zeros_like(d_output: Opaque) -> Opaque:
     """Zeros in the layout of a cotangent; None, which means zeros, stays None."""
     if isinstance(d_output, PackedSequence):
         return d_output._replace(data=np.zeros_like(d_output.data))
@@ -129,7 +134,7 @@ def _zeros_like(d_output: Any) -> Any:
 
 
 def reset(
-    net: Model, params: Params, blocks: Iterable[Block], objective: Objective, state: Any = None
+    net: Model, params: Params, blocks: Iterable[Block], objective: Objective, state: Opaque = None
 ) -> Iterator[Pass]:
     """Start every block from the initial state; neither state nor gradient crosses a cut."""
     for block in blocks:
