@@ -19,8 +19,8 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (1′) δx = δu W_ih   δW_ih = Σ δuᵀ x   δW_hh = Σ δvᵀ h₋   δb_ih = Σ δu   δb_hh = Σ δv
 
 Source: Cho et al. 2014, Chung et al. 2014.
-Differs: (4) in both papers r gates h₋ before the product, which is `gru_textbook`; in (5) of Chung
-et al. z is the share of the new.
+Differs: in both papers r gates h₋ before the product (4), as in `gru_textbook`; in Chung et al. z
+is the share of the new state (5); torch has two biases.
 Page: docs/cells/gru.md
 """
 
@@ -75,6 +75,7 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [3, N, H] from x [N, I], the rows of all steps."""
     u: np.ndarray = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
+        # Differs: two biases, as in torch; the papers have none.
         bias = by_gate(params.bias_ih).copy()
         # (3) adds u and v of r and z directly, so b_hh of both can be added once, for all steps.
         bias[:2] += by_gate(params.bias_hh)[:2]
@@ -99,8 +100,10 @@ def step(
     r, z, n = u
     arithmetic.sigmoid(r, out=r)  # (3)
     arithmetic.sigmoid(z, out=z)
+    # Differs: r gates the product and its bias; in both papers it gates h₋, before the product.
     n += r * v_n
     arithmetic.tanh(n, out=n)  # (4)
+    # Differs: z is the share of the old state, as in Cho et al.; in Chung et al. that of the new.
     np.add((1 - z) * n, z * before.h, out=after.h)  # (5)
 
 

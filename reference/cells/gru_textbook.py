@@ -72,6 +72,7 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [N, 3H] from x [N, I], the rows of all steps."""
     u: np.ndarray = x @ params.weight_ih.T  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
+        # Differs: biases, as the sum of torch's two; the papers have none.
         u += params.bias_ih + params.bias_hh
     return u
 

@@ -23,6 +23,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.
+Differs: tanh in place of the scaled σ of 1997; no peepholes; torch has two biases.
 Page: docs/cells/lstm.md
 """
 
@@ -79,6 +80,7 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [4, N, H] from x [N, I], the rows of all steps."""
     u: np.ndarray = x @ by_gate(params.weight_ih).swapaxes(1, 2)  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
+        # Differs: two biases, as in torch; the papers have one.
         u += by_gate(params.bias_ih + params.bias_hh)[:, None]
     return u
 
@@ -95,8 +97,10 @@ def step(
     a = u
     a += before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)
     i, f, g, o = a
+    # Differs: no peepholes, which Sak et al. and Greff et al. have; see `lstm_peephole`.
     for k in (i, f, o):
         arithmetic.sigmoid(k, out=k)  # (3)
+    # Differs: tanh(a_g) and tanh(c); in 1997 they are 4σ(a_g) − 2 and 2σ(c) − 1.
     arithmetic.tanh(g, out=g)
     np.add(f * before.c, i * g, out=after.c)  # (4)
     arithmetic.tanh(after.c, out=tape.tanh_c)

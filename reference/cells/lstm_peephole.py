@@ -24,7 +24,8 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
          δp_i = Σ δa_i ⊙ c₋   δp_f = Σ δa_f ⊙ c₋   δp_o = Σ δa_o ⊙ c
 
 Source: Gers & Schmidhuber 2000; Graves 2013, eqs. 7-11, with diagonal peepholes; the operator LSTM
-of ONNX, whose P is packed i o f.
+of ONNX.
+Differs: w_ch is packed i f o; ONNX packs P as i o f.
 Page: docs/cells/lstm_peephole.md
 """
 
@@ -84,6 +85,7 @@ def step(
     params: Params, u: np.ndarray, before: State, tape: Tape, after: State, arithmetic: Arithmetic
 ) -> None:
     """Fill `tape` and `after` with one step from `before`."""
+    # Differs: packed i f o, in the order of the gates; ONNX packs P as i o f.
     p_i, p_f, p_o = np.split(params.weight_ch, 3)
     a = u
     a += before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)

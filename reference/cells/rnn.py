@@ -61,7 +61,7 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
     """u [N, H] from x [N, I], the rows of all steps."""
     u: np.ndarray = x @ params.weight_ih.T  # (1)
     if params.bias_ih is not None and params.bias_hh is not None:
-        u += params.bias_ih + params.bias_hh
+        u += params.bias_ih + params.bias_hh  # Differs: two biases, as in torch; Elman has one.
     return u
 
 

@@ -65,6 +65,7 @@ class OneToMany:
 
     def initial_state(self, params: Params, z: np.ndarray) -> tuple[State, LinearTape]:
         """The initial state from z [B, C], for training and for generation; and the tape."""
+        # Differs: linear; a small net in Xu et al.
         flat, bridge = linear(z, params["bridge.weight"], params["bridge.bias"])  # (1)
         rnn = self.lm.rnn
         h_0 = flat.reshape(len(z), rnn.num_layers, rnn.output_size).swapaxes(0, 1)

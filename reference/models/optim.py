@@ -18,7 +18,8 @@ Rates and factors are converted to Python floats, whose products keep an array's
 float64 would widen float32.
 
 Source: Pascanu et al. 2013 (1, 2); Polyak 1964, Sutskever et al. 2013 (3, 4); Kingma & Ba 2015
-(5, 6); Loshchilov & Hutter 2017 (8). Constants and order of operations as in torch.optim.
+(5, 6); Loshchilov & Hutter 2017 (8).
+Differs: constants and order of operations are those of torch.optim in (2), (4) and (6).
 Page: docs/models/optim.md
 """
 
@@ -47,6 +48,7 @@ def global_norm(grads: Params) -> np.ndarray:
 def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, np.ndarray]:
     """The clipped gradients and the norm before clipping."""
     norm = global_norm(grads)
+    # Differs: 10⁻⁶ is added, as in torch; Pascanu et al. divide by the norm itself.
     scale = float(max_norm) / (norm + 1e-6)
     scale = np.where(scale.real > 1, 1, scale)  # not np.minimum: NaN stays NaN
     return {name: g * scale for name, g in grads.items()}, norm  # (2)
@@ -61,6 +63,8 @@ def sgd(
         v = {n: g.copy() for n, g in grads.items()}  # (3); a copy: the caller may clear g
     else:
         v = {n: momentum * velocity[n] + g for n, g in grads.items()}  # (3)
+    # Differs: η multiplies v here, as in torch; Sutskever et al. multiply g by it in (3), so that a
+    # change of the rate does not act on earlier gradients.
     return {n: p - lr * v[n] for n, p in params.items()}, v  # (4)
 
 
@@ -83,6 +87,8 @@ def adam(
     beta_1, beta_2 = map(float, betas)
     m = {n: state.m[n] + (1 - beta_1) * (g - state.m[n]) for n, g in grads.items()}  # (5)
     v = {n: beta_2 * state.v[n] + (1 - beta_2) * (g * g) for n, g in grads.items()}
+    # Differs: the corrections 1 − βᵗ multiply η and √v, as in torch; Kingma & Ba divide m and v.
+    # Both are equal except for rounding.
     rate, root, eps = float(lr) / (1 - beta_1**t), math.sqrt(1 - beta_2**t), float(eps)
     moved = {n: p - rate * m[n] / (np.sqrt(v[n]) / root + eps) for n, p in params.items()}  # (6)
     return moved, AdamState(t, m, v)

@@ -128,6 +128,8 @@ class Seq2Seq:
     @property
     def encoder(self) -> Module:
         """The net that encodes the source."""
+        # Differs: one layer and one direction; four layers in Sutskever et al., two directions in
+        # Bahdanau et al.
         return CELLS[self.cell][0](self.embedding_size, self.hidden_size, batch_first=True)
 
     @property

@@ -114,9 +114,8 @@ def last_valid(output: np.ndarray, lengths: Lengths, batch_first: bool = False) 
     """
     B, T = batch_and_steps(output, batch_first)
     last = checked_lengths(lengths, B, 1, T, ValueError) - 1
-    entries = (np.arange(B), last) if batch_first else (last, np.arange(B))
-    steps: np.ndarray = output[entries]  # (3)
-    return steps
+    y: np.ndarray = output[(np.arange(B), last) if batch_first else (last, np.arange(B))]  # (3)
+    return y
 
 
 def last_valid_back(

@@ -42,7 +42,7 @@ def test_tanh_is_accurate_relative_to_its_own_value_over_the_whole_range(dtype):
 
 
 @pytest.mark.parametrize("dtype", REAL)
-def test_sigmoid_far_out_is_silent_monotone_and_never_beyond_its_limits(dtype):
+def test_sigmoid_of_large_arguments_is_silent_monotone_and_within_its_limits(dtype):
     a = np.array([-np.inf, -1e5, -1e3, -50, 0, 50, 1e3, 1e5, np.inf], dtype)
     with np.errstate(all="raise", under="ignore"):
         s = activations.sigmoid(a)
@@ -58,7 +58,7 @@ def test_sigmoid_of_minus_forty_is_not_rounded_to_zero():
 
 @pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
 @pytest.mark.parametrize("dtype", ALL)
-def test_the_dtype_is_kept_and_the_argument_left_alone_unless_it_is_out(f, dtype):
+def test_the_dtype_is_preserved_and_the_argument_unchanged_unless_it_is_out(f, dtype):
     a = np.random.default_rng(0).standard_normal((3, 4)).astype(dtype)
     before = a.copy()
     value = f(a)
@@ -76,12 +76,12 @@ def test_in_place_over_any_stride_the_value_is_that_of_a_copy(f, dtype):
 
 
 @pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
-def test_a_single_number_is_as_good_as_an_array(f):
+def test_a_scalar_has_the_value_of_an_array(f):
     assert f(np.float64(0.3)) == f(np.array(0.3)) == f(np.array([0.3]))[0]
 
 
 @pytest.mark.parametrize("f", [activations.sigmoid, activations.tanh, activations.relu])
-def test_not_a_number_stays_not_a_number(f):
+def test_nan_stays_nan(f):
     assert np.isnan(f(np.array([np.nan, 1.0]))[0])
 
 
@@ -108,7 +108,7 @@ def test_the_derivative_written_through_the_value_is_the_complex_step(f, slope):
     "slope", [activations.sigmoid_slope, activations.tanh_slope, activations.relu_slope]
 )
 @pytest.mark.parametrize("dtype", ALL)
-def test_a_slope_keeps_the_dtype_leaves_the_value_alone_and_goes_to_out(slope, dtype):
+def test_a_slope_keeps_the_dtype_leaves_the_value_unchanged_and_goes_to_out(slope, dtype):
     value = np.random.default_rng(3).uniform(size=(3, 4)).astype(dtype)
     before, out = value.copy(), np.empty_like(value)
     alone = slope(value)

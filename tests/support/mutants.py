@@ -1,4 +1,4 @@
-"""Mistakes to plant in the reference: where, what becomes of which lines, and who must notice."""
+"""Mistakes to plant in the reference: the file, the change, and the test that must detect it."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ from support.mutants_training import TRAINING
 
 
 class Mutant(NamedTuple):
-    """In `file`, `old` becomes `new`, and the test `law` turns red.
+    """In `file`, `old` becomes `new`, and the test `law` must fail.
 
-    `old` is found exactly once: in the file, or in the first statement with the equation's number
-    in its margin that has it at all.
+    `old` occurs exactly once: in the file, or, with an equation number, in the first statement with
+    this number in its margin that contains `old`.
     """
 
     mistake: str
@@ -43,9 +43,9 @@ LAYER_OUTSIDE = "test_stack::test_layers_outside_and_time_inside_is_time_outside
 
 MUTANTS = [
     Mutant(
-        "sigma by way of tanh, which is 0 below -38",
+        "sigma computed by tanh, which is 0 below -38",
         "activations.py",
-        "return np.reciprocal(e, out=e)",
+        "np.reciprocal(e, out=e)\n    return e",
         "return (1 + np.tanh(a / 2)) / 2",
         "test_activations::test_sigmoid_of_minus_forty_is_not_rounded_to_zero",
     ),
@@ -82,7 +82,7 @@ MUTANTS = [
         RNN_TEXTBOOK,
     ),
     Mutant(
-        "rnn: tanh where relu was asked for",
+        "rnn: tanh instead of relu",
         "cells/rnn.py",
         "arithmetic.relu(a, out=after.h)",
         "arithmetic.tanh(a, out=after.h)",
@@ -340,16 +340,16 @@ MUTANTS = [
     Mutant(
         "time: the state's cotangent lost",
         "sequences/unroll.py",
-        "d_state._make([d.copy() for d in d_state])",
-        "d_state._make([d * 0 for d in d_state])",
-        "test_unroll::test_each_cotangent_alone_is_enough_and_the_others_count_as_zero",
+        "copy(d_state)",
+        "make(d_state, [d * 0 for d in d_state])",
+        "test_unroll::test_missing_cotangents_count_as_zero",
     ),
     Mutant(
         "time: cotangents of the state overwritten",
         "sequences/unroll.py",
-        "d_state._make([d.copy() for d in d_state])",
+        "copy(d_state)",
         "d_state",
-        "test_unroll::test_neither_pass_writes_to_what_it_is_given_and_a_tape_serves_twice",
+        "test_unroll::test_neither_pass_writes_to_its_arguments_and_a_tape_can_be_used_twice",
     ),
     Mutant(
         "time: = for +=, the path through the next step lost",
@@ -387,7 +387,7 @@ MUTANTS = [
         UNROLL_TEXTBOOK,
     ),
     Mutant(
-        "time: wrong row count, the longest rows alone go back",
+        "time: wrong row count, only the longest rows go back",
         "sequences/unroll.py",
         "of_step = rows_of(total, slice(step.stop - step.start))",
         "of_step = rows_of(total, slice(len(total[0]) - step.stop + step.start, None))",
@@ -401,11 +401,11 @@ MUTANTS = [
         DROPOUT_ADJOINT,
     ),
     Mutant(
-        "dropout: what is kept not scaled",
+        "dropout: undropped values not scaled",
         "nets/stack.py",
         "y.dtype.type(net.dropout_scale)",
         "y.dtype.type(1)",
-        "test_dropout::test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p",
+        "test_dropout::test_the_next_layer_reads_the_undropped_values_scaled_by_one_over_one_minus_p",
     ),
     Mutant(
         "dropout: 1 / (1 - p) at p = 1",
@@ -451,7 +451,7 @@ MUTANTS = [
         STACK_ADJOINT,
     ),
     Mutant(
-        "directions: the reverse output not turned back",
+        "directions: the reverse output not reversed back",
         "nets/stack.py",
         "output[rows.reversal] if reverse else output",
         "output",
@@ -465,7 +465,7 @@ MUTANTS = [
         DIRECTIONS,
     ),
     Mutant(
-        "directions: the reverse cotangent not turned",
+        "directions: the reverse cotangent not reversed",
         "nets/stack.py",
         "d_half[rows.reversal] if direction else d_half",
         "d_half",
@@ -474,8 +474,8 @@ MUTANTS = [
     Mutant(
         "directions: = for +=, one direction's share of x lost",
         "nets/stack.py",
-        "d_x = d_in if d_x is None else d_x + d_in",
-        "d_x = d_in",
+        "d_inputs[0] + d_inputs[1]",
+        "d_inputs[1]",
         STACK_ADJOINT,
     ),
     Mutant(
@@ -500,7 +500,7 @@ MUTANTS = [
         ALONE,
     ),
     Mutant(
-        "packed: h_n permuted by the wrong one of the two",
+        "packed: h_n permuted by the wrong index",
         "nets/layout.py",
         "return state[:, self.packed.unsorted_indices]",
         "return state[:, self.packed.sorted_indices]",
@@ -518,14 +518,14 @@ MUTANTS = [
         "sequences/packing.py",
         "batch_sizes = (lengths > np",
         "batch_sizes = (lengths >= np",
-        "test_metamorphic::test_what_stands_in_the_padding_never_leaks",
+        "test_metamorphic::test_the_values_in_the_padding_never_leak",
     ),
     Mutant(
         "packing: the rows not sorted",
         "sequences/packing.py",
         "b = j if packed.sorted_indices is None else packed.sorted_indices[j]",
         "b = j",
-        "test_metamorphic::test_what_stands_in_the_padding_never_leaks",
+        "test_metamorphic::test_the_values_in_the_padding_never_leak",
     ),
 ]
 

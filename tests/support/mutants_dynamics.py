@@ -19,7 +19,7 @@ RNN_BOUND = (
 PATH = (
     "test_memory::test_where_the_gates_do_not_see_h_the_product_of_forget_gates_is_the_derivative"
 )
-FORGET_BIAS = "test_initializers::test_the_forget_gate_starts_where_the_sum_of_both_biases_says"
+FORGET_BIAS = "test_initializers::test_the_forget_gate_starts_at_sigma_of_the_sum_of_both_biases"
 TEXTBOOK_GRU = "test_gru_textbook::test_values_and_gradients_of_the_textbook_form_are_torch_s"
 TANGENT = "test_tangent::test_the_tangent_is_the_complex_step"
 HESSIAN = "test_second_order::test_the_hessian_vector_product_is_the_complex_step_of_the_gradient"

@@ -22,7 +22,7 @@ PEEPHOLE = "test_lstm_peephole::test_the_cell_is_the_textbook_equation"
 PEEPHOLE_BACK = "test_lstm_peephole::test_the_adjoint_identity_holds"
 LSTM_BACK = "test_lstm::test_the_adjoint_identity_holds"
 PROJECTION = (
-    "test_lstm::test_the_projection_multiplies_what_the_output_gate_shows_and_leaves_the_cell"
+    "test_lstm::test_the_projection_acts_on_the_gated_cell_and_not_on_the_cell_state"
 )
 PROJECTED_BACK = "test_lstm::test_the_adjoint_identity_holds_under_a_projection"
 ONE_TO_MANY = "test_one_to_many::test_logits_and_every_gradient_the_inputs_included_are_torchs"
@@ -229,12 +229,12 @@ EQUATIONS = {
         ("4′", "d_padded[", "-d_padded[", PADDED),
         ("3′", ", 0,", ", 1,",
          "test_packing::test_the_gradient_of_padding_is_exactly_zero_and_torchs_elsewhere"),
-        ("1′", "np.argsort(given)", "given.copy()",
+        ("1′", "np.argsort(pi)", "pi.copy()",
          "test_packing::test_the_inverse_of_a_permutation_undoes_it"),
     ],
     "sequences/padding.py": [
         ("1", "(sequences)", "(sequences[::-1])", PADDING),
-        ("2", "row[mine]", "row[mine][::-1]", "test_padding::test_unpadding_is_torchs"),
+        ("2", "row[steps]", "row[steps][::-1]", "test_padding::test_unpadding_is_torchs"),
         ("3", "(last, np.arange(B))", "(0 * last - 1, np.arange(B))",
          "test_padding::test_the_last_valid_step_is_the_last_of_each_sequence"),
         ("3′", "= d_last", "= 2 * d_last",

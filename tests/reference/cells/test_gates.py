@@ -45,7 +45,7 @@ def test_one_matrix_on_x_and_h_side_by_side_is_two_matrices_and_one_bias_the_sum
 
 @pytest.mark.claim("D5")
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
-def test_a_gate_reads_its_own_rows_alone(name):
+def test_a_gate_reads_only_its_own_rows(name):
     p = single(name)
     before = p.state if name == "LSTM" else (p.state,)
     before = [field[0] for field in before]

@@ -130,7 +130,7 @@ def two_forms(problem, flip):
 
 @pytest.mark.claim("D9")
 @given(st.sampled_from(["no reset", "diagonal"]), sizes, sizes, sizes, seeds)
-def test_flipping_the_update_gate_is_exact_where_the_place_of_the_reset_is_nothing(
+def test_flipping_the_update_gate_is_exact_where_the_place_of_the_reset_gate_does_not_matter(
     why, inputs, hidden, rows, seed
 ):
     problem = draw(GRUCell(inputs, hidden), B=rows, seed=seed)

@@ -110,7 +110,7 @@ def test_negating_the_rows_of_z_exactly_exchanges_the_two_meanings_of_z(seed, bi
 @pytest.mark.claim("D9")
 @given(seed=seeds)
 @example(seed=0)
-def test_the_place_of_the_reset_gate_is_no_convention(seed):
+def test_moving_the_reset_gate_before_the_product_changes_the_output(seed):
     params, x, state = draw(seed, bias=False)
     before, _, _ = run(TEXTBOOK, gru_textbook.flip_update(params), x, state)
     after, _, _ = run(TORCH, params, x, state)
@@ -158,7 +158,7 @@ def test_with_a_diagonal_candidate_weight_and_no_bias_under_the_gate_the_two_for
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.complex128])
-def test_the_dtype_is_kept(dtype):
+def test_the_dtype_is_preserved(dtype):
     params, x, state = draw(0)
     params = gru.Params(*[p.astype(dtype) for p in params])
     state = gru.State(state.h.astype(dtype))

@@ -68,7 +68,7 @@ def test_an_open_forget_gate_and_a_shut_input_gate_keep_the_cell_bit_for_bit(dty
 
 
 @in_every_dtype
-def test_a_shut_forget_gate_and_an_open_input_gate_write_the_candidate_alone(dtype):
+def test_a_shut_forget_gate_and_an_open_input_gate_write_only_the_candidate(dtype):
     problem = pinned(cast(cell(), dtype), [(I, 60), (F, -60)])
     error = solve(problem)[0]["c_n"] - np.tanh(net_input(problem, G))
     assert np.abs(error).max() <= 32 * np.finfo(dtype).eps
@@ -110,7 +110,7 @@ def test_weights_side_by_side_on_x_and_h_side_by_side_are_the_two_products(probl
 
 
 @in_every_dtype
-def test_the_projection_multiplies_what_the_output_gate_shows_and_leaves_the_cell(dtype):
+def test_the_projection_acts_on_the_gated_cell_and_not_on_the_cell_state(dtype):
     problem = cast(projected(), dtype)
     inputs = problem.inputs
     params = {k.removesuffix("_l0"): v for k, v in inputs.items() if k.endswith("_l0")}

@@ -99,5 +99,5 @@ def test_torch_has_no_module_of_these_equations():
 
 
 @in_every_dtype
-def test_the_dtype_is_kept(dtype):
+def test_the_dtype_is_preserved(dtype):
     keeps_dtype(cell(), dtype)

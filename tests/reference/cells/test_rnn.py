@@ -46,7 +46,7 @@ def test_a_one_hot_state_reads_one_column():
     np.testing.assert_allclose(outputs["h_n"], np.tanh(problem.inputs["weight_hh"].T), rtol=1e-15)
 
 
-def test_a_state_that_is_not_given_is_zero():
+def test_a_missing_state_is_zero():
     problem = cell()
     absent = problem.with_inputs()
     del absent.inputs["h_0"]
@@ -68,7 +68,7 @@ def test_relu_has_derivative_zero_at_its_kink_as_torch_has():
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_relu_passes_back_through_what_is_no_number_as_torch_does():
+def test_relu_passes_gradients_back_through_nan_as_torch_does():
     problem = draw(RNNCell(1, 2, nonlinearity="relu"), B=1, state=False)
     problem = problem.with_inputs(x=np.array([[np.nan]]))
     cotangents = {"h_n": np.array([[0.5, -2.0]])}

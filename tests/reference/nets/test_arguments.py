@@ -125,7 +125,7 @@ OF_RNN_CELL = [  # torch tells in forward, with RuntimeError
         for row in rows
     ],
 )
-def test_a_constructor_refuses(name, row):
+def test_a_constructor_rejects(name, row):
     positional, options = row.arguments
     rejects_row(row, getattr(reference, name), *positional, **options)
     torch_rejects_row(row, getattr(torch.nn, name), *positional, **options)
@@ -133,7 +133,7 @@ def test_a_constructor_refuses(name, row):
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", [*PLAIN, *CELLS])
-def test_an_argument_that_the_signature_does_not_know_is_pythons_to_refuse(name):
+def test_python_rejects_an_argument_that_is_not_in_the_signature(name):
     known = ("nonlinearity", "proj_size") if name == "RNN" else ("proj_size",)
     option = "projection" if name in PLAIN else known[-1]
     for library in (reference, torch.nn):
@@ -143,7 +143,7 @@ def test_an_argument_that_the_signature_does_not_know_is_pythons_to_refuse(name)
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", PLAIN)
-def test_proj_size_cannot_be_given_by_position_where_torch_takes_it_and_fails_later(name):
+def test_proj_size_by_position_is_rejected_where_torch_accepts_it_and_forward_fails(name):
     nonlinearity = ("tanh",) if name == "RNN" else ()
     arguments = (4, 6, 1, *nonlinearity, True, False, 0.0, False, 2)
     with pytest.raises(TypeError, match="positional arguments but"):
@@ -154,7 +154,7 @@ def test_proj_size_cannot_be_given_by_position_where_torch_takes_it_and_fails_la
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", NETS)
-def test_dropout_over_one_layer_is_warned_of_where_the_net_is_made(name):
+def test_dropout_with_one_layer_warns_at_the_line_of_the_constructor(name):
     told = []
     for library in (reference, torch.nn):
         with warnings.catch_warnings(record=True) as caught:
@@ -231,7 +231,7 @@ OF_A_PAIR = [
 
 @pytest.mark.claim("A2")
 @each(INPUTS, NETS)
-def test_an_input_is_refused(name, row):
+def test_an_invalid_input_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     rejects_row(row, net.forward, params, row.arguments)
     torch_rejects_row(row, module, to_torch(row.arguments))
@@ -247,7 +247,7 @@ def test_an_input_is_refused(name, row):
         for row in rows
     ],
 )
-def test_a_state_is_refused(name, row):
+def test_an_invalid_state_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     x, state = row.arguments
     if row in STATES:
@@ -258,7 +258,7 @@ def test_a_state_is_refused(name, row):
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize(("layers", "does"), [(1, IndexError), (2, RuntimeError)])
-def test_h_0_alone_is_no_state_of_an_lstm_of_any_depth(layers, does):
+def test_h_0_without_c_0_is_rejected_by_an_lstm_of_any_depth(layers, does):
     net, module, params = net_and_module("LSTM", 4, 6, layers)
     alone = normal((layers, 3, 6))
     row = Row("", alone, IndexError, r"should be the pair \(h, c\), got ndarray", does)
@@ -294,7 +294,7 @@ PARAMS = [
 
 @pytest.mark.claim("A2")
 @each(PARAMS, NETS + CELLS)
-def test_parameters_are_refused_that_torch_would_not_load(name, row):
+def test_parameters_that_torch_would_not_load_are_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     suffix = "_l0" if name in NETS else ""
     wrong = {key.removesuffix("_l0"): value for key, value in params.items()}
@@ -306,7 +306,7 @@ def test_parameters_are_refused_that_torch_would_not_load(name, row):
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", NETS + CELLS)
-def test_parameters_are_refused_that_are_no_dict_or_not_of_one_floating_dtype(name):
+def test_parameters_that_are_not_a_dict_of_one_floating_dtype_are_rejected(name):
     net, module, params = net_and_module(name, 4, 6)
     x = X if name in NETS else X[0]
     row = Row("", list(params), TypeError, "should be a dict of arrays, got list")
@@ -350,7 +350,7 @@ BY_TORCH = {
 @pytest.mark.claim("A2", "P3")
 @pytest.mark.parametrize("order", LENGTHS)
 @each([r for r in INPUTS if r.id in ("features", "float32", "integers", "complex")], NETS)
-def test_packed_input_is_refused_as_dense_input_is(name, row, order):
+def test_packed_input_is_rejected_as_dense_input_is(name, row, order):
     net, module, params = net_and_module(name, 4, 6)
     row = row._replace(
         arguments=pack(row.arguments, order),
@@ -364,7 +364,7 @@ def test_packed_input_is_refused_as_dense_input_is(name, row, order):
 @pytest.mark.claim("A2", "P3")
 @pytest.mark.parametrize("order", LENGTHS)
 @each([r for r in STATES if r.id != "3-D"], NETS)
-def test_the_state_of_packed_input_is_refused_as_that_of_dense_input_is(name, row, order):
+def test_the_state_of_packed_input_is_rejected_as_that_of_dense_input_is(name, row, order):
     net, module, params = net_and_module(name, 4, 6)
     x, state = pack(X, order), state_of(name, row.arguments[1])
     row = row._replace(torch=BY_TORCH.get((name, row.id, order), row.torch))
@@ -374,7 +374,7 @@ def test_the_state_of_packed_input_is_refused_as_that_of_dense_input_is(name, ro
 
 @pytest.mark.claim("A2", "P3")
 @pytest.mark.parametrize("name", NETS)
-def test_more_states_than_sequences_are_refused_that_torch_drops_from_an_unsorted_pack(name):
+def test_more_states_than_sequences_are_rejected_where_torch_drops_them_from_an_unsorted_pack(name):
     net, module, params = net_and_module(name, 4, 6)
     row = Row("", (1, 4, 6), RuntimeError, H_0.format("1, 3, 6", "1, 4, 6"))
     state = state_of(name, row.arguments)
@@ -414,7 +414,7 @@ BY_HAND = [
 
 @pytest.mark.claim("A2", "P2")
 @each(BY_HAND, NETS)
-def test_a_pack_at_odds_with_itself_is_refused(name, row):
+def test_a_packed_sequence_with_contradictory_fields_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     rejects_row(row, net.forward, params, row.arguments)
     torch_rejects_row(row, module, to_torch(row.arguments))

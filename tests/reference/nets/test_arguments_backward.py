@@ -44,7 +44,7 @@ STATES = [
 
 @pytest.mark.claim("A2")
 @each(OUTPUTS, NETS)
-def test_a_cotangent_is_refused_that_is_not_like_the_output(name, row):
+def test_a_cotangent_unlike_the_output_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     tape = net.forward(params, X)[2]
     rejects_row(row, net.backward, tape, row.arguments)
@@ -53,7 +53,7 @@ def test_a_cotangent_is_refused_that_is_not_like_the_output(name, row):
 
 @pytest.mark.claim("A2")
 @each(STATES, NETS)
-def test_a_cotangent_is_refused_that_is_not_like_the_state(name, row):
+def test_a_cotangent_unlike_the_state_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     tape = net.forward(params, X)[2]
     d_state = (row.arguments, None) if name == "LSTM" else row.arguments
@@ -95,14 +95,14 @@ OF_PACKED = [
 
 @pytest.mark.claim("P2")
 @each(OF_PACKED, NETS)
-def test_a_cotangent_of_packed_output_is_packed_likewise(name, row):
+def test_a_cotangent_of_packed_output_is_packed_like_it(name, row):
     net, _, params = net_and_module(name, 4, 6)
     tape = net.forward(params, pack(X))[2]
     rejects_row(row, net.backward, tape, row.arguments)
     net.backward(tape, pack(D_OUTPUT))
 
 
-def test_a_pack_is_no_cotangent_of_a_dense_output():
+def test_a_packed_cotangent_of_a_dense_output_is_rejected():
     net, _, params = net_and_module("GRU", 4, 6)
     tape = net.forward(params, X)[2]
     row = Row("", pack(D_OUTPUT), TypeError, "d_output should be an array, got PackedSequence")
@@ -123,7 +123,7 @@ MASKS = [
 
 @pytest.mark.claim("A7")
 @each(MASKS, NETS)
-def test_dropout_masks_are_refused_that_are_not_zeros_and_ones_between_layers(name, row):
+def test_dropout_masks_other_than_zeros_and_ones_between_layers_are_rejected(name, row):
     net, _, params = net_and_module(name, 4, 6, 2, dropout=0.3)
     rejects_row(row, net.forward, params, X, None, row.arguments)
     expected = net.forward(params, X, None, [MASK])[0]
@@ -131,7 +131,7 @@ def test_dropout_masks_are_refused_that_are_not_zeros_and_ones_between_layers(na
 
 
 @pytest.mark.claim("A7")
-def test_dropout_masks_of_packed_input_are_packed_likewise():
+def test_dropout_masks_of_packed_input_are_packed_like_it():
     net, _, params = net_and_module("LSTM", 4, 6, 2, dropout=0.3, bidirectional=True, proj_size=2)
     mask = normal((5, 3, 4)) > 0
     net.forward(params, pack(X), None, [pack(mask)])
@@ -154,7 +154,7 @@ LATE = [
 
 @pytest.mark.claim("A2")
 @each(LATE)
-def test_a_refusal_comes_before_any_computation_and_changes_no_argument(row, monkeypatch):
+def test_an_invalid_argument_is_rejected_before_any_computation_and_changes_no_argument(row, monkeypatch):
     net = LSTM(4, 6, 2, dropout=0.3)
     params = net.init(np.random.default_rng(1))
     given = [params, *row.arguments]
@@ -167,7 +167,7 @@ def test_a_refusal_comes_before_any_computation_and_changes_no_argument(row, mon
 
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", NETS)
-def test_after_a_refused_cotangent_the_tape_gives_the_gradients_it_gave_before(name):
+def test_after_a_rejected_cotangent_the_tape_gives_the_same_gradients(name):
     net, _, params = net_and_module(name, 4, 6)
     output, state, tape = net.forward(params, X)
     expected = bits(net.backward(tape, output, state))

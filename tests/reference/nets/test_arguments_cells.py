@@ -54,7 +54,7 @@ OF_A_PAIR = [
 
 @pytest.mark.claim("A9")
 @each(INPUTS, CELLS)
-def test_an_input_is_refused(name, row):
+def test_an_invalid_input_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     rejects_row(row, net.forward, params, row.arguments)
     torch_rejects_row(row, module, to_torch(row.arguments))
@@ -70,7 +70,7 @@ def test_an_input_is_refused(name, row):
         for row in rows
     ],
 )
-def test_a_state_is_refused(name, row):
+def test_an_invalid_state_is_rejected(name, row):
     net, module, params = net_and_module(name, 4, 6)
     x, state = row.arguments
     if row in STATES and name == "LSTMCell":
@@ -95,7 +95,7 @@ COTANGENTS = [
 
 @pytest.mark.claim("A9")
 @each(COTANGENTS, CELLS)
-def test_a_cotangent_is_refused_that_is_not_like_the_state(name, row):
+def test_a_cotangent_unlike_the_state_is_rejected(name, row):
     net, _, params = net_and_module(name, 4, 6)
     _, tape = net.forward(params, X)
     d = (row.arguments, None) if name == "LSTMCell" else row.arguments
@@ -116,7 +116,7 @@ def test_the_cotangent_of_an_lstm_cell_is_a_pair_either_of_which_may_be_none():
 @pytest.mark.claim("A9")
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize(("B", "inputs", "hidden"), [(0, 4, 6), (3, 0, 6), (3, 4, 0)])
-def test_no_rows_no_features_and_no_hidden_units_are_no_mistake(name, B, inputs, hidden):
+def test_zero_rows_features_or_hidden_units_are_valid(name, B, inputs, hidden):
     net, module, params = net_and_module(name, inputs, hidden)
     x = normal((B, inputs))
     after, tape = net.forward(params, x)

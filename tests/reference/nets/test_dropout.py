@@ -85,7 +85,7 @@ def test_nothing_is_dropped_after_the_last_layer_nor_from_any_state(make):
 
 @pytest.mark.claim("A7")
 @pytest.mark.parametrize("make", [RNN, GRU, LSTM])
-def test_a_layer_above_sees_what_is_kept_scaled_by_one_over_one_minus_p(make):
+def test_the_next_layer_reads_the_undropped_values_scaled_by_one_over_one_minus_p(make):
     problem = masked(draw(make(4, 6, 2, dropout=0.25)), seed=3)
     outputs, _ = solve(problem)
     arrays = problem.inputs

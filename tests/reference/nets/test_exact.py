@@ -51,7 +51,7 @@ def test_a_relu_net_of_dyadic_numbers_agrees_bit_for_bit(seed, layers, two, leng
 
 @pytest.mark.claim("X7")
 @given(seed=seeds)
-def test_so_it_does_in_float32(seed):
+def test_a_relu_net_of_dyadic_numbers_agrees_bit_for_bit_in_float32(seed):
     problem, rng = draw(RNN(2, 3, nonlinearity="relu"), T=3), np.random.default_rng(seed)
     inputs = {name: dyadic(rng, v.shape, 0.5) for name, v in problem.inputs.items()}
     agree_bit_for_bit(cast(problem.with_inputs(**inputs), np.float32), seed)
@@ -117,7 +117,7 @@ def test_every_gate_of_a_net_at_rest_has_a_gradient_to_compare(net):
 
 
 @pytest.mark.claim("X7")
-def test_the_elementwise_functions_are_exact_where_these_nets_live():
+def test_the_elementwise_functions_are_exact_at_the_values_of_these_nets():
     zero = torch.zeros(9, dtype=torch.float64)
     assert torch.equal(torch.sigmoid(zero), zero + 0.5)
     assert torch.equal(torch.tanh(zero + 200), zero + 1)

@@ -79,7 +79,7 @@ def test_with_tanh_the_gradient_vanishes_all_the_same(seed):
 
 @pytest.mark.claim("D7")
 @given(seed=seeds)
-def test_the_forget_gate_starts_where_the_sum_of_both_biases_says(seed):
+def test_the_forget_gate_starts_at_sigma_of_the_sum_of_both_biases(seed):
     net = LSTM(3, 4, num_layers=2, bidirectional=True)
     params = initializers.forget_bias(net, net.init(np.random.default_rng(seed)), 1.0)
     for suffix in ["_l0", "_l0_reverse", "_l1", "_l1_reverse"]:
@@ -92,7 +92,7 @@ def test_the_forget_gate_starts_where_the_sum_of_both_biases_says(seed):
 
 
 @pytest.mark.claim("D7")
-def test_one_in_each_of_the_two_biases_is_two():
+def test_setting_both_biases_to_one_gives_a_forget_bias_of_two():
     module = torch.nn.LSTM(3, 4).double()
     with torch.no_grad():
         module.bias_ih_l0[4:8] = 1
@@ -133,7 +133,7 @@ def test_torch_s_module_takes_the_same_start():
     assert [n for n, _ in torch_module(net).named_parameters()] == list(net.parameter_shapes())
 
 
-def test_what_cannot_be_orthogonal_or_has_no_forget_bias_is_refused():
+def test_nets_without_square_blocks_or_forget_biases_are_rejected():
     rng = np.random.default_rng(0)
     projected, gru = LSTM(3, 4, proj_size=2), GRU(3, 4)
     with pytest.raises(ValueError, match="square"):

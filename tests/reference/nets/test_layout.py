@@ -50,7 +50,7 @@ def rows_by_hand(x, batch_first):
 
 @pytest.mark.claim("A2")
 @given(inputs())
-def test_rows_are_step_by_step_and_go_back_to_where_they_came_from(given_input):
+def test_rows_are_in_the_order_of_steps_and_convert_back_exactly(given_input):
     x, batch_first = given_input
     layout = layout_of(x, batch_first)
     rows = layout.to_rows(x)
@@ -90,7 +90,7 @@ def test_states_follow_their_sequences_into_the_rows_and_back(given_input, seed,
 
 
 @pytest.mark.claim("A2", "P3")
-def test_batch_first_says_nothing_about_packed_rows_unbatched_inputs_and_states():
+def test_batch_first_does_not_affect_packed_rows_unbatched_inputs_and_states():
     rng = np.random.default_rng(0)
     packed = packing.pack_padded_sequence(rng.random((5, 3, 4)), [2, 5, 3], enforce_sorted=False)
     state = rng.random((2, 3, 6))

@@ -229,7 +229,7 @@ def test_splitting_time_anywhere_and_carrying_the_state_changes_nothing(net, len
 
 @P6
 @given(nets(), all_lengths, st.sampled_from([np.nan, np.inf, 1e300]), seeds, st.integers(0, 3))
-def test_what_stands_in_the_padding_never_leaks(net, lengths, junk, seed, extra):
+def test_the_values_in_the_padding_never_leak(net, lengths, junk, seed, extra):
     rng = np.random.default_rng(seed)
     T, first = max(lengths) + extra, net.batch_first
     real = np.arange(T) < np.array(lengths)[:, None] if first else np.arange(T)[:, None] < lengths

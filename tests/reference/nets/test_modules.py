@@ -123,14 +123,14 @@ def test_values_and_gradients_keep_the_dtype(kind, dtype):
 
 @pytest.mark.claim("A8", "A5′")
 @given(nets())
-def test_parameters_bear_torch_s_names_shapes_and_order(net):
+def test_parameters_have_torch_s_names_shapes_and_order(net):
     named = torch_module(net).named_parameters()
     assert list(net.parameter_shapes().items()) == [(name, tuple(p.shape)) for name, p in named]
 
 
 @pytest.mark.claim("A8")
 @given(cells())
-def test_a_cell_s_parameters_bear_torch_s_names_and_shapes(problem):
+def test_a_cell_s_parameters_have_torch_s_names_and_shapes(problem):
     named = torch_module(problem.net).named_parameters()
     assert problem.net.parameter_shapes() == {name: tuple(p.shape) for name, p in named}
 
@@ -214,7 +214,7 @@ def test_an_unbatched_sequence_is_a_batch_of_one(net, T, seed, state):
 
 @pytest.mark.claim("A2")
 @given(problems(state=True))
-def test_a_state_that_is_not_given_is_a_state_of_zeros(problem):
+def test_a_missing_state_is_a_state_of_zeros(problem):
     states = [k for k in ("h_0", "c_0") if k in problem.inputs]
     zero = problem.with_inputs(**{k: np.zeros_like(problem.inputs[k]) for k in states})
     without = replace(problem, inputs={k: v for k, v in problem.inputs.items() if k not in states})
@@ -227,7 +227,7 @@ def test_a_state_that_is_not_given_is_a_state_of_zeros(problem):
 
 
 @given(problems() | cells())
-def test_what_forward_returns_cannot_be_written_where_backward_reads(problem):
+def test_the_results_of_forward_are_read_only_where_backward_reads_them(problem):
     outputs, tape = solve(problem)
     cotangents = random_like(outputs)
     expected = pull_back(problem, tape, cotangents)

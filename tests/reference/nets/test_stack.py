@@ -40,7 +40,7 @@ def test_the_last_output_is_the_last_state_of_the_last_layer_only_in_one_directi
 @pytest.mark.claim("A3")
 @every_kind
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_h_n_holds_the_last_state_of_every_layer_not_of_the_last_alone(kind, bidirectional):
+def test_h_n_holds_the_last_state_of_every_layer_not_only_of_the_last(kind, bidirectional):
     deep = draw(MAKE[kind](num_layers=3, bidirectional=bidirectional))
     whole, _ = solve(deep)
     for layers in (1, 2):

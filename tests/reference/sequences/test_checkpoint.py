@@ -79,7 +79,7 @@ batches = st.lists(st.integers(1, 3), min_size=1, max_size=12).map(
 
 @pytest.mark.claim("X4")
 @given(name=names, seed=seeds, batch_sizes=batches, K=st.integers(1, 6))
-def test_what_is_computed_again_has_the_bits_of_what_was_thrown_away(name, seed, batch_sizes, K):
+def test_the_recomputed_tape_has_the_bits_of_the_discarded_one(name, seed, batch_sizes, K):
     p = single(name, T=len(batch_sizes), B=3, seed=seed)
     found, expected = checkpointed(p, batch_sizes, K), segments_with_every_tape_kept(
         p, batch_sizes, K
@@ -144,7 +144,7 @@ def test_memory_grows_like_the_square_root_of_the_length():
     assert used(checkpointed, 1024) < used(plain, 1024) / 4
 
 
-def test_segments_of_no_steps_are_refused():
+def test_segments_of_no_steps_are_rejected():
     p = single("GRU")
     with pytest.raises(ValueError, match="at least one step"):
         checkpointed(p, np.full(6, 2), 0)

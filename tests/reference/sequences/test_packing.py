@@ -221,7 +221,7 @@ def test_the_printed_example_packs_two_rows_of_padding_and_the_corrected_one_non
 
 
 @pytest.mark.claim("P3")
-def test_enforce_sorted_matters_beyond_export_unsorted_lengths_are_refused():
+def test_enforce_sorted_matters_beyond_export_unsorted_lengths_are_rejected():
     x = np.random.default_rng(0).standard_normal((4, 3, 2))
     for pack_it, value in [
         (packing.pack_padded_sequence, x),

@@ -162,7 +162,7 @@ SEQUENCES = [
         for row in rows
     ],
 )
-def test_a_helper_refuses(name, row):
+def test_a_helper_rejects(name, row):
     ours = getattr(packing, name)
     before = bits(row.arguments)
     with warnings.catch_warnings():
@@ -174,14 +174,14 @@ def test_a_helper_refuses(name, row):
 
 @pytest.mark.claim("P4")
 @each(PERMUTATIONS)
-def test_what_is_no_permutation_is_not_inverted(row):
+def test_indices_that_are_not_a_permutation_are_rejected(row):
     rejects_row(row, packing.invert_permutation, row.arguments)
     torch_rejects_row(row, framework.invert_permutation, to_torch(row.arguments))
 
 
 @pytest.mark.claim("P4")
 @each(SEQUENCES)
-def test_a_list_is_refused_that_does_not_pack(row):
+def test_a_list_that_cannot_be_packed_is_rejected(row):
     if row.id == "number":
         with pytest.raises(row.error, match=row.message):
             packing.pack_sequence(row.arguments)
@@ -192,14 +192,14 @@ def test_a_list_is_refused_that_does_not_pack(row):
 
 @pytest.mark.claim("P7")
 @pytest.mark.parametrize("lengths", [[3, 2], [3, 2, 0], [6, 2, 1], [2.5, 2, 1]])
-def test_there_is_no_last_step_at_a_length_that_no_sequence_has(lengths):
+def test_the_last_valid_step_rejects_lengths_that_no_sequence_has(lengths):
     row = Row("", lengths, ValueError, "length")
     rejects_row(row, padding.last_valid, X, lengths)
     rejects_row(row, padding.last_valid_back, X[0], lengths, 5)
 
 
 @pytest.mark.claim("P4")
-def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
+def test_cotangents_of_other_lengths_than_the_sequences_are_rejected():
     long = Row("", None, ValueError, r"between 0 and T = 3, but got \[2, 5\]")
     rejects_row(long, padding.unpad_sequence_back, [X[:2, 0], X[:5, 0]], 3)
     none = Row("", None, RuntimeError, "an empty list of sequences, expected at least one")
@@ -213,7 +213,7 @@ def test_cotangents_of_other_lengths_than_the_sequences_are_refused():
 
 
 @pytest.mark.claim("P4")
-def test_a_padding_value_may_be_infinite_and_no_number():
+def test_a_padding_value_may_be_infinite_or_nan():
     for value in (np.inf, -np.inf, np.nan):
         padded = packing.pad_sequence([np.ones(2, np.float32), np.ones(1, np.float32)], True, value)
         np.testing.assert_array_equal(padded[1, 1], np.float32(value))
@@ -222,13 +222,13 @@ def test_a_padding_value_may_be_infinite_and_no_number():
 @pytest.mark.claim("P4")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("value", [np.float16(1), np.float32(1), np.int8(-128)])
-def test_a_padding_value_may_be_a_narrower_scalar_than_what_it_pads(value):
+def test_a_padding_value_may_be_a_scalar_of_a_narrower_dtype(value):
     assert packing.pad_sequence([np.ones(2), np.ones(1)], True, value)[1, 1] == value
 
 
 @pytest.mark.claim("P4")
 @pytest.mark.parametrize("name", PACK._fields)
-def test_a_list_in_the_place_of_an_array_is_refused(name):
+def test_a_list_in_place_of_an_array_is_rejected(name):
     listed = PACK._replace(**{name: [1, 0]})
     with pytest.raises(AttributeError, match=f"^{name} should be an array, got list"):
         packing.pad_packed_sequence(listed)
@@ -238,7 +238,7 @@ def test_a_list_in_the_place_of_an_array_is_refused(name):
 
 @pytest.mark.claim("P4")
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_a_cotangent_is_refused_that_is_not_like_what_was_padded_to(batch_first):
+def test_a_cotangent_unlike_the_padded_batch_is_rejected(batch_first):
     padded, _ = packing.pad_packed_sequence(PACK, batch_first, total_length=6)
     back = packing.pad_packed_sequence_back
     assert back(padded, PACK, batch_first).data.shape == PACK.data.shape

@@ -107,7 +107,7 @@ def test_the_adjoint_of_unpadding_is_zero_in_the_padding_up_to_the_last_step(bat
 
 @pytest.mark.claim("P4")
 @given(batches())
-def test_unpadding_leaves_its_argument_as_it_was_and_returns_copies(batch):
+def test_unpadding_does_not_change_its_argument_and_returns_copies(batch):
     before, shape = batch.padded.copy(), batch.padded.shape
     for sequence in padding.unpad_sequence(batch.padded, batch.lengths, batch.batch_first):
         sequence[:] = 0

@@ -144,7 +144,7 @@ def test_no_output_depends_on_what_comes_later_and_its_gradient_there_is_exactly
 
 
 @given(problems(one_layer))
-def test_neither_pass_writes_to_what_it_is_given_and_a_tape_serves_twice(problem):
+def test_neither_pass_writes_to_its_arguments_and_a_tape_can_be_used_twice(problem):
     given_inputs = {name: v.copy() for name, v in problem.inputs.items()}
     outputs, tape = solve(problem)
     values = {name: v.copy() for name, v in outputs.items()}
@@ -172,7 +172,7 @@ def test_every_gradient_has_memory_of_its_own(problem):
 
 
 @every_layer
-def test_each_cotangent_alone_is_enough_and_the_others_count_as_zero(kind):
+def test_missing_cotangents_count_as_zero(kind):
     problem = draw(LAYERS[kind][0])
     outputs, tape = solve(problem)
     zeros = {name: np.zeros_like(value) for name, value in outputs.items()}
