@@ -205,6 +205,7 @@ class Seq2Seq:
             state, tape = self.step(params, y[:, u], state, encoded.memory)
             s.append(split_state(state)[0])
             steps.append(tape)
+        # Differs: the head of Bahdanau et al. also reads the context and the last token.
         logits, head = linear(np.stack(s, 1), params["head.weight"], params["head.bias"])  # (5)
         return logits, Tape(params, encoded, encoder, emb, steps, head)
 

@@ -21,9 +21,7 @@ LSTM = "test_lstm::test_the_cell_is_the_textbook_equation"
 PEEPHOLE = "test_lstm_peephole::test_the_cell_is_the_textbook_equation"
 PEEPHOLE_BACK = "test_lstm_peephole::test_the_adjoint_identity_holds"
 LSTM_BACK = "test_lstm::test_the_adjoint_identity_holds"
-PROJECTION = (
-    "test_lstm::test_the_projection_acts_on_the_gated_cell_and_not_on_the_cell_state"
-)
+PROJECTION = "test_lstm::test_the_projection_acts_on_the_gated_cell_and_not_on_the_cell_state"
 PROJECTED_BACK = "test_lstm::test_the_adjoint_identity_holds_under_a_projection"
 ONE_TO_MANY = "test_one_to_many::test_logits_and_every_gradient_the_inputs_included_are_torchs"
 CLIPPING = "test_optim::test_clipping_by_the_global_norm_is_torchs"

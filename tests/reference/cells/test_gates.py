@@ -1,4 +1,4 @@
-"""The gates spelled one by one say what the fused cells compute."""
+"""The gates computed one by one agree with the cells."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reference import LSTM, LSTMCell
 from support import textbook
-from support.problems import cast, draw, solve
+from support.problems import cast, draw, pull_back, solve
 from support.strategies import cells, problems, seeds, sizes
 from support.verdicts import (
     adjoint_identity_holds,
@@ -162,3 +162,40 @@ def test_torch_s_projection_agrees(seed, bias):
 @given(seed=seeds)
 def test_torch_agrees_in_float32_to_rounding(make, seed):
     agrees_with_torch_within_rounding(make(seed=seed))
+
+
+@given(seeds)
+def test_the_squashing_functions_of_1997_are_ours_with_the_candidate_s_weights_halved(seed):
+    """4σ(a) − 2 = 2 tanh(a/2) and 2σ(c) − 1 = tanh(c/2), so the c of 1997 is twice ours."""
+    problem = cell(seed=seed)
+    weights = {k: v for k, v in problem.inputs.items() if k not in ("x", "h_0", "c_0")}
+    a_i, a_f, a_g, a_o = [net_input(problem, rows) for rows in (I, F, G, O)]
+    i, f, o = [1 / (1 + np.exp(-a)) for a in (a_i, a_f, a_o)]
+    c = f * (2 * problem.inputs["c_0"]) + i * (4 / (1 + np.exp(-a_g)) - 2)
+    h = o * (2 / (1 + np.exp(-c)) - 1)
+    halved = {name: value.copy() for name, value in weights.items()}
+    for value in halved.values():
+        value[G] /= 2
+    ours, _ = solve(problem.with_inputs(**halved))
+    np.testing.assert_allclose(ours["h_n"], h, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(2 * ours["c_n"], c, rtol=0, atol=1e-13)
+
+
+def test_with_equal_weights_the_cell_of_1997_has_another_state():
+    problem = cell()
+    i, f, g, o = [net_input(problem, rows) for rows in (I, F, G, O)]
+    i, f, o = [1 / (1 + np.exp(-a)) for a in (i, f, o)]
+    c = f * problem.inputs["c_0"] + i * (4 / (1 + np.exp(-g)) - 2)
+    h = o * (2 / (1 + np.exp(-c)) - 1)
+    assert np.abs(solve(problem)[0]["h_n"] - h).max() > 0.05
+
+
+def test_only_the_sum_of_the_two_biases_matters():
+    """torch has two biases, the papers one; the gradients of both are that of the one."""
+    problem = cell()
+    one = problem.inputs["bias_ih"] + problem.inputs["bias_hh"]
+    merged = problem.with_inputs(bias_ih=one, bias_hh=0 * one)
+    state, tape = solve(problem)
+    np.testing.assert_allclose(solve(merged)[0]["h_n"], state["h_n"], rtol=0, atol=1e-15)
+    grads = pull_back(problem, tape, state)
+    assert np.array_equal(grads["bias_ih"], grads["bias_hh"])

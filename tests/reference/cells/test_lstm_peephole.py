@@ -50,6 +50,20 @@ def test_without_peepholes_it_is_the_lstm_bit_for_bit(seed, bias, lengths, layer
     assert all(np.array_equal(found[name], value) for name, value in expected.items())
 
 
+def test_with_peepholes_it_is_another_cell():
+    problem = cell()
+    without = changed(problem, weight_ch=(slice(None), 0))
+    assert np.abs(solve(problem)[0]["h_n"] - solve(without)[0]["h_n"]).max() > 1e-3
+
+
+def test_peepholes_in_the_order_of_onnx_give_another_state():
+    """ONNX packs P as i o f, this package w_ch as i f o."""
+    problem = cell()
+    w_ch = problem.inputs["weight_ch"]
+    onnx = problem.with_inputs(weight_ch=w_ch[np.r_[P_I, P_O, P_F]])
+    assert np.abs(solve(problem)[0]["h_n"] - solve(onnx)[0]["h_n"]).max() > 1e-3
+
+
 def test_only_the_output_gate_reads_the_new_cell_state():
     """With i and f shut the new cell state is 0: then p_o has no effect, while c₋ is not 0."""
     shut = changed(cell(), bias_ih=(np.r_[I, F], -60))

@@ -205,3 +205,46 @@ def test_rates_of_numpys_leave_float32_as_it_is():
         optim.adam(one, two, optim.adam_start(one), rate, (rate, rate), rate)[0],
     ]
     assert [params["w"].dtype for params in found] == [np.float32] * 4
+
+
+def test_adam_differs_from_the_paper_only_by_rounding():
+    """Kingma & Ba divide m and v by 1 − βᵗ; torch and this package multiply η and √v by it."""
+    rng = np.random.default_rng(0)
+    theta = {"w": rng.standard_normal(1000)}
+    published, m, v, state = theta["w"], 0, 0, optim.adam_start(theta)
+    for t in range(1, 21):
+        g = rng.standard_normal(1000)
+        theta, state = optim.adam(theta, {"w": g}, state, 1e-2)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        m_hat, v_hat = m / (1 - 0.9**t), v / (1 - 0.999**t)
+        published = published - 1e-2 * m_hat / (np.sqrt(v_hat) + 1e-8)
+    error = np.abs(theta["w"] - published).max()
+    assert 0 < error < 1e-14
+
+
+def test_clipping_differs_from_the_paper_by_one_part_in_a_million_of_the_norm():
+    """Pascanu et al. scale to the norm c exactly; 10⁻⁶ in the denominator makes it a bit less."""
+    clipped, norm = optim.clip_by_global_norm({"w": np.array([3.0, 4.0])}, 1.0)
+    assert norm == 5.0
+    np.testing.assert_allclose(optim.global_norm(clipped), 5 / (5 + 1e-6), rtol=1e-15)
+
+
+def test_a_change_of_the_rate_acts_on_earlier_gradients_too():
+    """Sutskever et al. multiply each g by its own rate. With one rate both forms are equal."""
+    grads = [{"w": np.array([1.0])}, {"w": np.array([0.0])}]
+
+    def ours(rates):
+        theta, velocity = {"w": np.array([0.0])}, None
+        for g, lr in zip(grads, rates, strict=True):
+            theta, velocity = optim.sgd(theta, g, velocity, lr, momentum=0.5)
+        return theta["w"][0]
+
+    def published(rates):
+        theta, v = 0.0, 0.0
+        for g, lr in zip(grads, rates, strict=True):
+            v = 0.5 * v - lr * g["w"][0]
+            theta += v
+        return theta
+
+    assert ours([0.1, 0.1]) == published([0.1, 0.1])
+    np.testing.assert_allclose([ours([0.1, 0.01]), published([0.1, 0.01])], [-0.105, -0.15])

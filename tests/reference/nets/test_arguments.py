@@ -1,6 +1,6 @@
-"""Nets refuse what torch refuses: the same class, a clear sentence, and before anything is done.
+"""Nets reject what torch rejects: the same class, a clear sentence, before any computation.
 
-Every row says what torch does where that is something else: it raises another class, or accepts.
+A row has `torch` if torch behaves differently: it raises another class, or accepts.
 """
 
 import warnings
@@ -67,13 +67,13 @@ OF_NETS = [
     mistake(ValueError, A_NUMBER + "'0.5'", 4, 6, dropout="0.5"),
     mistake(TypeError, A_NUMBER + "None", 4, 6, dropout=None),
     mistake(TypeError, A_NUMBER + "0.5j", 4, 6, dropout=0.5j),
-    # Of two mistakes, the one that torch meets first.
+    # Of two mistakes, the one that torch checks first.
     mistake(ValueError, A_NUMBER + "2", 0, 6, dropout=2),
     mistake(TypeError, "bias should be of type bool", 0, 6, bias=1, torch=STRICT),
     mistake(TypeError, "batch_first should be of type bool", "4", 0, batch_first=0, torch=FIRST),
     mistake(TypeError, "input_size should be of type int", "4", 0, torch=FIRST),
     mistake(ValueError, "hidden_size must be greater than zero", 4, 0, 0),
-    # Torch takes these as if they were what they are not.
+    # Torch accepts these with another meaning.
     mistake(TypeError, "bidirectional should be .*str", 4, 6, bidirectional="x", torch=ACCEPTS),
     mistake(TypeError, "bidirectional should be .*int", 4, 6, bidirectional=2, torch=ACCEPTS),
     mistake(TypeError, "num_layers should be .*bool", 4, 6, True, torch=ACCEPTS),
@@ -103,7 +103,7 @@ OF_CELLS = [
     mistake(TypeError, "input_size should be of type int, got: bool", True, 6, torch=ACCEPTS),
     mistake(TypeError, "bias should be of type bool, got: str", 4, 6, "relu", torch=ACCEPTS),
 ]
-OF_RNN_CELL = [  # torch tells in forward, with RuntimeError
+OF_RNN_CELL = [  # torch raises in forward, RuntimeError
     mistake(ValueError, "Unknown nonlinearity 'gelu'", 4, 6, nonlinearity="gelu", torch=ACCEPTS)
 ]
 
@@ -134,8 +134,8 @@ def test_a_constructor_rejects(name, row):
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", [*PLAIN, *CELLS])
 def test_python_rejects_an_argument_that_is_not_in_the_signature(name):
-    known = ("nonlinearity", "proj_size") if name == "RNN" else ("proj_size",)
-    option = "projection" if name in PLAIN else known[-1]
+    options = ("nonlinearity", "proj_size") if name == "RNN" else ("proj_size",)
+    option = "projection" if name in PLAIN else options[-1]
     for library in (reference, torch.nn):
         with pytest.raises(TypeError, match="unexpected keyword"):
             getattr(library, name)(4, 6, **{option: 2})
@@ -155,14 +155,14 @@ def test_proj_size_by_position_is_rejected_where_torch_accepts_it_and_forward_fa
 @pytest.mark.claim("A2")
 @pytest.mark.parametrize("name", NETS)
 def test_dropout_with_one_layer_warns_at_the_line_of_the_constructor(name):
-    told = []
+    messages = []
     for library in (reference, torch.nn):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             getattr(library, name)(4, 6, dropout=0.3)
         (warning,) = caught
-        told.append((warning.category, str(warning.message)))
-    assert told[0] == told[1]
+        messages.append((warning.category, str(warning.message)))
+    assert messages[0] == messages[1]
     with pytest.warns(UserWarning) as caught:
         getattr(reference, name)(4, 6, dropout=0.3)
     assert caught[0].filename == __file__
@@ -173,7 +173,7 @@ def test_dropout_with_one_layer_warns_at_the_line_of_the_constructor(name):
 
 
 def state_of(name, h):
-    """The state whose h, and c where there is one, has this shape."""
+    """A state whose h, and c if there is one, has this shape."""
     if not isinstance(h, tuple):
         return h
     return (normal(h), normal(h)) if name.startswith("LSTM") else normal(h)
@@ -197,7 +197,7 @@ INPUTS = [
     Row("no steps", X[:0], RuntimeError, TOO_SHORT.format("0, 3, 4")),
     Row("no steps unbatched", X[:0, 0], RuntimeError, TOO_SHORT.format("0, 4")),
 ]
-# x, and the shape of h_0 and c_0 or a state that is none
+# x, and the shape of h_0 and c_0 or an invalid state
 STATES = [
     Row("batch", (X, (1, 2, 6)), RuntimeError, H_0.format("1, 3, 6", "1, 2, 6")),
     Row("layers", (X, (2, 3, 6)), RuntimeError, H_0.format("1, 3, 6", "2, 3, 6")),
@@ -260,10 +260,10 @@ def test_an_invalid_state_is_rejected(name, row):
 @pytest.mark.parametrize(("layers", "does"), [(1, IndexError), (2, RuntimeError)])
 def test_h_0_without_c_0_is_rejected_by_an_lstm_of_any_depth(layers, does):
     net, module, params = net_and_module("LSTM", 4, 6, layers)
-    alone = normal((layers, 3, 6))
-    row = Row("", alone, IndexError, r"should be the pair \(h, c\), got ndarray", does)
-    rejects_row(row, net.forward, params, X, alone)
-    torch_rejects_row(row, module, to_torch(X), to_torch(alone))
+    h_0 = normal((layers, 3, 6))
+    row = Row("", h_0, IndexError, r"should be the pair \(h, c\), got ndarray", does)
+    rejects_row(row, net.forward, params, X, h_0)
+    torch_rejects_row(row, module, to_torch(X), to_torch(h_0))
 
 
 @pytest.mark.claim("A2")
@@ -332,7 +332,7 @@ def pack(x, order="sorted"):
     return pack_padded_sequence(x, LENGTHS[order], enforce_sorted=order == "sorted")
 
 
-# Dense data is refused alike: rows of INPUTS and STATES that torch does not treat alike, packed.
+# What torch does with rows of INPUTS and STATES if packed, where it differs from dense data.
 BY_TORCH = {
     ("LSTM", "float32", "sorted"): RuntimeError,
     ("LSTM", "float32", "unsorted"): RuntimeError,
@@ -397,7 +397,7 @@ BY_HAND = [
     Row("rows missing", packed(X[0], [2, 2, 2]), RuntimeError, "sum to 6, but the data has 3"),
     Row("growing", packed(X[:, 0], [2, 3]), RuntimeError, "not grow, got"),
     Row("float sizes", PackedSequence(X[0], SIZES * 1.0), TypeError, "be integers, got float64"),
-    # Torch reads what it comes upon and leaves the rest.
+    # Torch reads some of the rows or indices and ignores the rest.
     Row(
         "rows left", packed(X[:, 0], [2, 1]), RuntimeError, "sum to 3, but the data has 5", ACCEPTS
     ),

@@ -1,4 +1,4 @@
-"""Single-step cells refuse what torch's refuse, in its classes: here a dtype is RuntimeError."""
+"""Single-step cells reject what torch's reject, with its classes: RuntimeError for a dtype."""
 
 import numpy as np
 import pytest

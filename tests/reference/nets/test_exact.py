@@ -1,4 +1,4 @@
-"""Where every number is dyadic and no function bends, torch and the reference agree bit for bit.
+"""With dyadic numbers and exact functions, torch and the reference agree bit for bit.
 
 Sums and products of dyadic numbers of few bits are exact in any order, so the kernels have no
 rounding to differ by: one bit off is a wrong equation. relu is exact by itself. σ and tanh are

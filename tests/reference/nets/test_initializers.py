@@ -1,4 +1,4 @@
-"""Orthogonal starts keep the norm only where nothing bends; the forget bias is a sum of two."""
+"""Orthogonal weights keep the norm only of linear nets; the forget bias is a sum of two."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Layouts: what turns a batch into rows is a permutation, and what turns it back its adjoint."""
+"""Layouts: converting a batch to rows is a permutation, and converting back is its adjoint."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def inputs(draw_from):
 
 
 def array(x):
-    """An input's values."""
+    """The values of an input."""
     return x.data if isinstance(x, PackedSequence) else x
 
 

@@ -1,4 +1,4 @@
-"""Laws between two runs: no truth is needed, only that what must not matter does not.
+"""Laws between two runs: changes that must not matter do not, so that no truth is needed.
 
 Every law holds for values and gradients, over cells, layers, directions, biases, projections,
 dense and packed batches.
@@ -29,7 +29,7 @@ batches = problems(dense, layouts=["batched", "packed"])
 
 
 def run(problem, cotangents=None, seed=1):
-    """Outputs and gradients under one roof, and the cotangents they came from."""
+    """Outputs and gradients in one dict, and the cotangents."""
     outputs, tape = solve(problem)
     cotangents = random_like(outputs, seed) if cotangents is None else cotangents
     grads = pull_back(problem, tape, cotangents)
@@ -37,12 +37,12 @@ def run(problem, cotangents=None, seed=1):
 
 
 def params_of(arrays):
-    """Those that belong to parameters."""
+    """The arrays of parameters."""
     return {k: v for k, v in arrays.items() if k.removeprefix("d_") not in (*STATES, "x")}
 
 
 def row(problem, b, arrays):
-    """What belongs to sequence b of x, output and states, or of their gradients."""
+    """The arrays of sequence b: x, output and states, or their gradients."""
     found = {}
     for name, value in arrays.items():
         plain = name.removeprefix("d_")
@@ -190,7 +190,7 @@ def test_splitting_time_anywhere_and_carrying_the_state_changes_nothing(net, len
     lengths = sorted(lengths, reverse=True)
     problem = draw(net, lengths=lengths, seed=seed)
     t = data.draw(st.integers(1, max(max(lengths) - 1, 1)))
-    late = sum(length > t for length in lengths)  # how many sequences go on
+    late = sum(length > t for length in lengths)  # number of sequences that continue
     assume(late)
     outputs, grads, cotangents = run(problem)
 

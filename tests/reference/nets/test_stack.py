@@ -1,4 +1,4 @@
-"""Layers on layers and two directions: what is stacked, concatenated, and returned as h_n."""
+"""Stacked layers and two directions: what is concatenated and returned as h_n."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_layers_outside_and_time_inside_is_time_outside_and_layers_inside(kind):
 
 
 def as_documented(params, x, h_0, in_place):
-    """The forward pass that torch.nn.RNN's documentation prints; and its out-of-place twin."""
+    """The forward pass printed in torch.nn.RNN's documentation, or its out-of-place variant."""
     import torch
 
     layers = len(h_0)

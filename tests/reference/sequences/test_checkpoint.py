@@ -46,7 +46,7 @@ def checkpointed(p, batch_sizes, K):
 
 
 def segments_with_every_tape_kept(p, batch_sizes, K):
-    """BPTT over the same segments, nothing recomputed."""
+    """BPTT over the same segments with stored tapes."""
     cell = p.net.cell
     x, d_output, state, d_state = rows_of_batch(p, batch_sizes)
     now = [f.copy() for f in state]
@@ -130,7 +130,7 @@ def peak(run, *arguments):
 
 
 def used(run, T):
-    """Bytes at the peak, beyond what goes in and comes out, of an LSTM of 4 units at batch 8."""
+    """Peak bytes beyond arguments and results, of an LSTM of 4 units at batch 8."""
     p, sizes = single("LSTM", T=T, B=8), np.full(T, 8)
     arguments = (p, sizes) if run is plain else (p, sizes, None)
     return peak(run, *arguments) - 2 * (p.x.nbytes + p.d_output.nbytes)
@@ -138,7 +138,7 @@ def used(run, T):
 
 @pytest.mark.claim("X4")
 def test_memory_grows_like_the_square_root_of_the_length():
-    """T × 16: beyond what goes in and comes out, the plain tape × 16, the checkpoints × 4."""
+    """T × 16 makes the plain tape × 16 and the checkpoints × 4, beyond arguments and results."""
     assert used(plain, 1024) > 12 * used(plain, 64)
     assert used(checkpointed, 1024) < 8 * used(checkpointed, 64)
     assert used(checkpointed, 1024) < used(plain, 1024) / 4
@@ -155,7 +155,7 @@ def main():
     print("| | T = 64 | T = 1024 | |")
     print("|---|---|---|---|")
     for run, name in (plain, "plain"), (checkpointed, "checkpointed, K = √T"):
-        used(run, 64)  # the first run of all pays for what is cached
+        used(run, 64)  # the first run also fills caches
         short, long = used(run, 64), used(run, 1024)
         kilobytes = f"{short / 1e3:.0f} kB | {long / 1e3:.0f} kB"
         print(f"| {name} | {kilobytes} | × {long / short:.1f} |")

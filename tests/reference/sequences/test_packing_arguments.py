@@ -1,4 +1,4 @@
-"""The helpers of torch.nn.utils.rnn refuse what torch's do; where torch errs, they refuse too."""
+"""The packing functions reject what torch's reject, and what torch accepts by mistake."""
 
 import warnings
 
@@ -48,7 +48,7 @@ PACKING = [  # (input, lengths, batch_first, enforce_sorted)
     Row("1-D", (X[:, 0, 0], [3]), IndexError, r"a padded batch \[T, B, ·\] or .*, got \(5,\)"),
     Row("list", ([[1.0]], [1]), AttributeError, "should be an array, got list", TypeError),
     Row("list, unsorted", ([[1.0]], [1], False, False), AttributeError, "be an array, got list"),
-    # Torch packs rows that are not there, drops rows that are, and cuts off fractions.
+    # Torch packs rows that do not exist, drops rows, and truncates fractions.
     Row("longer than T", (X, [7, 3, 2]), RuntimeError, BETWEEN.format("7, 3, 2"), ACCEPTS),
     Row("few, unsorted", (X, [3, 2], False, False), RuntimeError, COUNT.format(2), ACCEPTS),
     Row("fractions", (X, [3.5, 2, 1]), RuntimeError, WHOLE, ACCEPTS),
@@ -93,8 +93,8 @@ PADDING = [  # (sequence, batch_first, padding_value, total_length)
     ),
 ]
 WORDS, BYTES = np.array([3, 5]), np.array([3, 5], np.uint8)
-HELD = "in {} should lie in {} … {}, got {}"
-INT64 = HELD.format("int64", -(2**63), 2**63 - 1, "{}")
+RANGE = "in {} should lie in {} … {}, got {}"
+INT64 = RANGE.format("int64", -(2**63), 2**63 - 1, "{}")
 AXES = r"that differ only in their lengths, got shape {} for sequence 1 and {} for"
 SIDED = same_since("2.5", before=TypeError)  # an argument too many
 LISTS = [  # (sequences, batch_first, padding_value, padding_side)
@@ -105,8 +105,10 @@ LISTS = [  # (sequences, batch_first, padding_value, padding_side)
     Row("NaN", ([WORDS], False, np.nan), RuntimeError, INT64.format("nan")),
     Row("infinite", ([WORDS], False, np.inf), RuntimeError, INT64.format("inf")),
     Row("beyond int64", ([WORDS], False, 2**64), RuntimeError, INT64.format(2**64)),
-    Row("below uint8", ([BYTES], False, -1), RuntimeError, HELD.format("uint8", 0, 255, -1)),
-    Row("beyond uint8", ([BYTES], False, 256.0), RuntimeError, HELD.format("uint8", 0, 255, 256.0)),
+    Row("below uint8", ([BYTES], False, -1), RuntimeError, RANGE.format("uint8", 0, 255, -1)),
+    Row(
+        "beyond uint8", ([BYTES], False, 256.0), RuntimeError, RANGE.format("uint8", 0, 255, 256.0)
+    ),
     Row(
         "beyond float32",
         ([X.astype(np.float32)], False, -1e300),

@@ -17,7 +17,7 @@ sides_of_torch = sides if TorchVersion(torch.__version__) >= "2.5" else st.just(
 
 
 def sequences_of(batch, side):
-    """What a padded batch holds, one sequence after the other, by slices."""
+    """The sequences of a padded batch, by slices."""
     return [
         row[len(row) - n :] if side == "left" else row[:n]
         for row, n in zip(batch.rows, batch.lengths, strict=True)

@@ -1,4 +1,4 @@
-"""Time: a layer is its cell step after step, and its gradient is that of untied copies summed."""
+"""A layer is its cell step after step; its gradient is the sum over untied copies."""
 
 import numpy as np
 import pytest
