@@ -179,7 +179,7 @@ def checked_lengths(
     if values.dtype.kind not in "biuf":
         raise TypeError(message)
     with np.errstate(invalid="ignore"):  # NaN becomes some integer, which differs from NaN
-        whole = values.astype(np.intp)  # indices, whatever the dtype of the values
+        whole = values.astype(np.intp)  # indices, for any dtype of the values
     # Differs: torch truncates fractional lengths, or rounds them up.
     if values.ndim != 1 or (whole != values).any():
         raise error(message)

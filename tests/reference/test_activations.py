@@ -111,9 +111,9 @@ def test_the_derivative_written_through_the_value_is_the_complex_step(f, slope):
 def test_a_slope_keeps_the_dtype_leaves_the_value_unchanged_and_goes_to_out(slope, dtype):
     value = np.random.default_rng(3).uniform(size=(3, 4)).astype(dtype)
     before, out = value.copy(), np.empty_like(value)
-    alone = slope(value)
-    assert alone.dtype == dtype and slope(value, out=out) is out
-    assert np.array_equal(alone, out) and np.array_equal(value, before)
+    fresh = slope(value)
+    assert fresh.dtype == dtype and slope(value, out=out) is out
+    assert np.array_equal(fresh, out) and np.array_equal(value, before)
 
 
 @pytest.mark.parametrize("dtype", ALL)

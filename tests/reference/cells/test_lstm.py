@@ -1,7 +1,7 @@
 """The LSTM cell, with and without projection: one law for each equation, the adjoint, and torch.
 
-Gates are held open or shut by biases of ±60: e^(−60) is lost beside 1 even in extended precision,
-so what they let through is exact.
+Gates are held open or shut by biases of ±60: 1 + e^(−60) rounds to 1 even in extended precision,
+so an open gate is exactly 1, and a shut gate adds nothing to a sum of order 1.
 """
 
 from itertools import permutations

@@ -78,13 +78,13 @@ def test_over_padding_the_net_runs_on_from_its_last_real_state(example):
     n = lengths[1]
     states = [name for name in ("h_0", "c_0") if name in problem.inputs]
     short = {name: problem.inputs[name][:, 1] for name in states}
-    alone, _ = solve(problem.with_inputs(x=problem.inputs["x"][:n, 1], **short))
-    after = {name: alone[name.replace("0", "n")] for name in states}
+    single, _ = solve(problem.with_inputs(x=problem.inputs["x"][:n, 1], **short))
+    after = {name: single[name.replace("0", "n")] for name in states}
     zeros = np.zeros((lengths[0] - n, problem.net.input_size))
     ran_on, _ = solve(problem.with_inputs(x=zeros, **after))
     for name in ("h_n", "c_n")[: len(states)]:
         np.testing.assert_allclose(outputs[name][:, 1], ran_on[name], rtol=1e-12, atol=1e-14)
-    assert np.abs(outputs["h_n"][:, 1] - alone["h_n"]).max() > 0
+    assert np.abs(outputs["h_n"][:, 1] - single["h_n"]).max() > 0
 
 
 @pytest.mark.claim("P3", "P6")
@@ -110,10 +110,10 @@ def test_each_packed_sequence_has_the_values_and_gradients_that_it_has_alone(net
             return {k: v[:, b] for k, v in arrays.items() if k[:2] in ("h_", "c_")}
 
         mine = problem.inputs | {"x": listed["x"][b]} | row(problem.inputs)
-        alone = replace(problem, inputs=mine, packing=None)
-        values, tape = solve(alone)
+        single = replace(problem, inputs=mine, packing=None)
+        values, tape = solve(single)
         agree(values, {"output": listed["output"][b]} | row(outputs))
-        found = pull_back(alone, tape, {"output": listed["d_output"][b]} | row(cotangents))
+        found = pull_back(single, tape, {"output": listed["d_output"][b]} | row(cotangents))
         expected = {"x": listed["d_x"][b]} | row(grads)
         agree({name: found[name] for name in expected}, expected)
         params = {name: total + found[name] for name, total in params.items()}

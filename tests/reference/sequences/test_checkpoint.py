@@ -21,10 +21,10 @@ def rows_of_batch(p, batch_sizes):
     """x, h of every step's cotangent and both states, as packed rows."""
     kind = p.net.cell.State
     T, B = p.x.shape[:2]
-    alive = np.concatenate([t * B + np.arange(n) for t, n in enumerate(batch_sizes)])
+    real = np.concatenate([t * B + np.arange(n) for t, n in enumerate(batch_sizes)])
     states = [kind(*[f[0] for f in (s if p.net.mode == "LSTM" else (s,))])
               for s in (p.state, p.d_state)]  # fmt: skip
-    return p.x.reshape(T * B, -1)[alive], p.d_output.reshape(T * B, -1)[alive], *states
+    return p.x.reshape(T * B, -1)[real], p.d_output.reshape(T * B, -1)[real], *states
 
 
 def everything(output, final, d_x, d_state, d_params):
@@ -50,21 +50,23 @@ def segments_with_every_tape_kept(p, batch_sizes, K):
     cell = p.net.cell
     x, d_output, state, d_state = rows_of_batch(p, batch_sizes)
     now = [f.copy() for f in state]
-    kept, outputs, start = [], [], 0
+    segments, outputs, start = [], [], 0
     for j in range(0, len(batch_sizes), K):
         sizes = batch_sizes[j : j + K]
         n, rows = sizes[0], slice(start, start + sizes.sum())
         start = rows.stop
-        alive = state._make([f[:n] for f in now])
-        output, last, tape = unroll.unroll(cell, p.weights, x[rows], alive, unroll.schedule(sizes))
+        state_j = state._make([f[:n] for f in now])
+        output, last, tape = unroll.unroll(
+            cell, p.weights, x[rows], state_j, unroll.schedule(sizes)
+        )
         for f, new in zip(now, last, strict=True):
             f[:n] = new
-        kept.append((n, rows, tape))
+        segments.append((n, rows, tape))
         outputs.append(output)
     total, d_x, sums = [f.copy() for f in d_state], np.empty_like(x), None
-    for n, rows, tape in reversed(kept):
-        alive = state._make([f[:n] for f in total])
-        d_x[rows], before, found = unroll.unroll_back(cell, tape, d_output[rows], alive)
+    for n, rows, tape in reversed(segments):
+        state_j = state._make([f[:n] for f in total])
+        d_x[rows], before, found = unroll.unroll_back(cell, tape, d_output[rows], state_j)
         for f, new in zip(total, before, strict=True):
             f[:n] = new
         found = [d for d in found if d is not None]

@@ -151,13 +151,13 @@ def test_neither_pass_writes_to_its_arguments_and_a_tape_can_be_used_twice(probl
     cotangents = random_like(outputs)
     given_cotangents = {name: v.copy() for name, v in cotangents.items()}
     first = pull_back(problem, tape, cotangents)
-    kept = {name: v.copy() for name, v in first.items()}
+    copies = {name: v.copy() for name, v in first.items()}
     second = pull_back(problem, tape, cotangents)
     agree(problem.inputs, given_inputs, 0)
     agree(cotangents, given_cotangents, 0)
     agree(outputs, values, 0)
-    agree(first, kept, 0)
-    agree(second, kept, 0)
+    agree(first, copies, 0)
+    agree(second, copies, 0)
 
 
 @given(st.one_of(problems(one_layer), cells()))
@@ -177,9 +177,9 @@ def test_missing_cotangents_count_as_zero(kind):
     outputs, tape = solve(problem)
     zeros = {name: np.zeros_like(value) for name, value in outputs.items()}
     for name, cotangent in random_like(outputs).items():
-        alone = pull_back(problem, tape, {name: cotangent})
-        agree(alone, pull_back(problem, tape, zeros | {name: cotangent}), 0)
-        assert all(d.any() for d in alone.values())
+        grads = pull_back(problem, tape, {name: cotangent})
+        agree(grads, pull_back(problem, tape, zeros | {name: cotangent}), 0)
+        assert all(d.any() for d in grads.values())
 
 
 @every_layer
