@@ -60,7 +60,13 @@ def check(
         from ..cases.corpus import cases_for
         from ..implementations.demonstrations import check_demonstration, demonstrate
         from ..judging.deviations import installed_deviations, tally
-        from ..reports.check_tables import print_deviations, print_environment, print_results
+        from ..judging.offsets import collect_offsets
+        from ..reports.check_tables import (
+            print_deviations,
+            print_environment,
+            print_offsets,
+            print_results,
+        )
         from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
         from ..runs.examine import check as run_all
@@ -104,12 +110,14 @@ def check(
         report = {"environment": header, "results": [r._asdict() for r in results]}
         report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
         save(json, to_json(report))
+    offsets = [offset for offset in collect_offsets(results) if offset.is_systematic]
+    print_offsets(console, offsets)
     status = AGREE
-    if any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+    if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
         status = FAULT
     elif not numbers_judged(results):
         status = COULD_NOT_RUN
-    print_verdict(check_verdict(torch.__version__, results, tallies), status)
+    print_verdict(check_verdict(torch.__version__, results, tallies, offsets), status)
     if status == COULD_NOT_RUN:
         stop(UNTRUSTED)
     raise typer.Exit(status)

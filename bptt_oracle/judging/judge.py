@@ -2,14 +2,20 @@
 
     R = |framework − truth| / noise        one number for a tensor, ≈ 1 where all is well
 
-taken twice, of the largest error and of its root mean square, and the worse of the two counts: one
-wrong element cannot hide among many, nor a slight wrongness of all below the largest. Each tensor
-is measured by its own noise; a large gradient does not excuse a small one.
+It is the largest of four ratios, each measured by its own noise (`noise`):
+
+    of the largest error          one wrong element cannot hide among many
+    of the root mean square       nor a slight error of all elements
+    of every element              nor an error of what is small beside its neighbours
+    of the standardised sum       nor an offset of one sign
 
 Verdicts
     agree      R ≤ LIMIT in every tensor, and NaN and infinities where truth has them
     fault      otherwise
     untrusted  the case cannot tell: nothing finite to compare, or zeros would agree as well
+
+Elements of which zeros would agree as well are counted in every tensor. They are not judged by
+themselves, but take part in the rules for the whole tensor.
 """
 
 import math
@@ -18,10 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .noise import ElementNoise, standardised_sum
 from .truth import Expected, largest_of
-from .wide import absolute_difference, narrow
+from .wide import absolute_difference, difference, narrow
 
-LIMIT = 16.0  # rounding alone came to 9.6 in a million tensors; a fault of 32 is always seen
+LIMIT = 16.0  # honest results stay well below; a fault of 32 is always detected
 
 
 class Score(NamedTuple):
@@ -31,6 +38,8 @@ class Score(NamedTuple):
     R: float
     at: tuple[int, ...]
     ill: bool  # R tells nothing: zeros would agree as well
+    untrusted: int = 0  # elements of which zeros would agree as well
+    offset: float = 0.0  # the standardised sum, in units of those of honest evaluations
 
 
 class Verdict(NamedTuple):
@@ -45,7 +54,14 @@ def judge(results: Mapping[str, np.ndarray], expected: Expected, exact: bool = F
     """Compare a run's results with truth. `exact` says that no operation of the case rounds, so
     that any difference is a fault. Raises KeyError when a tensor is missing."""
     scores = tuple(
-        score(name, results[name], truth, expected.noise[name], exact)
+        score(
+            name,
+            results[name],
+            truth,
+            expected.noise[name],
+            exact,
+            expected.elements.get(name),
+        )
         for name, truth in expected.truth.items()
     )
     telling = [s for s in scores if not s.ill]
@@ -56,15 +72,24 @@ def judge(results: Mapping[str, np.ndarray], expected: Expected, exact: bool = F
 
 
 def score(
-    name: str, value: np.ndarray, truth: np.ndarray, noise: tuple[float, float], exact: bool = False
+    name: str,
+    value: np.ndarray,
+    truth: np.ndarray,
+    noise: tuple[float, float],
+    exact: bool = False,
+    elements: ElementNoise | None = None,
 ) -> Score:
-    """The measure of one tensor; R is inf for a wrong shape, or NaN where truth has none."""
-    if value.shape != truth.shape:
+    """The measure of one tensor.
+
+    R is infinite for what is not a plain array of numbers, for a wrong shape, and for NaN where
+    truth has none.
+    """
+    if type(value) is not np.ndarray or value.dtype.kind not in "fO" or value.shape != truth.shape:
         return Score(name, np.inf, (), False)
     if not truth.size:
         return Score(name, 0.0, (), False)
     with np.errstate(over="ignore", invalid="ignore"):
-        error = absolute_difference(value, truth)
+        signed, error = difference(value, truth), absolute_difference(value, truth)
         truth = narrow(truth)
         at = int(error.argmax())  # of NaN the first
         if not math.isfinite(error.flat[at]):
@@ -79,7 +104,18 @@ def score(
     if not math.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
         return Score(name, np.inf, index, math.isinf(noise[0]))
     R = _ratio(largest, error, noise) if largest else 0.0
-    return Score(name, R, index, _tells_nothing(R, truth, noise))
+    ill = _tells_nothing(R, truth, noise)
+    if elements is None:
+        return Score(name, R, index, ill)
+    ratios = error / elements.sizes
+    untrusted = (np.abs(truth) <= LIMIT * elements.sizes) & (truth != 0)
+    worst = tuple(map(int, np.unravel_index(int(ratios.argmax()), ratios.shape)))
+    offset = standardised_sum(np.where(np.isfinite(signed), signed, 0), elements.deviation)
+    offset /= elements.total
+    if not ill:
+        index = worst if ratios[worst] > R else index
+        R = max(R, float(ratios[worst]), abs(offset))
+    return Score(name, R, index, ill, int(untrusted.sum()), offset)
 
 
 def _ratio(largest: float, error: np.ndarray, noise: tuple[float, float]) -> float:

@@ -77,6 +77,34 @@ def move_activations(
     )
 
 
+def record_net_inputs(exact: Arithmetic, inputs: list[np.ndarray]) -> Arithmetic:
+    """The arithmetic with every net input of relu appended to `inputs`."""
+
+    def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        inputs.append(a.copy())
+        return exact.relu(a, out=out)
+
+    return exact._replace(relu=relu)
+
+
+def bend_relu(
+    exact: Arithmetic, inputs: Sequence[np.ndarray], near: Sequence[np.ndarray], passes: bool
+) -> Arithmetic:
+    """The arithmetic with a relu that lets all net inputs pass where `near` is True, or none.
+
+    `inputs` are the net inputs in the order of the calls, as `record_net_inputs` records them.
+    """
+    calls = iter(zip(inputs, near, strict=True))
+
+    def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        recorded, undecided = next(calls)
+        value = exact.relu(a, out=out)
+        value[undecided] = np.abs(recorded[undecided]) * passes
+        return value
+
+    return exact._replace(relu=relu)
+
+
 def sum_step_by_step(
     exact: Arithmetic, round_sum: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Arithmetic:

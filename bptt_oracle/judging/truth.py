@@ -3,18 +3,24 @@
 Truth is the reference in a wider type (`wide`). The inputs are cast to the tested type first, then
 up, which is exact; results are never cast down.
 
-The noise of a tensor is the largest error that rounding causes over four evaluations of the same
-case: the reference in the tested type, and three runs in the wide type in which every input, every
-value of an activation and every sum over steps is moved by one unit roundoff up or down
-(`rounding`). All four sum the gradients of parameters as a loop of steps does. Where a gate
-saturates, 1 − z has noise of absolute size u, and only the moved activations show it. Where a net
-input of relu is zero but for rounding, one moved run lets it pass, the others do not. A tensor's
-noise is never below u times its largest element, nor below half the smallest number of the type,
-because no evaluation stores it better. Where the reference in the tested type overflows in one
-tensor, the noise of all is infinite, because what is computed from an infinity is arbitrary.
+The noise is made of the errors of several evaluations of the same problem (`noise`), all of which
+sum the gradients of parameters as a loop of steps does (`rounding`):
 
-NumPy has no bfloat16 to run the reference in. There it runs in float32, which has the same range,
-so that an overflow shows.
+    narrow       the reference in the tested type
+    renumbered   the same with hidden units and input features in another order (`renumbering`)
+    moved        a wide run in which every input, every value of an activation and every sum over
+                 steps is moved by one unit roundoff up or down
+    bent         for relu nets: a run that lets every net input pass that rounding may have made
+                 positive or negative, and one that lets none of them pass
+
+Where a gate saturates, 1 − z has noise of absolute size u, and only the moved activations show it.
+Rounding within one product shows in the renumbered runs. A moved run for float64 computes in
+float64 with a larger roundoff, and its errors are scaled down.
+
+Where the reference in the tested type overflows in one tensor, or truth lies beyond what the type
+holds, the noise of all is infinite, because what is computed from an infinity is arbitrary. NumPy
+has no bfloat16 to run the reference in. There it runs in float32, which has the same range, so that
+an overflow shows; its errors do not count.
 """
 
 import math
@@ -28,18 +34,22 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
 from .evaluation import Results, evaluate, evaluate_cast
-from .rounding import move_activations, random_factors, sum_step_by_step
-from .wide import (
-    LARGEST_MULTIPRECISION,
-    absolute_difference,
-    narrow,
-    wide_arithmetic,
-    wide_dtype,
-    widen,
+from .noise import Deviation, ElementNoise, Floors, deviation_of, element_noise, tensor_noise
+from .renumbering import evaluate_renumbered, is_tied
+from .rounding import (
+    bend_relu,
+    move_activations,
+    random_factors,
+    record_net_inputs,
+    sum_step_by_step,
 )
+from .wide import LARGEST_MULTIPRECISION, difference, narrow, wide_arithmetic, wide_dtype, widen
 
-MOVED_RUNS = 3
+MOVED_RUNS = 4
+RENUMBERED_RUNS = 2
 KINK = 4  # in units of roundoff, as of the largest net input beside it
+NEAR_ZERO = 16  # times the largest error of a net input in the moved runs
+ENLARGED_ROUNDOFF = 2.0**-36  # of moved runs for float64
 
 
 class Expected(NamedTuple):
@@ -49,6 +59,8 @@ class Expected(NamedTuple):
     noise: dict[str, tuple[float, float]]
     exact: bool  # the evaluation in the tested type made no error at all
     untrusted: str = ""  # why there is no truth to judge by; empty where there is one
+    elements: dict[str, ElementNoise] = {}
+    u: float = 0.0  # unit roundoff of the products
 
 
 def expect(
@@ -66,51 +78,116 @@ def expect(
     wide, tested = wide_dtype(dtype), product_dtype or dtype
     if wide.kind == "O" and _products(problem) > LARGEST_MULTIPRECISION:
         return _without_truth(problem, masks)
-    exact_arithmetic = wide_arithmetic(wide, NUMPY)
     u = UNIT_ROUNDOFF[tested] if u is None else u
+    numpy_dtype = "float32" if tested == "bfloat16" else tested
+    limits = np.finfo(numpy_dtype)
+    floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny))
 
-    def stored_wide(value: np.ndarray) -> np.ndarray:
+    def store(value: np.ndarray) -> np.ndarray:
         return widen(stored(value, dtype), wide)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        truth = evaluate_cast(problem, stored_wide, masks, exact_arithmetic)
-        numpy_dtype = "float32" if tested == "bfloat16" else tested
+        truth = evaluate_cast(problem, store, masks, wide_arithmetic(wide, NUMPY))
         runs = [evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY))]
-        runs += [
-            _moved_run(problem, stored_wide, masks, exact_arithmetic, (u, UNIT_ROUNDOFF[tested]), k)
-            for k in range(MOVED_RUNS)
-        ]
-        least = float(np.finfo(numpy_dtype).smallest_subnormal) / 2
-        noise, no_error = {}, tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
+        as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
+        if as_rounded and not is_tied(problem):
+            for k in range(RENUMBERED_RUNS):
+                rng = np.random.default_rng([problem.seed, 1, k])
+                arithmetic = sum_step_by_step(NUMPY)
+                runs.append(evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng))
+        errors = [_errors(run, truth) for run in runs]
+        overflow = any(np.isinf(e).any() for e in errors[0].values()) or any(
+            largest_of(value) > limits.max for value in truth.values()
+        )
+        no_error = as_rounded and not any(e.any() for e in errors[0].values())
+        if not as_rounded:
+            errors = []
+        moved, bent = _moved_errors(problem, dtype, masks, truth, (u, UNIT_ROUNDOFF[tested]))
+        errors += moved + bent
+        noise: dict[str, tuple[float, float]] = {}
+        deviations: dict[str, Deviation] = {}
         for name, exact in truth.items():
-            largest = largest_of(exact)
-            floor = max(u * largest, least) if largest else 0.0
-            sizes, means = error_sizes([run[name] for run in runs], exact)
-            mean_floor = floor / math.sqrt(max(exact.size, 1))
-            noise[name] = max(floor, float(sizes.max())), max(mean_floor, float(means.max()))
-            no_error &= not sizes[0]
-        if any(np.isinf(largest) for largest, _ in noise.values()):
+            own, value = [e[name] for e in errors], narrow(exact)
+            noise[name] = tensor_noise(own, value, floors, len(bent))
+            overflow |= math.isinf(noise[name][0])
+            if not overflow:
+                deviations[name] = deviation_of(own, value, floors, len(bent))
+        if overflow:
             noise = dict.fromkeys(noise, (np.inf, np.inf))
-    return Expected(truth, noise, no_error)
+            return Expected(truth, noise, no_error)
+        ratios = {name: d.ratio for name, d in deviations.items()}
+        forward = [name for name in ratios if not name.startswith("d_")]
+        ratios |= dict.fromkeys(forward, max(ratios[name] for name in forward))
+        elements = {name: element_noise(d, ratios[name]) for name, d in deviations.items()}
+    return Expected(truth, noise, no_error, "", elements, u)
+
+
+def _errors(run: Results, truth: Results) -> Results:
+    """run − truth by name, float64; infinite where only the run overflows, 0 where truth does."""
+    errors = {}
+    for name, exact in truth.items():
+        error, known = difference(run[name], exact), np.isfinite(narrow(exact))
+        error = np.where(np.isfinite(error), error, np.inf)
+        errors[name] = np.where(known, error, 0.0)
+    return errors
+
+
+def _moved_errors(
+    problem: Problem,
+    dtype: str,
+    masks: Sequence[np.ndarray],
+    truth: Results,
+    roundoffs: tuple[float, float],
+) -> tuple[list[Results], list[Results]]:
+    """The errors of the moved runs, and of the bent runs of a relu net.
+
+    `roundoffs` are those of products and of sums.
+    """
+    scale = ENLARGED_ROUNDOFF / UNIT_ROUNDOFF["float64"] if dtype == "float64" else 1.0
+    u, u_of_sums = (roundoff * scale for roundoff in roundoffs)
+
+    def store(value: np.ndarray) -> np.ndarray:
+        return stored(value, dtype).astype(np.float64)
+
+    inputs: list[np.ndarray] = []
+    still = evaluate_cast(problem, store, masks, record_net_inputs(NUMPY, inputs))
+    moved, moved_inputs = [], []
+    for k in range(MOVED_RUNS):
+        recorded: list[np.ndarray] = []
+        arithmetic = record_net_inputs(NUMPY, recorded)
+        run = _moved_run(problem, store, masks, arithmetic, (u, u_of_sums), k)
+        moved.append({name: e / scale for name, e in _errors(run, still).items()})
+        moved_inputs.append(recorded)
+    if not inputs:
+        return moved, []
+    near = [
+        np.abs(a) <= NEAR_ZERO / scale * np.max([np.abs(m[i] - a) for m in moved_inputs], axis=0)
+        for i, a in enumerate(inputs)
+    ]
+    bent = [
+        _errors(evaluate_cast(problem, store, masks, bend_relu(NUMPY, inputs, near, passes)), still)
+        for passes in (False, True)
+    ]
+    return moved, bent
 
 
 def _moved_run(
     problem: Problem,
-    stored_wide: Callable[[np.ndarray], np.ndarray],
+    store: Callable[[np.ndarray], np.ndarray],
     masks: Sequence[np.ndarray],
     exact: Arithmetic,
     roundoffs: tuple[float, float],
     k: int,
 ) -> Results:
-    """The problem in the wide type, with all that rounds moved by the unit roundoff of products,
-    and of sums; run k of MOVED_RUNS."""
+    """The problem with all that rounds moved by the unit roundoff of products, and of sums; run k
+    of MOVED_RUNS."""
     u, u_of_sums = roundoffs
     rng = np.random.default_rng([problem.seed, k])
-    dtype = stored_wide(problem.x[:0]).dtype
-    factors, sum_factors = random_factors(rng, u, dtype), random_factors(rng, u_of_sums, dtype)
+    factors = random_factors(rng, u, np.dtype(np.float64))
+    sum_factors = random_factors(rng, u_of_sums, np.dtype(np.float64))
 
     def moved(value: np.ndarray) -> np.ndarray:
-        wide = stored_wide(value)
+        wide = store(value)
         product: np.ndarray = wide * factors(wide.shape)
         return product
 
@@ -118,7 +195,7 @@ def _moved_run(
         product: np.ndarray = total * sum_factors(total.shape)
         return product
 
-    arithmetic = move_activations(exact, factors, KINK * u, open_kink=bool(k))
+    arithmetic = move_activations(exact, factors, KINK * u, open_kink=bool(k % 2))
     return evaluate_cast(problem, moved, masks, sum_step_by_step(arithmetic, round_sum))
 
 
@@ -129,20 +206,6 @@ def largest_of(value: np.ndarray) -> float:
     if not np.isfinite(largest):
         largest = np.abs(value[np.isfinite(value)]).max(initial=0)
     return float(largest)
-
-
-def error_sizes(runs: Sequence[np.ndarray], exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Largest and root mean square of the errors of each run; infinite where only it overflows."""
-    errors = np.array([absolute_difference(run, exact).ravel() for run in runs])
-    if not np.isfinite(errors).all():
-        known = errors[:, np.isfinite(narrow(exact)).ravel()]
-        errors = np.where(np.isfinite(known), known, np.inf)
-    sizes = errors.max(axis=1, initial=0)
-    largest = sizes.max()
-    if not largest or np.isinf(largest):
-        return sizes, sizes
-    scaled = errors / largest  # squares may not underflow
-    return sizes, largest * np.sqrt((scaled * scaled).mean(axis=1))
 
 
 def _products(problem: Problem) -> int:

@@ -75,11 +75,14 @@ def narrow(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float64) if value.dtype == object else value
 
 
+def difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """value − truth in float64, subtracted in the type of truth before it is rounded."""
+    if truth.dtype.kind == "O":
+        value = widen(value, truth.dtype)
+    return np.asarray(value - truth, dtype=np.float64)
+
+
 def absolute_difference(value: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """|value − truth|, subtracted in the type of truth before it is rounded."""
-    difference: np.ndarray
-    if truth.dtype == object:
-        difference = np.abs((widen(value, truth.dtype) - truth).astype(np.float64))
-    else:
-        difference = np.abs(value - truth)
-    return difference
+    """|value − truth| in float64."""
+    absolute: np.ndarray = np.abs(difference(value, truth))
+    return absolute

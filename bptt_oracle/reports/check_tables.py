@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ..judging import judge
 from ..judging.deviations import Tally
+from ..judging.offsets import Offset
 from ..runs.examine import Result
 from .console import plural
 from .styles import STYLES
@@ -101,6 +102,16 @@ def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) 
 def _place(result: Result) -> str:
     """Where the worst element lies; the note where there is one."""
     return result.note or f"{result.tensor}, {result.place}"
+
+
+def print_offsets(console: Console, offsets: Sequence[Offset]) -> None:
+    """Print the tensors whose errors have one sign over many cases."""
+    for o in offsets:
+        console.print(
+            f"[{STYLES['fault']}]offset[/]: {o.path} {o.dtype} {o.tensor}: errors of one sign over "
+            f"{plural(o.cases, 'case')}, D {o.D:.2f} of {judge.LIMIT:g}",
+            soft_wrap=True,
+        )
 
 
 def print_deviations(console: Console, tallies: Sequence[Tally], table: bool = True) -> None:

@@ -15,7 +15,7 @@ from torch_impl.execution.run import Outcome, dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..implementations.responses import respond
-from ..judging.judge import judge
+from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
 from ..runs.examine import examine_invalid_calls, expect_in_precision
@@ -54,7 +54,7 @@ def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expec
     exact = case.regime == "exact" and expected.exact
     verdict = judge(outcome.results, expected, exact)
     wide = console.width >= WIDE
-    heads = ["tensor", "shape", "R", "worst at", "framework", "truth", "noise"]
+    heads = ["tensor", "shape", "R", "worst at", "framework", "truth", "noise", "condition"]
     table = Table(*(heads if wide else ["tensor", "R, noise", "worst at", "framework, truth"]))
     for column in table.columns:
         column.no_wrap = column.header != "worst at"
@@ -62,19 +62,40 @@ def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expec
         value, truth = outcome.results[score.tensor], expected.truth[score.tensor]
         R = "–" if score.ill else f"{score.R:.2f}"
         place = location(case, score.tensor, score.at)
-        noise = f"{expected.noise[score.tensor][0]:.1e}"
+        noise = f"{_noise_at(expected, score):.1e}"
+        condition = _condition(expected, score)
         numbers = mark_difference(_digits(value, score.at), _digits(truth, score.at))
         shape = str(list(value.shape))
         if wide:
-            table.add_row(score.tensor, shape, R, place, *numbers, noise)
+            table.add_row(score.tensor, shape, R, place, *numbers, noise, condition)
         else:
             above = Text("\n").join(numbers)
             table.add_row(f"{score.tensor}\n{shape}", f"{R}\n{noise}", place, above)
     console.print(table)
     if any(score.ill for score in verdict.scores):
         console.print("R –: ill-conditioned, because zeros would agree as well")
+    untrusted = {s.tensor: s.untrusted for s in verdict.scores if s.untrusted and not s.ill}
+    if untrusted:
+        counts = ", ".join(f"{n} of {name}" for name, n in untrusted.items())
+        console.print(f"elements that could not be judged by themselves: {counts}", soft_wrap=True)
     print_replay_verdict(console, verdict.word, f"kernel: {outcome.kernel}; ")
     return verdict.word
+
+
+def _noise_at(expected: Expected, score: Score) -> float:
+    """The noise of the worst element; that of the tensor where there is none by element."""
+    elements = expected.elements.get(score.tensor)
+    if elements is None or not score.at:
+        return expected.noise[score.tensor][0]
+    return float(elements.sizes[score.at])
+
+
+def _condition(expected: Expected, score: Score) -> str:
+    """The condition number of the worst element: how often rounding is amplified in it."""
+    elements, truth = expected.elements.get(score.tensor), expected.truth[score.tensor]
+    if elements is None or not score.at or not truth[score.at]:
+        return "–"
+    return f"{float(elements.deviation[score.at]) / abs(float(truth[score.at])) / expected.u:.1e}"
 
 
 def print_replay_verdict(console: Console, verdict: str, before: str = "", after: str = "") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..judging import judge
 from ..judging.deviations import Tally
+from ..judging.offsets import Offset
 from ..runs.compare import Change
 from ..runs.examine import Result
 from ..runs.selftest import Summary
@@ -21,7 +22,12 @@ def numbers_judged(results: Sequence[Result]) -> bool:
     )
 
 
-def check_verdict(version: str, results: Sequence[Result], tallies: Sequence[Tally]) -> str:
+def check_verdict(
+    version: str,
+    results: Sequence[Result],
+    tallies: Sequence[Tally],
+    offsets: Sequence[Offset] = (),
+) -> str:
     """The verdict of `check` on torch of this version."""
     count = Counter(r.verdict for r in results if r.verdict != "excluded")
     total = plural(count.total(), "result")
@@ -35,6 +41,14 @@ def check_verdict(version: str, results: Sequence[Result], tallies: Sequence[Tal
             f"{plural(count['fault'], 'fault')} in {total}, "
             f"the worst on {worst.path}, {worst.cell}, {worst.dtype} ({size})"
             + (f"; {no_longer}" if stale else "")
+        )
+    if offsets:
+        worst_offset = offsets[0]
+        return (
+            f"torch {version} does not agree with the derivations: errors of one sign in "
+            f"{plural(len(offsets), 'tensor')} over many cases, the worst in "
+            f"{worst_offset.tensor} on {worst_offset.path} in {worst_offset.dtype} "
+            f"(D {worst_offset.D:.2f} of {judge.LIMIT:g})"
         )
     if stale:
         return f"torch {version} agrees with the derivations in {total}, but there are {no_longer}"

@@ -39,6 +39,7 @@ class Result(NamedTuple):
     seconds: float
     note: str  # why the path is excluded or nothing can be judged; torch's message if it raised
     tensors: dict[str, float]  # R of every tensor that is not ill-conditioned
+    offsets: dict[str, float] = {}  # the offset of each of them
 
 
 class JudgedOutcome(NamedTuple):
@@ -94,6 +95,7 @@ def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Judge
             seconds=seconds,
             note=expected.untrusted,
             tensors={s.tensor: s.R for s in scores if not s.ill},
+            offsets={s.tensor: s.offset for s in scores if not s.ill},
         )
         yield JudgedOutcome(judged, outcome.results, masks)
 

@@ -4,12 +4,17 @@
 2. a fault of 32 noises  added to one element of one tensor: always detected
 3. four real mistakes    TF32 products and bfloat16 weights in a float32 run, float32 inside
                          float64, one element off by 1e-6 of its tensor's largest (float64)
-4. R is tight            its median over tensors lies between 0.2 and 1
+4. small slices          the smallest time step, row or gate of a tensor off by a thousandth
+5. offsets               one noise of one sign in all elements of one tensor
+6. R is tight            its median over tensors lies between 0.2 and 1
+
+It also counts the elements that could be 0 unnoticed. Of those, "inherent" are elements of which a
+careful evaluation in the tested type is off by more than 1/16: no judge can tell them from 0.
 """
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -22,12 +27,16 @@ from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..cases.corpus import corpus
+from ..judging.evaluation import evaluate
 from ..judging.judge import LIMIT, judge
+from ..judging.offsets import Offset, collect_offsets
 from ..judging.truth import Expected, expect
+from ..judging.wide import absolute_difference, narrow
 from ..processes.interrupt import defer_interrupt
 from ..processes.workers import limit_threads, worker_pool
 
 PLANT_EVERY = 8  # mistakes are planted in one case of 8: most time goes to the false alarms
+HIDDEN = ("elements", "by the tensor's noise", "by their own noise", "inherent")
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]
 
 
@@ -38,6 +47,17 @@ class Trial(NamedTuple):
     alarms: list[str]  # false alarms, as arguments of replay
     planted: list[tuple[str, bool]]  # mistake and dtype, whether it was detected
     ill: int  # ill-conditioned tensors
+    hidden: dict[tuple[str, str], np.ndarray]  # by regime and dtype, see HIDDEN
+    results: list["Honest"]
+
+
+class Honest(NamedTuple):
+    """What the offsets over all cases are made of: one honest result."""
+
+    path: str
+    dtype: str
+    verdict: str
+    offsets: dict[str, float]
 
 
 class Summary(NamedTuple):
@@ -48,6 +68,8 @@ class Summary(NamedTuple):
     planted: dict[str, tuple[int, int]]  # detected, planted
     ill: int
     cases: int
+    hidden: dict[tuple[str, str], np.ndarray]
+    offsets: list[Offset]
 
 
 def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> Summary:
@@ -56,6 +78,8 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
     planted: dict[str, list[bool]] = {}
     alarms: list[str] = []
     ill = cases = 0
+    hidden: dict[tuple[str, str], np.ndarray] = {}
+    offsets: list[Any] = []
     task = progress.add_task("tensors compared", total=comparisons)
     for trial in _trials(comparisons, seed, workers):
         for dtype, values in trial.ratios.items():
@@ -63,6 +87,9 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
             progress.advance(task, len(values))
         alarms += trial.alarms
         ill += trial.ill
+        offsets += trial.results
+        for key, counts in trial.hidden.items():
+            hidden[key] = hidden.get(key, 0) + counts
         cases += 1
         for mistake, detected in trial.planted:
             planted.setdefault(mistake, []).append(detected)
@@ -74,6 +101,8 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
         {mistake: (sum(detected), len(detected)) for mistake, detected in planted.items()},
         ill,
         cases,
+        hidden,
+        collect_offsets(offsets),
     )
 
 
@@ -99,6 +128,8 @@ def run_trial(case: Case, every: int = 1) -> Trial:
     alarms: list[str] = []
     planted: list[tuple[str, bool]] = []
     ill = 0
+    hidden: dict[tuple[str, str], np.ndarray] = {}
+    results_of_paths: list[Honest] = []
     for dtype in ("float32", "float64"):
         masks = dropout_masks(problem, dtype)
         expected = expect(problem, dtype, masks=masks)
@@ -112,12 +143,44 @@ def run_trial(case: Case, every: int = 1) -> Trial:
             verdict = judge(results, expected, exact)
             values += [s.R for s in verdict.scores if not s.ill]
             ill += sum(s.ill for s in verdict.scores)
+            offsets = {s.tensor: s.offset for s in verdict.scores if not s.ill}
+            results_of_paths.append(Honest(path.name, dtype, verdict.word, offsets))
             if verdict.word == "fault":
                 alarms.append(f"{case.id} --path {path.name} --dtype {dtype}")
             correct = correct or results
+        hidden[case.regime, dtype] = _count_hidden(problem, dtype, masks, expected, exact)
         if case.seed % every == 0:
             planted += _plant(case, problem, dtype, masks, expected, correct)
-    return Trial(ratios, alarms, planted, ill)
+    return Trial(ratios, alarms, planted, ill, hidden, results_of_paths)
+
+
+def _count_hidden(
+    problem: Problem, dtype: str, masks: list[np.ndarray], expected: Expected, exact: bool
+) -> np.ndarray:
+    """How many elements there are, and how many could be 0 unnoticed; see HIDDEN."""
+    counts = np.zeros(len(HIDDEN))
+    if exact:  # the last bit decides
+        counts[0] = sum(np.count_nonzero(value) for value in expected.truth.values())
+        return counts
+    careful = evaluate(problem, np.dtype(dtype), masks)
+    for name, elements in expected.elements.items():
+        true = expected.truth[name]
+        truth = np.abs(narrow(true))
+        nonzero = truth > 0
+        own = nonzero & (truth <= LIMIT * elements.sizes)
+        inherent = own & (truth <= LIMIT * absolute_difference(careful[name], true))
+        by_tensor = nonzero & (truth <= LIMIT * expected.noise[name][0])
+        counts += [part.sum() for part in (nonzero, by_tensor, own, inherent)]
+    return counts
+
+
+def _smallest_slice(name: str, value: np.ndarray) -> tuple[slice | int, ...]:
+    """The time step and row, or the gate and unit, whose largest element is the smallest."""
+    if value.ndim == 1 or "_weight" in name or "_bias" in name:
+        rows = np.abs(value).reshape(len(value), -1).max(axis=1)
+        return (int(rows.argmin()),)
+    sizes = np.abs(value).max(axis=-1)
+    return tuple(map(int, np.unravel_index(int(sizes.argmin()), sizes.shape)))
 
 
 def _plant(
@@ -147,6 +210,15 @@ def _plant(
     for name in names:
         wrong = shift(name, 32 * expected.noise[name][0])
         yield f"32 noises in one element, {dtype}", is_detected(wrong)
+    for name in names:
+        elements, value = expected.elements[name], correct[name]
+        place = _smallest_slice(name, value)
+        trusted = 1e-3 * np.abs(value[place]) > 2 * LIMIT * elements.sizes[place]
+        if trusted.any():
+            scaled = value.copy()
+            scaled[place] *= 1 + 1e-3
+            mistake = f"the smallest slice of a tensor off by a thousandth, {dtype}"
+            yield mistake, is_detected(correct | {name: scaled})
     if dtype == "float64":
         for name in names:
             if expected.noise[name][0] < 1e-9 * np.abs(expected.truth[name]).max():
@@ -183,6 +255,20 @@ def print_summary(console: Console, summary: Summary) -> bool:
     console.print(table)
     console.print(f"{summary.cases} cases; ill-conditioned and left out: {summary.ill} tensors")
     console.print(f"a fault is R > {LIMIT:g}")
+    shares = Table("regime", "dtype", "elements", "hidden: tensor", "element", "inherent", "rest")
+    for (regime, dtype), (total, *parts) in sorted(summary.hidden.items()):
+        rest = parts[1] - parts[2]
+        percent = (f"{100 * n / max(total, 1):.2f} %" for n in (*parts, rest))
+        shares.add_row(regime, dtype, f"{int(total):,}", *percent)
+    console.print(shares)
+    worst_offset = summary.offsets[0] if summary.offsets else None
+    if worst_offset:
+        console.print(
+            f"largest offset over the cases: D {worst_offset.D:.2f} of {LIMIT:g} in "
+            f"{worst_offset.tensor} on {worst_offset.path} in {worst_offset.dtype}, "
+            f"{worst_offset.cases} cases",
+            soft_wrap=True,
+        )
     mistakes = Table("planted mistake", "detected", "of")
     for mistake, (detected, total) in sorted(summary.planted.items()):
         mistakes.add_row(mistake, f"{detected:,}", f"{total:,}")
@@ -192,5 +278,6 @@ def print_summary(console: Console, summary: Summary) -> bool:
     return (
         tight
         and not summary.alarms
+        and not any(offset.is_systematic for offset in summary.offsets)
         and all(detected == total for detected, total in summary.planted.values())
     )

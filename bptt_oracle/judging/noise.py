@@ -1,0 +1,127 @@
+"""The noise of a tensor and of each of its elements, from the errors of honest evaluations.
+
+    e_k   the error of run k of n, an array; every run is the same problem, careful and rounded
+    s     √(Σ e_k² / n), element by element
+
+Of the tensor: the largest error of all runs, and the largest root mean square.
+
+Of an element: 4 s. What is small beside its neighbours is measured by its own noise; a limit of 16
+is then 64 standard deviations, so that a few runs suffice to know s well enough.
+
+Of the sum: with z = Σ e/s / √N over the N elements whose s is not 0, four times the root mean
+square of the z of the runs, and never below 4. An offset of one sign adds up in z, where rounding
+cancels.
+
+The runs judge each other first: what ratio would a run have if the others were its noise? In a
+regular case that is about 1. Where rounding is amplified until a gate flips here and there, the
+flips of one run are not those of another; each run is far off by the noise of the others, and so is
+any correct result. So the noise is multiplied by the ratio of the worst run. The states after the
+last step are elements of the same sequence as the output, and share its ratio. Runs that were bent
+on purpose, at the kink of relu, are not judged.
+
+Floors: a noise is never below u times the element, nor below half the smallest number of the type,
+because no evaluation stores it better. An element may be flushed to 0 where it is not normal.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+ELEMENT_FACTOR = 4.0
+
+
+class Floors(NamedTuple):
+    """What limits the precision of every evaluation in a type."""
+
+    u: float  # unit roundoff of the products
+    smallest: float  # half the smallest number
+    normal: float  # the smallest normal number
+
+
+class ElementNoise(NamedTuple):
+    """The noise of each element, and of the standardised sum of all."""
+
+    sizes: np.ndarray
+    deviation: np.ndarray  # s, by which the sum is standardised
+    total: float
+
+
+def tensor_noise(
+    errors: Sequence[np.ndarray], truth: np.ndarray, floors: Floors, bent: int = 0
+) -> tuple[float, float]:
+    """The noise of the largest error of a tensor, and of the root mean square.
+
+    `errors` are those of the runs, infinite where only the run overflows; the last `bent` of them
+    were bent at the kink of relu.
+    """
+    sizes, means = error_sizes(errors)
+    largest = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
+    floor = max(floors.u * largest, floors.smallest) if largest else 0.0
+    mean_floor = floor / math.sqrt(max(truth.size, 1))
+    return tuple(
+        max(low, float(values.max()) * _largest_over_next(values[: len(values) - bent]))
+        for values, low in ((sizes, floor), (means, mean_floor))
+    )  # type: ignore[return-value]
+
+
+class Deviation(NamedTuple):
+    """s of every element, the floor of its noise, and how the runs judge each other."""
+
+    s: np.ndarray
+    floor: np.ndarray
+    ratio: float  # the largest that a run has by the noise of the others
+    spread: float  # root mean square of the standardised sums of the runs
+
+
+def deviation_of(
+    errors: Sequence[np.ndarray], truth: np.ndarray, floors: Floors, bent: int = 0
+) -> Deviation:
+    """The deviation of every element of a tensor over the runs; arguments as in `tensor_noise`."""
+    stacked = np.array(errors, dtype=np.float64)
+    floor = np.maximum(floors.u * np.abs(truth), floors.normal / 8)
+    scale = float(np.abs(stacked).max(initial=0)) or 1.0  # squares may not underflow
+    squares = (stacked / scale) ** 2
+    total, n = squares.sum(axis=0), len(squares)
+    s = scale * np.sqrt(total / n)
+    ratio = 1.0
+    for run in range(n - bent):
+        others = scale * np.sqrt(np.maximum(total - squares[run], 0) / max(n - 1, 1))
+        noise = np.maximum(ELEMENT_FACTOR * others, floor)
+        ratio = max(ratio, float((np.abs(stacked[run]) / noise).max(initial=0)))
+    sums = [standardised_sum(e, s) for e in stacked[: n - bent]]
+    return Deviation(s, floor, ratio, max(1.0, math.sqrt(sum(z * z for z in sums) / len(sums))))
+
+
+def element_noise(deviation: Deviation, ratio: float) -> ElementNoise:
+    """The noise of every element, and of their sum; `ratio` is the largest that a run has."""
+    s, floor, _, spread = deviation
+    sizes = np.maximum(ELEMENT_FACTOR * s, floor) * ratio
+    return ElementNoise(sizes, s, ELEMENT_FACTOR * spread * ratio)
+
+
+def standardised_sum(error: np.ndarray, deviation: np.ndarray) -> float:
+    """z = Σ e/s / √N over the elements whose s is not 0."""
+    moved = deviation > 0
+    count = int(moved.sum())
+    return float((error[moved] / deviation[moved]).sum()) / math.sqrt(count) if count else 0.0
+
+
+def error_sizes(errors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and root mean square of the errors of each run."""
+    flat = np.abs(np.array([np.ravel(e) for e in errors]))
+    sizes = flat.max(axis=1, initial=0)
+    largest = sizes.max()
+    if not largest or np.isinf(largest):
+        return sizes, sizes
+    scaled = flat / largest  # squares may not underflow
+    return sizes, largest * np.sqrt((scaled * scaled).mean(axis=1))
+
+
+def _largest_over_next(values: np.ndarray) -> float:
+    """The largest of some numbers over the next; 1 where that is not a finite ratio above 1."""
+    if len(values) < 2:
+        return 1.0
+    *_, following, largest = np.sort(values)
+    return float(largest / following) if following and np.isfinite(largest) else 1.0
