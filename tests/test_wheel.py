@@ -1,4 +1,4 @@
-"""The wheel: it contains all files of the packages and nothing else, and works without a checkout."""
+"""The wheel has all files of the packages and no other, and works without a checkout."""
 
 import os
 import shlex
