@@ -11,17 +11,17 @@ from support.problems import draw
 from support.verdicts import adjoint_identity_holds
 
 
-def spoiled(net_type, spoil):
-    """A net of this type whose gradients go through `spoil(parameter gradients)`."""
+def with_altered_gradients(net_type, alter):
+    """A net of this type whose gradients go through `alter(parameter gradients)`."""
 
-    class Spoiled(net_type):
+    class Altered(net_type):
         def backward(self, *arguments, **options):
             grads = super().backward(*arguments, **options)
-            spoil(grads.params)
+            alter(grads.params)
             return grads
 
-    Spoiled.__name__ = net_type.__name__
-    return Spoiled
+    Altered.__name__ = net_type.__name__
+    return Altered
 
 
 def failure(net):
@@ -31,16 +31,16 @@ def failure(net):
 
 
 def test_the_message_names_the_input_and_the_gate():
-    def spoil(grads):
+    def alter(grads):
         grads["weight_hh_l1"][6:12] *= 2  # the rows of f
 
-    text = failure(spoiled(LSTM, spoil)(4, 6, num_layers=2))
+    text = failure(with_altered_gradients(LSTM, alter)(4, 6, num_layers=2))
     assert "fails for these inputs (gates): weight_hh_l1 (f)." in text
 
-    def spoil_bias(grads):
+    def zero_bias(grads):
         grads["bias_ih_l0"][:] = 0
 
-    text = failure(spoiled(GRU, spoil_bias)(4, 6))
+    text = failure(with_altered_gradients(GRU, zero_bias)(4, 6))
     assert "fails for these inputs (gates): bias_ih_l0 (r, z, n)." in text
 
 

@@ -51,3 +51,12 @@ def test_every_page_can_be_reached_from_the_readme_by_links():
             found.add(page)
             todo += [file for _, file in local_links(page) if file.suffix == ".md"]
     assert set(PAGES) - found == set()
+
+
+def test_the_index_links_to_every_page():
+    """To the pages of cells by way of the cell table, so that a new cell has one list to join."""
+    index = ROOT / "docs" / "index.md"
+    linked = {
+        file for page in (index, ROOT / "docs/cells/table.md") for _, file in local_links(page)
+    }
+    assert set((ROOT / "docs").rglob("*.md")) - linked - {index} == set()

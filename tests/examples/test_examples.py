@@ -20,10 +20,10 @@ def printed(main, *arguments):
 
 @pytest.mark.claim("B1")
 def test_the_character_model_writes_its_sentence_in_numpy_and_in_torch():
-    shown = printed(character_lm.main, "--steps", "60", "--hidden", "24")
-    assert shown.count(character_lm.SENTENCE) >= 2  # greedy in NumPy and in torch
+    report = printed(character_lm.main, "--steps", "60", "--hidden", "24")
+    assert report.count(character_lm.SENTENCE) >= 2  # greedy in NumPy and in torch
     for words in ("loss, NumPy", "loss, torch", "largest gap so far", "sampled, torch"):
-        assert words in shown
+        assert words in report
 
 
 def test_the_character_model_reads_a_file_and_rejects_one_with_a_single_character(tmp_path):
@@ -53,18 +53,18 @@ def test_an_unreadable_file_is_reported_in_one_sentence(tmp_path):
 
 @pytest.mark.claim("B11")
 def test_one_recipe_runs_in_both_and_reports_accuracy_by_length():
-    shown = printed(sum_mod_10.main, "--steps", "20", "--recipe", "all + warm-up")
+    report = printed(sum_mod_10.main, "--steps", "20", "--recipe", "all + warm-up")
     for words in ("Accuracy on 1000 unseen", "loss, torch", "ms in torch", "digits", "modulo 5"):
-        assert words in shown
+        assert words in report
 
 
 @pytest.mark.claim("B11")
 def test_all_recipes_with_many_seeds_are_compared_with_the_published_accuracies():
     chosen = "--only", "baseline", "all, GRU", "--remedies", "--torch"
-    shown = printed(sum_mod_10.main, "--recipes", "--steps", "5", "--seeds", "2", *chosen)
-    assert shown.count("0 of 2") == 4  # two recipes, two backends
+    report = printed(sum_mod_10.main, "--recipes", "--steps", "5", "--seeds", "2", *chosen)
+    assert report.count("0 of 2") == 4  # two recipes, two backends
     for words in ("○", "max ‖g‖", "4 runs ended at chance"):
-        assert words in shown
+        assert words in report
 
 
 @pytest.mark.claim("B11")
@@ -75,8 +75,8 @@ def test_saved_runs_are_not_run_again_and_are_drawn(tmp_path):
     saved = recipes.load(tmp_path / "runs.json")
     again = printed(sum_mod_10.main, *options, *chosen, "--plot", str(tmp_path / "a.svg"))
     all_runs = recipes.load(tmp_path / "runs.json")
-    shown = printed(sum_mod_10.main, *options, "--show", "--seeds", "11")
-    assert "seed 10" not in shown and shown.count("0 of 10") == 1 and "batch 64" not in shown
+    report = printed(sum_mod_10.main, *options, "--show", "--seeds", "11")
+    assert "seed 10" not in report and report.count("0 of 10") == 1 and "batch 64" not in report
     assert once.count("seed 0, ") == 2 and "seed 0, " not in again and again.count("seed 9, ") == 2
     assert len(saved) == 2 and saved == all_runs[:2] and len(all_runs) == 20
     assert {run.backend for run in all_runs if run.findings} == {"NumPy"}

@@ -93,12 +93,14 @@ def follow(step, folder):
 def run(line, folder):
     """Run a command of the page in the copy."""
     program, *arguments = shlex.split(line)
-    module = {"bptt-oracle": "bptt_oracle", "pytest": "pytest"}[program]
-    if module == "pytest":
+    if program == "pytest":
         arguments += ["-n", "0", "-p", "no:cacheprovider"]
+    if program != "python":
+        module = {"bptt-oracle": "bptt_oracle", "pytest": "pytest", "ruff": "ruff"}[program]
+        arguments = ["-m", module, *arguments]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     ran = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -132,7 +132,7 @@ def test_the_summary_of_a_run_counts_the_tests_of_each_claim(made_up_tests):
 HERE = outcomes.Provenance("abc1234", "2026-11-28", "2.13.0", "cpu")
 
 
-def test_a_test_that_is_gone_has_not_failed():
+def test_a_removed_test_has_not_failed():
     record = outcomes.Record(HERE, 1, {"1": "failed"})
     assert outcomes.verdict(["a::test"], {"a::test": record}, holds=True) == "failed"
     assert outcomes.verdict(["b::test"], {"a::test": record}, holds=True) == "0 of 1 ran"

@@ -62,7 +62,7 @@ def opened(tmp_path, text, fragment=""):
     return Page(done.stdout)
 
 
-def shown(page):
+def visible_words(page):
     """The words of the rows that are not hidden."""
     rows = [given for given, _ in page.rows["changes"] if "data-word" in given]
     return sorted(given["data-word"] for given in rows if "hidden" not in given)
@@ -100,7 +100,7 @@ def test_the_drawing_counts_every_tensor_once():
 @browser
 def test_a_browser_shows_the_table_and_the_drawing(tmp_path):
     found = opened(tmp_path, page())
-    assert found.output == "10 of 10 shown" and len(shown(found)) == 10
+    assert found.output == "10 of 10 shown" and len(visible_words(found)) == 10
     runs = {bar["class"] for bar in found.bars}
     assert runs == {"old", "new"} and all(float(bar["height"]) > 0 for bar in found.bars)
     assert "results" in found.rows["summary"][0][1]
@@ -119,7 +119,7 @@ def test_a_browser_shows_the_table_and_the_drawing(tmp_path):
     ],
 )
 def test_the_filter_in_the_address_is_applied(tmp_path, fragment, words):
-    assert shown(opened(tmp_path, page(), fragment)) == words
+    assert visible_words(opened(tmp_path, page(), fragment)) == words
 
 
 @browser
@@ -131,7 +131,7 @@ def test_the_filter_is_applied_when_clicked_and_typed(tmp_path):
     document.getElementById("shown").textContent += location.hash;
     </script>"""
     found = opened(tmp_path, page().replace("</script>", person))
-    assert shown(found) == ["fixed"]
+    assert visible_words(found) == ["fixed"]
     assert found.output == "1 of 10 shown#word=fixed%2Cequal&text=S7"
 
 

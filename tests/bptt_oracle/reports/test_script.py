@@ -20,7 +20,7 @@ from torch_impl.execution.run import run
 
 DENSE = pinned(tied=True, bidirectional=True)
 PACKED = pinned(cell="GRU", dropout=0.5, layout="packed", lengths=(2, 5, 1), cotangents=("h_n",))
-WAYS = ("functional", "eval", "thrice", "inference", "deterministic", "threads")
+VARIANTS = ("functional", "eval", "thrice", "inference", "deterministic", "threads")
 
 
 def printed(capsys, *words):
@@ -83,7 +83,7 @@ def switches_put_back():
     [
         ("cpu-native", "float64"),
         ("cpu-plain", "float16"),
-        *((f"cpu-{way}", "float32") for way in WAYS),
+        *((f"cpu-{variant}", "float32") for variant in VARIANTS),
         ("cpu-autocast-bfloat16", "float32"),
         ("cpu-autocast-float16", "float32"),
     ],
@@ -96,15 +96,15 @@ def test_a_script_calls_torch_as_its_path_does_and_gets_the_same_bits(
     file = tmp_path / "program.py"
     file.write_text(printed(capsys, case.id, "--path", name, "--dtype", dtype))
     calls.clear()
-    meant = run(path_named(name), draw(case), dtype).results
+    expected = run(path_named(name), draw(case), dtype).results
     of_the_path = calls.copy()
     calls.clear()
     found = runpy.run_path(str(file))
     assert calls == of_the_path
     values = dict(zip(found["names"], found["values"] + found["zero"], strict=True))
-    assert values.keys() == meant.keys()
+    assert values.keys() == expected.keys()
     for tensor, value in values.items():
-        assert array_of(value).tobytes() == meant[tensor].tobytes(), tensor
+        assert array_of(value).tobytes() == expected[tensor].tobytes(), tensor
 
 
 def test_a_script_in_bfloat16_which_numpy_lacks_runs(capsys, tmp_path):
@@ -116,7 +116,7 @@ def test_a_script_in_bfloat16_which_numpy_lacks_runs(capsys, tmp_path):
     assert all(ratio < 8 for ratio in measured) and any(ratio > 0.1 for ratio in measured)
 
 
-def test_a_path_of_gradients_asked_for_in_turns_has_no_script(capsys):
+def test_a_path_of_gradients_in_turns_has_no_script(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["replay", DENSE.id, "--path", "cpu-subsets", "--script"])
     out, err = capsys.readouterr()

@@ -157,8 +157,8 @@ def test_nothing_in_a_masked_key_reaches_a_context_or_receives_a_gradient(proble
     cotangents = {
         n: np.random.default_rng(seed).standard_normal(c.shape) for n, c in outputs.items()
     }
-    spoilt = inputs | {"h": np.where(mask[..., None], inputs["h"], junk)}
-    again, pull_again = run_with(mask)(spoilt)
+    changed = inputs | {"h": np.where(mask[..., None], inputs["h"], junk)}
+    again, pull_again = run_with(mask)(changed)
     for name in outputs:
         np.testing.assert_array_equal(again[name], outputs[name])
     grads, grads_again = pull(cotangents), pull_again(cotangents)
