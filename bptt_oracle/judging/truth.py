@@ -69,11 +69,13 @@ def expect(
     u: float | None = None,
     masks: Sequence[np.ndarray] = (),
     product_dtype: str = "",
+    effort: int = 1,
 ) -> Expected:
     """Truth and noise of a problem in a tested dtype.
 
     `u` is the unit roundoff of its products, that of the dtype unless given; `product_dtype` is the
-    narrower dtype in which autocast computes them.
+    narrower dtype in which autocast computes them. `effort` multiplies the number of runs that make
+    the noise.
     """
     wide, tested = wide_dtype(dtype), product_dtype or dtype
     if wide.kind == "O" and _products(problem) > LARGEST_MULTIPRECISION:
@@ -91,7 +93,7 @@ def expect(
         runs = [evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY))]
         as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
         if as_rounded and not is_tied(problem):
-            for k in range(RENUMBERED_RUNS):
+            for k in range(effort * RENUMBERED_RUNS):
                 rng = np.random.default_rng([problem.seed, 1, k])
                 arithmetic = sum_step_by_step(NUMPY)
                 runs.append(evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng))
@@ -102,7 +104,8 @@ def expect(
         no_error = as_rounded and not any(e.any() for e in errors[0].values())
         if not as_rounded:
             errors = []
-        moved, bent = _moved_errors(problem, dtype, masks, truth, (u, UNIT_ROUNDOFF[tested]))
+        roundoffs = u, UNIT_ROUNDOFF[tested]
+        moved, bent = _moved_errors(problem, dtype, masks, truth, roundoffs, effort * MOVED_RUNS)
         errors += moved + bent
         noise: dict[str, tuple[float, float]] = {}
         deviations: dict[str, Deviation] = {}
@@ -138,6 +141,7 @@ def _moved_errors(
     masks: Sequence[np.ndarray],
     truth: Results,
     roundoffs: tuple[float, float],
+    count: int,
 ) -> tuple[list[Results], list[Results]]:
     """The errors of the moved runs, and of the bent runs of a relu net.
 
@@ -152,7 +156,7 @@ def _moved_errors(
     inputs: list[np.ndarray] = []
     still = evaluate_cast(problem, store, masks, record_net_inputs(NUMPY, inputs))
     moved, moved_inputs = [], []
-    for k in range(MOVED_RUNS):
+    for k in range(count):
         recorded: list[np.ndarray] = []
         arithmetic = record_net_inputs(NUMPY, recorded)
         run = _moved_run(problem, store, masks, arithmetic, (u, u_of_sums), k)
@@ -180,7 +184,7 @@ def _moved_run(
     k: int,
 ) -> Results:
     """The problem with all that rounds moved by the unit roundoff of products, and of sums; run k
-    of MOVED_RUNS."""
+    of several."""
     u, u_of_sums = roundoffs
     rng = np.random.default_rng([problem.seed, k])
     factors = random_factors(rng, u, np.dtype(np.float64))

@@ -1,5 +1,6 @@
 """What `replay` prints: one case again, torch's numbers and the true ones."""
 
+from functools import partial
 from os.path import commonprefix
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch_impl.execution.run import Outcome, dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..implementations.responses import respond
+from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
@@ -37,13 +39,17 @@ def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expecte
     if reason:
         raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
     masks = dropout_masks(problem, dtype)
-    expected = expect_in_precision(problem, dtype, product_precision(path, dtype), masks)
+    precision = product_precision(path, dtype)
+    expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
+    expected = expect_with()
     try:
-        return run(path, problem, dtype, masks), expected
+        outcome = run(path, problem, dtype, masks)
     except WrongKernel:
         raise
     except Exception as error:  # any other exception is torch's answer to a valid case
         return f"{type(error).__name__}: {error}", expected
+    exact = case.regime == "exact" and expected.exact
+    return outcome, judge_and_confirm(outcome.results, expected, exact, expect_with)[1]
 
 
 def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expected) -> str:

@@ -16,9 +16,9 @@ from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..implementations.responses import respond
+from ..judging.confirmation import judge_and_confirm
 from ..judging.deviations import mark_known
 from ..judging.invalid_calls import has_invalid_calls
-from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected, expect
 from ..processes.workers import map_unordered
@@ -85,7 +85,9 @@ def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Judge
             expectations[precision] = expect_in_precision(problem, dtype, precision, masks)
         expected = expectations[precision]
         exact = case.regime == "exact" and expected.exact
-        word, worst, scores = judge(outcome.results, expected, exact)
+        expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
+        verdict, _ = judge_and_confirm(outcome.results, expected, exact, expect_with)
+        word, worst, scores = verdict
         judged = blank._replace(
             verdict=word,
             R=worst.R,
@@ -101,11 +103,11 @@ def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Judge
 
 
 def expect_in_precision(
-    problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray]
+    problem: Problem, dtype: str, precision: str, masks: Sequence[np.ndarray], effort: int = 1
 ) -> Expected:
     """Truth and noise of a problem in `dtype` whose matrix products are computed in `precision`."""
     lower = precision if precision not in (dtype, "tf32") else ""
-    return expect(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower)
+    return expect(problem, dtype, UNIT_ROUNDOFF[precision], masks, lower, effort)
 
 
 def check(

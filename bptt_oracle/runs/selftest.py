@@ -8,8 +8,9 @@
 5. offsets               one noise of one sign in all elements of one tensor
 6. R is tight            its median over tensors lies between 0.2 and 1
 
-It also counts the elements that could be 0 unnoticed. Of those, "inherent" are elements of which a
-careful evaluation in the tested type is off by more than 1/16: no judge can tell them from 0.
+It also counts the elements that could be 0 unnoticed. Of those, "inherent" are elements of which
+careful evaluations in the tested type are off by more than 1/16 (root mean square): no judge can
+tell them from 0.
 """
 
 from collections.abc import Iterator
@@ -27,11 +28,11 @@ from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
 from ..cases.corpus import corpus
-from ..judging.evaluation import evaluate
+from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import LIMIT, judge
 from ..judging.offsets import Offset, collect_offsets
 from ..judging.truth import Expected, expect
-from ..judging.wide import absolute_difference, narrow
+from ..judging.wide import narrow
 from ..processes.interrupt import defer_interrupt
 from ..processes.workers import limit_threads, worker_pool
 
@@ -140,7 +141,8 @@ def run_trial(case: Case, every: int = 1) -> Trial:
             if exclusion_reason(path, problem, dtype):
                 continue
             results = run(path, problem, dtype, masks).results
-            verdict = judge(results, expected, exact)
+            expect_with = partial(expect, problem, dtype, None, masks, "")
+            verdict, _ = judge_and_confirm(results, expected, exact, expect_with)
             values += [s.R for s in verdict.scores if not s.ill]
             ill += sum(s.ill for s in verdict.scores)
             offsets = {s.tensor: s.offset for s in verdict.scores if not s.ill}
@@ -162,13 +164,12 @@ def _count_hidden(
     if exact:  # the last bit decides
         counts[0] = sum(np.count_nonzero(value) for value in expected.truth.values())
         return counts
-    careful = evaluate(problem, np.dtype(dtype), masks)
     for name, elements in expected.elements.items():
         true = expected.truth[name]
         truth = np.abs(narrow(true))
         nonzero = truth > 0
         own = nonzero & (truth <= LIMIT * elements.sizes)
-        inherent = own & (truth <= LIMIT * absolute_difference(careful[name], true))
+        inherent = own & (truth <= LIMIT * elements.deviation)
         by_tensor = nonzero & (truth <= LIMIT * expected.noise[name][0])
         counts += [part.sum() for part in (nonzero, by_tensor, own, inherent)]
     return counts

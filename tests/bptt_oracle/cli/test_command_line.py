@@ -362,8 +362,8 @@ def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
     lines = console.file.getvalue().splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
     assert cells == [
-        ["h_n", "[2, 3, 6]", "5.00", "layer 1 row 2 unit 3", "34.5", "34", "1.0e-01"],
-        ["output", "[5, 3, 6]", "1.00", "time 4 row 2 unit 5", "90.25", "90", "2.5e-01"],
+        ["h_n", "[2, 3, 6]", "5.00", "layer 1 row 2 unit 3", "34.5", "34", "1.0e-01", "–"],
+        ["output", "[5, 3, 6]", "1.00", "time 4 row 2 unit 5", "90.25", "90", "2.5e-01", "–"],
     ]
 
 

@@ -78,7 +78,7 @@ def test_quiet_prints_only_the_verdict_line(capsys, tmp_path):
     for command, status, start in (
         (["check", "--cases=2", "--workers=1", "--path=cpu-native"], 0, "torch "),
         (["compare", tmp_path / "old.json", tmp_path / "new.json"], 1, "10 results: "),
-        (["faults", "--fault=bias_hh_zeroed"], 0, "1 fault, "),
+        (["faults", "--fault=bias_hh_zeroed"], 0, "1 fault in "),
     ):
         code, out, err = run(capsys, *command, "--quiet")
         assert (code, out.count("\n"), err) == (status, 1, "") and out.startswith(start)
