@@ -121,7 +121,11 @@ def test_streams_with_nothing_to_predict_are_rejected_with_one_sentence():
     rejects(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
     rejects(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)
     rejects(ValueError, "got 0 and 3", chunks, {"a": two}, 0, 3)
-    rejects(ValueError, "'a' holds float64", chunks, {"a": two + 0.5}, 2, 3)
+    rejects(ValueError, "stream 'a' to be integers, got float64", chunks, {"a": two + 0.5}, 2, 3)
+    rejects(ValueError, "'a' to be integers, got bool", chunks, {"a": two > 4}, 2, 3)
+    masked = np.ma.masked_array(two, [False, True])
+    rejects(TypeError, "stream 'a' should be an array without", chunks, {"a": masked}, 2, 3)
     rejects(ValueError, "got -1.0", chunks, {"a": two}, 2, 3, -1.0)
+    rejects(ValueError, "got True", chunks, {"a": two}, 2, 3, True)
     rejects(ValueError, "got 2 and 0", chunks, {"a": two}, 2, 0)
     assert list(chunks({}, 2, 3)) == []
