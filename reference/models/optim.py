@@ -24,7 +24,7 @@ Page: docs/models/optim.md
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,9 @@ def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, np.ndar
     """
     max_norm = _to_float("max_norm", max_norm)
     if not max_norm >= 0:
-        raise ValueError(f"Expected max_norm to be at least 0, got {max_norm}.")
+        raise ValueError(
+            f"Expected max_norm to be at least 0, got {max_norm}: pass inf to clip nothing."
+        )
     norm = global_norm(grads)
     # Differs: 10⁻⁶ is added, as in torch; Pascanu et al. divide by the norm itself.
     scale = max_norm / (norm + 1e-6)
@@ -110,9 +112,7 @@ def adam(
     in [0, 1), and for a state of less than 0 steps; RuntimeError for gradients or a state with
     other names or shapes than the parameters; TypeError for other types.
     """
-    if len(betas) != 2:
-        raise ValueError(f"Expected betas to be two numbers, got {betas}.")
-    beta_1, beta_2 = (_check_rate(f"betas[{k}]", betas[k], 1) for k in range(2))
+    beta_1, beta_2 = _check_betas(betas)
     lr, eps = _check_rate("lr", lr), _check_rate("eps", eps)
     _check_arrays("params", params)
     _check_same("grads", grads, params)
@@ -156,6 +156,16 @@ def _check_rate(name: str, value: object, limit: float = math.inf) -> float:
         bounds = "finite" if limit == math.inf else f"below {limit}"
         raise ValueError(f"Expected {name} to be at least 0 and {bounds}, got {value}.")
     return number
+
+
+def _check_betas(betas: object) -> tuple[float, float]:
+    """Both as Python floats; raises ValueError unless they are two numbers, 0 ≤ β < 1."""
+    if not isinstance(betas, Iterable):
+        raise TypeError(f"Expected betas to be two numbers, got {type(betas).__name__}.")
+    pair = tuple(betas)
+    if len(pair) != 2:
+        raise ValueError(f"Expected betas to be two numbers, got {len(pair)}.")
+    return _check_rate("betas[0]", pair[0], 1), _check_rate("betas[1]", pair[1], 1)
 
 
 def _check_arrays(label: str, arrays: Params) -> None:
