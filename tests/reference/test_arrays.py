@@ -31,7 +31,7 @@ def hidden(a):
 
 
 def places():
-    """(name, class of the error, function, arguments by name, the one that is an array)."""
+    """(name, class of the error, call with one array as its argument, a valid array)."""
     net, cell, x = GRU(4, H), GRUCell(4, H), arrays(x=(T, B, 4))["x"]
     params, cell_params = (m.init(np.random.default_rng(0)) for m in (net, cell))
     h, tape = arrays(h=(1, B, H))["h"], net.forward(params, x)[2]
@@ -165,8 +165,11 @@ def places():
     yield "lengths of targets", TypeError, lambda a: forcing(text, a, 1, 2), n
 
 
+PLACES = list(places())
+
+
 @pytest.mark.parametrize(
-    ("error", "call", "array"), [pytest.param(*row, id=name) for name, *row in places()]
+    ("error", "call", "array"), [row for _, *row in PLACES], ids=[name for name, *_ in PLACES]
 )
 def test_a_masked_array_is_rejected_and_the_plain_one_accepted(error, call, array):
     call(array)
