@@ -8,7 +8,6 @@ Tokens are converted to intp where they come in. In a narrower type, arithmetic 
 would wrap: 256 in uint8 is 0.
 
 Source: torch.nn.functional.embedding and cross_entropy for the exceptions.
-Differs: torch accepts two integer types as tokens, int64 and one more; here every one is valid.
 Page: docs/nets/arguments.md
 """
 
@@ -59,6 +58,7 @@ def check_token_type(
     Raises `error` for another dtype, bool included, and TypeError for other types.
     """
     tokens = value if isinstance(value, np.generic) else check_array(name, value, TypeError)
+    # Differs: torch accepts int32 and int64 in an embedding, uint8 and int64 as labels.
     if tokens.dtype.kind not in "iu":
         raise error(f"Expected {name} to be integers, got {tokens.dtype}; convert them first.")
     return tokens

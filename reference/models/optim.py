@@ -55,6 +55,7 @@ def clip_by_global_norm(grads: Params, max_norm: float) -> tuple[Params, np.ndar
     a max_norm below 0, which would reverse the gradients, or NaN; TypeError for other types.
     """
     max_norm = _to_float("max_norm", max_norm)
+    # Differs: torch reverses the gradients for a max_norm below 0, and makes them NaN for NaN.
     if not max_norm >= 0:
         raise ValueError(
             f"Expected max_norm to be at least 0, got {max_norm}: pass inf to clip nothing."
@@ -152,6 +153,7 @@ def _to_float(name: str, value: object) -> float:
 def _check_rate(name: str, value: object, limit: float = math.inf) -> float:
     """The number as a Python float; raises ValueError unless 0 ≤ number < limit."""
     number = _to_float(name, value)
+    # Differs: torch accepts ∞, and in SGD NaN.
     if not 0 <= number < limit:
         bounds = "finite" if limit == math.inf else f"below {limit}"
         raise ValueError(f"Expected {name} to be at least 0 and {bounds}, got {value}.")

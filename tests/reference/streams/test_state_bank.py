@@ -246,7 +246,6 @@ def test_a_state_may_be_a_list_as_the_nets_have_it():
     assert equal(bank.get([1])[0], [5 + part for part in pair])
 
 
-@pytest.mark.claim("S6")
 def test_an_initial_state_that_is_not_one_row_of_arrays_is_rejected():
     one = np.zeros((2, 1, 3))
     for bad in (np.zeros((2, 2, 3)), one[0], one[..., None], np.zeros((2, 0, 3))):
@@ -262,7 +261,6 @@ def test_an_initial_state_that_is_not_one_row_of_arrays_is_rejected():
         rejects(TypeError, "initial state should be an array, got", StateBank, bad, 3)
 
 
-@pytest.mark.claim("S6")
 def test_a_state_or_ids_of_another_type_are_rejected_and_leave_the_bank_unchanged():
     bank = bank_of(GRU(2, 3))
     state = random_state(bank, 1, np.random.default_rng(0))
