@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..activations import softmax, softmax_back
+from ..arrays import check_array, check_shape
 
 
 class Params(NamedTuple):
@@ -71,10 +72,17 @@ def project_keys(params: Params, h: np.ndarray, mask: np.ndarray | None = None) 
     """(1) for keys h [B, T, H]; without a mask [B, T] every key counts.
 
     Raises ValueError for a mask of another shape, TypeError for a mask that is not boolean, and
-    ValueError for a row in which no key counts, because softmax would be 0/0 there.
+    ValueError for a row in which no key counts, because softmax would be 0/0 there; RuntimeError
+    for weights or keys of other shapes, TypeError for a value that is not an array.
     """
+    _check_params(params)
+    if check_array("h", h, TypeError).ndim != 3 or h.shape[2] != params.weight_h.shape[1]:
+        raise RuntimeError(
+            f"Expected keys h [B, T, H] with H = {params.weight_h.shape[1]}, as of weight_h, got "
+            f"{list(h.shape)}."
+        )
     mask = np.ones(h.shape[:2], dtype=bool) if mask is None else mask
-    if mask.shape != h.shape[:2]:
+    if check_array("mask", mask, TypeError).shape != h.shape[:2]:
         raise ValueError(
             f"Expected a mask [B, T] = {list(h.shape[:2])} for keys {list(h.shape)}, "
             f"got {list(mask.shape)}."
@@ -93,14 +101,28 @@ def project_keys(params: Params, h: np.ndarray, mask: np.ndarray | None = None) 
 def project_keys_back(
     params: Params, keys: Keys, d_h: np.ndarray, d_k: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """δh [B, T, H] and δW_h [A, H] from the sums of δh and δk over all queries."""
+    """δh [B, T, H] and δW_h [A, H] from the sums of δh and δk over all queries.
+
+    Raises RuntimeError for sums of other shapes, TypeError for a value that is not an array.
+    """
+    _check_params(params)
+    check_shape("d_h", d_h, keys.h.shape, "as of keys.h")
+    check_shape("d_k", d_k, keys.k.shape, "as of keys.k")
     A, H = params.weight_h.shape
     d_weight_h = d_k.reshape(-1, A).T @ keys.h.reshape(-1, H)
     return d_h + d_k @ params.weight_h, d_weight_h  # (1′)
 
 
 def attend(params: Params, s: np.ndarray, keys: Keys) -> tuple[np.ndarray, Tape]:
-    """The context [B, H] of the query s [B, S], and the tape."""
+    """The context [B, H] of the query s [B, S], and the tape.
+
+    Raises RuntimeError for a query, weights or keys of shapes that do not fit each other, TypeError
+    for a value that is not an array.
+    """
+    _check_params(params)
+    A, S = params.weight_s.shape
+    check_shape("s", s, (len(keys.h), S), "[B, S] as of the keys and weight_s")
+    check_shape("keys.k", keys.k, (*keys.mask.shape, A), "as project_keys returns with weight_h")
     m = np.tanh((s @ params.weight_s.T)[:, None] + keys.k)  # (2)
     alpha = softmax(np.where(keys.mask, m @ params.v, -np.inf))  # (3)
     context = (alpha[:, None] @ keys.h)[:, 0]  # (4)
@@ -108,8 +130,12 @@ def attend(params: Params, s: np.ndarray, keys: Keys) -> tuple[np.ndarray, Tape]
 
 
 def attend_back(tape: Tape, d_context: np.ndarray) -> Grads:
-    """The gradients from δc [B, H]."""
+    """The gradients from δc [B, H].
+
+    Raises RuntimeError for another shape, TypeError where δc is not an array.
+    """
     params, s, keys, m, alpha = tape
+    check_shape("d_context", d_context, (len(s), keys.h.shape[2]), "as of the context")
     d_alpha = (keys.h @ d_context[..., None])[..., 0]  # (4′)
     d_h = alpha[..., None] * d_context[:, None]
     d_e = softmax_back(alpha, d_alpha)  # (3′)
@@ -117,3 +143,14 @@ def attend_back(tape: Tape, d_context: np.ndarray) -> Grads:
     d_v = (d_e[..., None] * m).sum(axis=(0, 1))
     d_query = d_k.sum(axis=1)
     return Grads(d_query @ params.weight_s, d_h, d_k, d_query.T @ s, d_v)
+
+
+def _check_params(params: Params) -> None:
+    """Raise RuntimeError unless the weights have shapes [A, S], [A, H] and [A]."""
+    arrays = [check_array(n, p, TypeError) for n, p in zip(params._fields, params, strict=True)]
+    shapes = [a.shape for a in arrays]
+    if [a.ndim for a in arrays] != [2, 2, 1] or len({shape[0] for shape in shapes}) > 1:
+        raise RuntimeError(
+            f"Expected weight_s [A, S], weight_h [A, H] and v [A] with the same A, got "
+            f"{', '.join(str(list(shape)) for shape in shapes)}."
+        )

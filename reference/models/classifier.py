@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import check_tokens
 from ..nets.modules import Module
 from ..nets.stack import Tape as NetTape
 from ..nets.state import OptionalState, State, join_state, split_state
@@ -95,9 +96,10 @@ class SequenceClassifier:
     ) -> tuple[np.ndarray, Tape]:
         """Logits [B, K] of ids [B, T] with lengths [B], and the tape.
 
-        Raises RuntimeError for an empty batch or a length below 1, IndexError for a token outside
-        the vocabulary.
+        Raises RuntimeError for an empty batch, a length below 1 or ids that are not integers,
+        IndexError for a token outside the vocabulary.
         """
+        ids = check_tokens("ids", ids)
         packed = pack_padded_sequence(ids, lengths, batch_first=True, enforce_sorted=False)  # (1)
         x, emb = embedding(params["emb.weight"], packed.data, self.padding_idx)  # (2)
         rows = packed._replace(data=x)

@@ -19,6 +19,7 @@ Page: docs/models/seq2seq.md
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import check_not_masked, check_tokens, is_token
 from ..nets.state import split_state
 from . import loss
 from .layers import embedding, linear
@@ -31,8 +32,19 @@ def teacher_forcing(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, labels and mask [B, U + 1] of targets [B, U] with lengths [B]; padding is not read.
 
-    Raises ValueError unless the lengths are one whole number for each row, each 0 … U.
+    Inputs and labels are intp whatever the integer type of the targets: a narrow type may not hold
+    ⟨bos⟩ and ⟨eos⟩. Raises ValueError unless the targets have two axes, ⟨bos⟩ and ⟨eos⟩ are
+    integers and the lengths are one whole number for each row, each 0 … U; RuntimeError for targets
+    that are not integers.
     """
+    targets = check_tokens("targets", targets)
+    if targets.ndim != 2:
+        raise ValueError(f"Expected targets [B, U], got {list(targets.shape)}.")
+    for name, token in (("bos", bos), ("eos", eos)):
+        if not is_token(token):
+            raise ValueError(f"Expected {name} to be a token, an integer, got {token!r}.")
+    bos, eos = int(bos), int(eos)  # a NumPy uint64 would make the inputs floating
+    check_not_masked("lengths", lengths, TypeError)
     B, U = targets.shape
     n = np.asarray(lengths)
     if n.shape != (B,) or (n < 0).any() or (n > U).any() or (n != np.floor(n)).any():
@@ -68,15 +80,16 @@ def decode_greedy(
 ) -> np.ndarray:
     """Tokens [B, ≤ steps], each the most likely one; after a row's first ⟨eos⟩ only ⟨eos⟩.
 
-    Of equal logits the first is taken. Decoding stops early when every row has ended.
+    Of equal logits the first is taken. Decoding stops early when every row has ended. Tokens are
+    intp, whatever the integer type of the source.
     """
     (state, memory), _ = model.encode(params, source, lengths)
-    tokens, ended = [np.full(len(source), model.bos)], np.zeros(len(source), dtype=bool)
+    tokens, ended = [np.full(len(source), model.bos, np.intp)], np.zeros(len(source), dtype=bool)
     for _ in range(steps):
         embedded, _ = embedding(params["target_emb.weight"], tokens[-1])
         state, _ = model.step(params, embedded, state, memory)
         logits, _ = linear(split_state(state)[0], params["head.weight"], params["head.bias"])
-        tokens.append(np.where(ended, model.eos, logits.real.argmax(axis=-1)))  # (2)
+        tokens.append(np.where(ended, int(model.eos), logits.real.argmax(axis=-1)))  # (2)
         ended |= tokens[-1] == model.eos
         if ended.all():
             break

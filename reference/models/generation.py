@@ -25,6 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..activations import softmax
+from ..arrays import check_array, check_tokens
 from ..nets.state import State
 from . import loss
 from .language_model import TinyRNNLM, loss_and_grads
@@ -43,7 +44,17 @@ def sample(logits: np.ndarray, u: np.ndarray) -> np.ndarray:
     """The token [B] that the draw u [B] selects from softmax(logits [B, V]); its p is never 0.
 
     u is compared after multiplication by Σ p, which rounding may leave below 1: u Σ p < Σ p.
+    Raises ValueError for a draw outside [0, 1), RuntimeError, as torch.multinomial, for logits
+    without a distribution: a row with NaN or +∞, or of −∞ only.
     """
+    _check_draws(u)
+    largest = check_array("logits", logits, TypeError).real.max(axis=-1)
+    if not np.isfinite(largest).all():
+        row = int(np.isfinite(largest).argmin())
+        raise RuntimeError(
+            f"Expected logits with a finite largest one in each row, got {largest[row]} in row "
+            f"{row}: softmax would be NaN, so look for what diverged."
+        )
     cdf = softmax(logits.real).cumsum(axis=-1)
     tokens: np.ndarray = (cdf <= u[:, None] * cdf[:, -1:]).sum(axis=-1)
     return tokens
@@ -64,13 +75,15 @@ def generate_sampled(
 ) -> np.ndarray:
     """The tokens [B, steps] that follow prompt [B, T], each sampled with its draw [B, steps].
 
-    Raises ValueError for draws of another shape.
+    Raises ValueError for draws of another shape or outside [0, 1), and the errors of `sample`.
     """
-    if draws.ndim != 2 or len(draws) != len(prompt):
+    prompt = check_tokens("prompt", prompt)
+    if check_array("draws", draws, TypeError).ndim != 2 or len(draws) != len(prompt):
         raise ValueError(
             f"Expected draws [{len(prompt)}, steps], one row for each row of the prompt, got "
             f"{list(draws.shape)}."
         )
+    _check_draws(draws)
     steps = draws.shape[1]
     return _generate(lm, params, prompt, state, steps, lambda o, t: sample(o, draws[:, t]))
 
@@ -81,19 +94,24 @@ def scheduled_inputs(
     """Inputs [B, T]: text [B, T] where `truth` [B, T] is True, else the model's own sample.
 
     The first input is always the text's, because no logits precede it; column 0 of `truth` and of
-    `draws` [B, T] is not read. Raises ValueError where the three shapes differ.
+    `draws` [B, T] is not read, and no draw where `truth` is True. Inputs are intp. Raises
+    ValueError where the three shapes differ, and the errors of `sample`.
     """
-    if not text.shape == truth.shape == draws.shape:
+    tokens = check_tokens("text", text)
+    for name, value in (("truth", truth), ("draws", draws)):
+        check_array(name, value, TypeError)
+    if not tokens.shape == truth.shape == draws.shape:
         raise ValueError(
-            f"Expected text, truth and draws of one shape [B, T], got {list(text.shape)}, "
+            f"Expected text, truth and draws of one shape [B, T], got {list(tokens.shape)}, "
             f"{list(truth.shape)} and {list(draws.shape)}."
         )
-    tokens, inputs, state = text.astype(np.intp), [text[:, :1]], None
-    for t in range(1, text.shape[1]):
+    inputs, state = [tokens[:, :1]], None
+    for t in range(1, tokens.shape[1]):
         logits, state, _ = lm.forward(params, inputs[-1], state)
-        output = sample(logits[:, 0], draws[:, t])
-        inputs.append(np.where(truth[:, t], tokens[:, t], output)[:, None])
-    return np.concatenate(inputs, axis=1, dtype=np.intp, casting="same_kind")
+        mixed, own = tokens[:, t].copy(), np.logical_not(truth[:, t])
+        mixed[own] = sample(logits[own, 0], draws[own, t])
+        inputs.append(mixed[:, None])
+    return np.concatenate(inputs, axis=1)
 
 
 def scheduled_step(
@@ -114,9 +132,18 @@ def _generate(
     choose: Choice,
 ) -> np.ndarray:
     """Read the prompt [B, T], then each token that `choose` returns for the last logits."""
+    prompt = check_tokens("prompt", prompt)
     tokens, inputs = np.empty((len(prompt), steps), dtype=np.intp), prompt
     for t in range(steps):
         logits, state, _ = lm.forward(params, inputs, state)
         tokens[:, t] = choose(logits[:, -1], t)
         inputs = tokens[:, t : t + 1]
     return tokens
+
+
+def _check_draws(u: np.ndarray) -> None:
+    """Raise ValueError unless every draw lies in [0, 1); TypeError for other types."""
+    if not ((check_array("draws", u, TypeError) >= 0) & (u < 1)).all():
+        raise ValueError(
+            f"Expected draws in [0, 1), got values from {u.min()} to {u.max()}: use rng.random."
+        )

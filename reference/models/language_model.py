@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..activations import log_softmax
+from ..arrays import check_tokens
 from ..nets.modules import Module
 from ..nets.stack import Tape as NetTape
 from ..nets.state import State
@@ -102,7 +103,8 @@ class TinyRNNLM:
     ) -> tuple[np.ndarray, State, Tape]:
         """Logits [B, T, V] of ids [B, T], the state after the last token, and the tape.
 
-        Raises IndexError for a token outside the vocabulary, and the errors of `rnn.forward`.
+        Raises IndexError for a token outside the vocabulary, RuntimeError for ids that are not
+        integers, and the errors of `rnn.forward`.
         """
         x, emb = embedding(params["emb.weight"], ids, self.padding_idx)  # (1)
         h, state, rnn = self.rnn.forward(select_prefix(params, "rnn."), x, state)  # (2)
@@ -119,8 +121,12 @@ class TinyRNNLM:
 
 
 def log_probability(lm: TinyRNNLM, params: Params, ids: np.ndarray) -> np.ndarray:
-    """log p(x_2 … x_T | x_1), [B], of ids [B, T]; x_1 is a start token or the first letter."""
+    """log p(x_2 … x_T | x_1), [B], of ids [B, T]; x_1 is a start token or the first letter.
+
+    Raises IndexError for a token outside the vocabulary, RuntimeError for ids of another type.
+    """
     inputs, targets = loss.shift(ids)
+    loss.check_labels(targets, lm.vocab_size)
     log_p = log_softmax(lm.forward(params, inputs)[0])
     steps = np.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
     total: np.ndarray = steps.sum(axis=1)  # (4)
@@ -146,8 +152,10 @@ def loss_and_grads(
 ) -> tuple[np.ndarray, Params]:
     """The loss of targets [B, T] given inputs [B, T], and the gradient of every parameter.
 
-    Raises ValueError where every target is padding, because the mean would be 0/0.
+    Raises ValueError where every target is padding, because the mean would be 0/0; RuntimeError for
+    tokens that are not integers.
     """
+    targets = check_tokens("targets", targets)
     mask = np.ones(targets.shape, dtype=bool)
     if lm.padding_idx is not None:
         mask = targets != lm.padding_idx

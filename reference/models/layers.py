@@ -19,11 +19,11 @@ Page: docs/models/layers.md
 """
 
 from math import prod
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import check_array, check_not_masked, check_shape, check_tokens, is_token
 from ..nets import arguments
 from .parameters import Params
 
@@ -64,11 +64,11 @@ def embedding(
     """Rows [..., D] of weight [V, D] at ids [...], and the tape.
 
     The row at padding_idx is read like any other; only its gradient is 0. Raises IndexError for a
-    token outside the table, RuntimeError for ids that are not integers.
+    token outside the table, RuntimeError for ids that are not integers, TypeError for ids or a
+    weight that is not an array.
     """
-    V = len(weight)
-    if ids.dtype.kind not in "iu":
-        raise RuntimeError(f"Expected ids to be integers, got {ids.dtype}; convert them first.")
+    V = len(check_array("weight", weight, TypeError))
+    ids = check_tokens("ids", ids)
     if ids.size and (ids.min() < 0 or ids.max() >= V):
         raise IndexError(
             f"Expected token ids in the embedding's rows 0 to {V - 1}, got ids from {ids.min()} to "
@@ -95,8 +95,11 @@ def linear(
 ) -> tuple[np.ndarray, LinearTape]:
     """y [..., O] from x [..., I], weight [O, I] and bias [O] or None; and the tape.
 
-    Raises RuntimeError when the last axis of x is not I.
+    Raises RuntimeError when the last axis of x is not I, TypeError where one is not an array.
     """
+    for name, value in (("x", x), ("weight", weight), ("bias", bias)):
+        if value is not None or name != "bias":
+            check_array(name, value, TypeError)
     if x.shape[-1] != weight.shape[1]:
         raise RuntimeError(
             f"Expected x to have {weight.shape[1]} features in its last axis, got {list(x.shape)}."
@@ -121,8 +124,9 @@ def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.n
 
     Raises ValueError for p outside [0, 1] and for a mask with values other than zeros and ones,
     RuntimeError for x of integers and for a mask of another shape or of a dtype wider than x's,
-    TypeError for a mask that is not an array.
+    TypeError for x or a mask that is not an array.
     """
+    check_array("x", x, TypeError)
     if not 0 <= p <= 1:
         raise ValueError(f"Expected a dropout probability between 0 and 1, got {p}.")
     if x.dtype.kind not in "fc":
@@ -135,7 +139,8 @@ def dropout(x: np.ndarray, mask: np.ndarray, p: float) -> tuple[np.ndarray, np.n
 
 
 def dropout_back(scale: np.ndarray, d_y: np.ndarray) -> np.ndarray:
-    """δx [...] from the tape [...] and δy [...]."""
+    """δx [...] from the tape [...] and δy [...]; TypeError for a masked array."""
+    check_not_masked("d_y", d_y, TypeError)
     d_x: np.ndarray = d_y * scale  # (3′)
     return d_x
 
@@ -161,7 +166,7 @@ def check_padding_idx(vocab_size: int, padding_idx: int | None) -> None:
     """Raise ValueError for a padding_idx that is neither None nor a token 0 … vocab_size − 1."""
     if padding_idx is None:
         return
-    if not isinstance(padding_idx, Integral) or not 0 <= padding_idx < vocab_size:
+    if not is_token(padding_idx) or not 0 <= padding_idx < vocab_size:
         raise ValueError(
             f"Expected padding_idx to be a token, 0 to {vocab_size - 1}, got {padding_idx}."
         )
@@ -174,5 +179,4 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 def _check_cotangent(d_y: object, shape: tuple[int, ...]) -> None:
     """Raise TypeError where δy is not an array, RuntimeError where it does not have this shape."""
-    dtype = d_y.dtype if isinstance(d_y, np.ndarray) else np.dtype(object)
-    arguments.check_like("d_y", d_y, shape, dtype, "as of y", TypeError)
+    check_shape("d_y", d_y, shape, "as of y")

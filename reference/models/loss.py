@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..activations import log_softmax
+from ..arrays import check_array, check_tokens
 
 
 class Tape(NamedTuple):
@@ -68,28 +69,36 @@ def cross_entropy(
 
     Without a mask every label counts. An empty batch reduces like one whose labels are all masked:
     to 0, or to NaN with `per_token_as_torch`. Raises ValueError when the shapes do not fit,
-    IndexError for a label that counts and is outside 0 … V−1.
+    IndexError for a label that counts and is outside 0 … V−1; RuntimeError for labels that are not
+    integers, for a mask that is not boolean, and for weights of another shape than the mask's;
+    TypeError for a value that is not an array.
     """
-    V = logits.shape[-1]
-    mask = np.ones(labels.shape, dtype=bool) if mask is None else mask.copy()
-    if not logits.shape[:-1] == labels.shape == mask.shape:
+    check_array("logits", logits, TypeError)
+    labels = check_tokens("labels", labels)
+    mask = np.ones(labels.shape, dtype=bool) if mask is None else _checked_mask(mask)
+    if not logits.ndim or not logits.shape[:-1] == labels.shape == mask.shape:
         raise ValueError(
             f"Expected logits [..., V] with labels [...] and mask [...], got {list(logits.shape)}, "
             f"{list(labels.shape)} and {list(mask.shape)}."
         )
     y = np.where(mask, labels, 0)
+    check_labels(y, logits.shape[-1])
+    log_p = log_softmax(np.where(mask[..., None], logits, 0))
+    losses = -np.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]  # (1)
+    w = _checked_weights(weights(mask * np.ones_like(losses)), losses.shape)
+    tape = Tape(log_p, y, mask, w)
+    if not losses.size:  # an empty batch reduces like one whose labels are all ignored
+        return weights(np.zeros_like(losses, shape=(1,) * losses.ndim)).sum(), tape
+    return (w * losses).sum(), tape  # (2)
+
+
+def check_labels(y: np.ndarray, V: int) -> None:
+    """Raise IndexError for a label outside 0 … V−1."""
     if y.size and (y.min() < 0 or y.max() >= V):
         raise IndexError(
             f"Target {y.min() if y.min() < 0 else y.max()} is out of bounds: expected labels 0 to "
             f"{V - 1}; mask the labels of padding."
         )
-    log_p = log_softmax(np.where(mask[..., None], logits, 0))
-    losses = -np.take_along_axis(log_p, y[..., None], axis=-1)[..., 0]  # (1)
-    w = weights(mask * np.ones_like(losses))
-    tape = Tape(log_p, y, mask, w)
-    if not losses.size:  # an empty batch reduces like one whose labels are all ignored
-        return weights(np.zeros_like(losses, shape=(1,) * losses.ndim)).sum(), tape
-    return (w * losses).sum(), tape  # (2)
 
 
 def cross_entropy_back(tape: Tape, d_loss: float | np.ndarray = 1.0) -> np.ndarray:
@@ -103,8 +112,28 @@ def cross_entropy_back(tape: Tape, d_loss: float | np.ndarray = 1.0) -> np.ndarr
 def shift(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets [B, T−1] of a language model from ids [B, T]: a target is the next token.
 
-    Raises ValueError when there is no next token.
+    Raises ValueError when there is no next token, RuntimeError for ids that are not integers.
     """
+    ids = check_tokens("ids", ids)
     if ids.ndim != 2 or ids.shape[1] < 2:
         raise ValueError(f"Expected ids [B, T] with T ≥ 2, got shape {list(ids.shape)}.")
     return ids[:, :-1], ids[:, 1:]
+
+
+def _checked_mask(mask: np.ndarray) -> np.ndarray:
+    """A copy of the mask, because the caller may change it before the backward pass."""
+    if check_array("mask", mask, TypeError).dtype != bool:
+        raise RuntimeError(f"Expected a boolean mask, got {mask.dtype}; pass mask != 0.")
+    return mask.copy()
+
+
+def _checked_weights(w: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The result of a function of weights; of a mask without axes it may be a scalar of NumPy."""
+    if not isinstance(w, np.generic):
+        check_array("the result of weights", w, TypeError)
+    if w.shape != shape:
+        raise RuntimeError(
+            f"Expected the function of weights to return the shape of the mask, {list(shape)}, got "
+            f"{list(w.shape)}."
+        )
+    return w

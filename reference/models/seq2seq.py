@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import check_tokens, is_token
 from ..nets.cell_modules import CellModule, CellTape, GRUCell, LSTMCell, RNNCell
 from ..nets.modules import GRU, LSTM, RNN, Module
 from ..nets.stack import Tape as NetTape
@@ -115,10 +116,11 @@ class Seq2Seq:
         if self.cell not in CELLS:
             raise ValueError(f"Expected cell to be one of {', '.join(CELLS)}, got {self.cell!r}.")
         for name in ("bos", "eos"):
-            if not 0 <= getattr(self, name) < self.target_vocab:
+            token = getattr(self, name)
+            if not is_token(token) or not 0 <= token < self.target_vocab:
                 raise ValueError(
                     f"Expected {name} to be a target token, 0 to {self.target_vocab - 1}, "
-                    f"got {getattr(self, name)}."
+                    f"got {token}."
                 )
         if self.attention_size < 0:
             raise ValueError(
@@ -160,6 +162,7 @@ class Seq2Seq:
         self, params: Params, source: np.ndarray, lengths: np.ndarray
     ) -> tuple[Encoded, EncoderTape]:
         """s_0 and the decoder's memory from source [B, T] and lengths [B]; and the tape."""
+        source = check_tokens("source", source)
         tokens = pack_padded_sequence(source, lengths, batch_first=True, enforce_sorted=False)
         x, emb = embedding(params["source_emb.weight"], tokens.data)
         rows = tokens._replace(data=x)
@@ -190,9 +193,11 @@ class Seq2Seq:
     ) -> tuple[np.ndarray, Tape]:
         """Logits [B, U, V_y] of source [B, T], lengths [B] and decoder inputs [B, U]; and the tape.
 
-        Raises IndexError for a token outside its vocabulary, RuntimeError for an empty batch or a
-        length that is not 1 … T, ValueError unless inputs have one row for each row of the source.
+        Raises IndexError for a token outside its vocabulary, RuntimeError for an empty batch, a
+        length that is not 1 … T or tokens that are not integers, ValueError unless inputs have one
+        row for each row of the source.
         """
+        source, inputs = check_tokens("source", source), check_tokens("inputs", inputs)
         if inputs.ndim != 2 or len(inputs) != len(source) or inputs.shape[1] == 0:
             raise ValueError(
                 f"Expected decoder inputs [{len(source)}, U] with U ≥ 1, one row for each source, "

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..arithmetic import NUMPY, Arithmetic
+from ..arrays import check_array
 from ..sequences.packing import PackedSequence, check_consistent
 from .layout import Layout, layout_of
 from .net import Configuration, Net
@@ -207,9 +208,7 @@ def _parts(
 
 def _check_array(name: str, value: object, error: type[Exception]) -> np.ndarray:
     """The value, if it is an array; raises `error` otherwise."""
-    if not isinstance(value, np.ndarray):
-        raise error(f"{name} should be an array, got {type(value).__name__}.")
-    return value
+    return check_array(name, value, error)
 
 
 def check_like(

@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import check_array, check_not_masked
 from .padding import (
     Lengths,
     batch_and_steps,
@@ -60,6 +61,7 @@ def invert_permutation(permutation: np.ndarray | None) -> np.ndarray | None:
     """
     if permutation is None:
         return None
+    check_not_masked("a permutation", permutation, TypeError)
     pi = np.asarray(permutation)
     # Differs: torch accepts an array [], and raises IndexError for two axes.
     if pi.ndim != 1:
@@ -191,8 +193,8 @@ def check_consistent(sequence: PackedSequence) -> None:
         raise AttributeError(f"expected a PackedSequence, got {type(sequence).__name__}.")
     for name, field in zip(sequence._fields, sequence, strict=True):
         was_sorted = field is None and name.endswith("_indices")
-        if not (was_sorted or isinstance(field, np.ndarray)):
-            raise AttributeError(f"{name} should be an array, got {type(field).__name__}.")
+        if not was_sorted:
+            check_array(name, field, AttributeError)
     data, n, order, inverse = sequence
     if n.dtype.kind not in "iu":
         raise TypeError(f"batch_sizes should be integers, got {n.dtype}.")

@@ -28,6 +28,8 @@ from numbers import Complex, Number
 
 import numpy as np
 
+from ..arrays import check_array, check_not_masked
+
 Lengths = Sequence[int] | np.ndarray
 
 
@@ -155,8 +157,7 @@ def batch_and_steps(padded: np.ndarray, batch_first: bool) -> tuple[int, int]:
 
     Raises AttributeError if it is not an array, IndexError if it has fewer than two axes.
     """
-    if not isinstance(padded, np.ndarray):
-        raise AttributeError(f"a padded batch should be an array, got {type(padded).__name__}.")
+    check_array("a padded batch", padded, AttributeError)
     if padded.ndim < 2:
         raise IndexError(f"expected a padded batch [T, B, ·] or [B, T, ·], got {padded.shape}.")
     B, T = padded.shape[:2] if batch_first else padded.shape[1::-1]
@@ -171,6 +172,7 @@ def checked_lengths(
     Raises `error` if they are not B whole numbers in least … most; TypeError if they are not
     numbers, ValueError for lists of different lengths.
     """
+    check_not_masked("'lengths'", lengths, TypeError)
     message = f"'lengths' should be a list of {B} whole numbers, got {lengths}."
     try:
         values = np.asarray(lengths)
@@ -199,6 +201,7 @@ def _check_sequences(sequences: Sequence[np.ndarray]) -> None:
     if len(sequences) == 0:
         raise RuntimeError("received an empty list of sequences, expected at least one.")
     for b, one in enumerate(sequences):
+        check_not_masked(f"sequence {b}", one, TypeError)
         if not isinstance(one, np.ndarray):
             raise TypeError(f"expected an array as sequence {b}, but got {type(one).__name__}.")
         # Differs: torch broadcasts a sequence of a smaller rank.

@@ -15,10 +15,11 @@ Page: docs/streams/streams.md
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..arrays import check_token_type, check_tokens, is_token
 
 
 class Chunk(NamedTuple):
@@ -41,11 +42,12 @@ def chunks(
     its row; when none is left, the batch gets smaller and rows move up, so carry states by id. To
     shuffle, shuffle the order of the mapping; inside a stream the order is time.
     Raises ValueError for rows or length below 1, for a stream of fewer than 2 tokens, and for
-    tokens or a pad that are not integers.
+    tokens or a pad that are not integers; TypeError for a masked array. Inputs and targets are
+    intp, whatever the integer type of the streams; a stream is converted chunk by chunk.
     """
     if rows < 1 or length < 1:
         raise ValueError(f"Expected rows and length of at least 1, got {rows} and {length}.")
-    if not isinstance(pad, Integral):
+    if not is_token(pad):
         raise ValueError(f"Expected the pad to be a token, an integer, got {pad!r}.")
     for i, tokens in streams.items():
         if len(tokens) < 2:
@@ -53,9 +55,7 @@ def chunks(
                 f"Stream {i!r} has length {len(tokens)}; expected at least 2 tokens, an input and "
                 "its target."
             )
-        dtype = np.asarray(tokens).dtype
-        if dtype.kind not in "iu":
-            raise ValueError(f"Stream {i!r} holds {dtype}; expected tokens, which are integers.")
+        check_token_type(f"stream {i!r}", _array(tokens), ValueError)
     return _chunks(streams, rows, length, pad)
 
 
@@ -81,9 +81,10 @@ def _chunk(
     length: int,
     pad: int,
 ) -> Chunk:
-    tokens = [streams[i][start : start + length + 1] for i, start in slots]
+    cuts = [(i, streams[i][start : start + length + 1]) for i, start in slots]
+    tokens = [check_tokens(f"stream {i!r}", _array(t), ValueError) for i, t in cuts]
     K = max(len(t) for t in tokens) - 1
-    inputs = np.full((len(slots), K), pad)
+    inputs = np.full((len(slots), K), pad, np.intp)
     targets = inputs.copy()
     for row, t in enumerate(tokens):
         inputs[row, : len(t) - 1] = t[:-1]
@@ -97,6 +98,11 @@ def _chunk(
         reset=np.array([start == 0 for _, start in slots]),
         ended=[i for i, start in slots if _ends(streams[i], start, length)],
     )
+
+
+def _array(tokens: Any) -> np.ndarray:
+    """A stream may be a list; a masked array is kept as it is, to be rejected."""
+    return tokens if isinstance(tokens, np.ndarray) else np.asarray(tokens)
 
 
 def _ends(tokens: np.ndarray, start: int, length: int) -> bool:

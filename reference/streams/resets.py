@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import check_array, check_not_masked
 from ..nets import arguments, stack
 from ..nets.modules import Module
 from ..nets.net import Params
@@ -51,12 +52,14 @@ class Grads(NamedTuple):
 def reset(state: State, r: np.ndarray, init: State | None = None) -> State:
     """h̃ from a state [L, B, H], or a pair of them, and r [B]; `init` = None means h_init = 0.
 
-    Raises TypeError for a state that is not an array, None included; ValueError if r is not one
-    boolean for each row; RuntimeError for an h_init that is not [L, 1, H] in the dtype of the
+    Raises TypeError for a state or r that is not an array, None included; ValueError if r is not
+    one boolean for each row; RuntimeError for an h_init that is not [L, 1, H] in the dtype of the
     state, because its gradient is that of one row.
     """
     before = split_state(state)
+    check_array("r", r, TypeError)
     for h in before:
+        check_not_masked("state", h, TypeError)
         if not isinstance(h, np.ndarray):
             raise TypeError(
                 f"Expected a state [L, B, H], or a pair of them, got {type(h).__name__}: at the "
@@ -79,7 +82,9 @@ def reset(state: State, r: np.ndarray, init: State | None = None) -> State:
 
 def reset_back(r: np.ndarray, d_state: State) -> tuple[State, State]:
     """δh [L, B, H] and δh_init [L, 1, H] of δh̃."""
-    rows, after = r[:, None], split_state(d_state)
+    rows, after = check_array("r", r, TypeError)[:, None], split_state(d_state)
+    for d in after:
+        check_not_masked("d_state", d, TypeError)
     d_before = [np.where(rows, 0, d) for d in after]  # (1′)
     d_init = [np.where(rows, d, 0).sum(axis=1, keepdims=True) for d in after]
     return join_state(d_before), join_state(d_init)
@@ -98,6 +103,8 @@ def forward(
     Raises ValueError for a bidirectional or batch_first net, and if r does not fit x; TypeError for
     a packed x; RuntimeError for T = 0; and the errors of `reset` and `net.forward`.
     """
+    check_not_masked("x", x, TypeError)
+    check_array("r", r, TypeError)
     if not isinstance(x, np.ndarray):
         raise TypeError(f"Expected x [T, B, I], an array, got {type(x).__name__}: pad it.")
     if net.bidirectional or net.batch_first:

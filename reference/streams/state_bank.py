@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 
+from ..arrays import check_array
 from ..nets.state import State, join_state, split_state
 
 
@@ -23,8 +24,16 @@ class StateBank:
     def __init__(self, initial: State, capacity: int) -> None:
         """An empty bank. An unknown stream has the state `initial` [L, 1, H], or a pair of them.
 
-        Raises ValueError for a capacity that is not an integer of at least 1.
+        Raises ValueError for a capacity that is not an integer of at least 1 and for an initial
+        state of another shape, TypeError for one that is not made of arrays.
         """
+        for part in split_state(initial):
+            array = check_array("the initial state", part, TypeError)
+            if array.ndim != 3 or array.shape[1] != 1:
+                raise ValueError(
+                    f"Expected an initial state [L, 1, H], one row for every stream, got "
+                    f"{list(array.shape)}."
+                )
         if not isinstance(capacity, (int, np.integer)) or capacity < 1:
             raise ValueError(f"Expected a capacity, an integer of at least 1, got {capacity!r}.")
         self.initial = initial
@@ -34,7 +43,8 @@ class StateBank:
     def get(self, ids: Iterable[Hashable]) -> tuple[State, np.ndarray]:
         """The state [L, B, H] of these streams, and new [B], True for an unknown stream.
 
-        Raises ValueError for an empty `ids`, and for the same id twice.
+        Raises ValueError for an empty `ids`, and for the same id twice; TypeError for an id that
+        has no hash.
         """
         stream_ids = _distinct_ids(ids)
         rows = [self.rows.get(i, split_state(self.initial)) for i in stream_ids]
@@ -45,7 +55,8 @@ class StateBank:
         """Store a copy of each row of `state` under its id; return the ids that were evicted.
 
         Raises ValueError for an empty `ids`, the same id twice, more ids than the capacity, or a
-        state with other shapes or dtypes than `initial`; the bank is then unchanged.
+        state with other shapes or dtypes than `initial`, TypeError for a state that is not made
+        of arrays and for an id that has no hash; the bank is then unchanged.
         """
         stream_ids = _distinct_ids(ids)
         if len(stream_ids) > self.capacity:
@@ -54,6 +65,8 @@ class StateBank:
                 f"got {len(stream_ids)}."
             )
         B = len(stream_ids)
+        for part in split_state(state):
+            check_array("state", part, TypeError)
         expected = [f"{p.dtype} {[len(p), B, *p.shape[2:]]}" for p in split_state(self.initial)]
         actual = [f"{p.dtype} {list(p.shape)}" for p in split_state(state)]
         if actual != expected:
@@ -78,6 +91,14 @@ def _distinct_ids(ids: Iterable[Hashable]) -> list[Hashable]:
     rows = list(ids)
     if not rows:
         raise ValueError("Expected at least one stream id, got none.")
+    for i in rows:
+        try:
+            hash(i)
+        except TypeError:
+            raise TypeError(
+                f"Expected stream ids that can be keys of a dict, got {type(i).__name__}: use "
+                "numbers, strings or tuples."
+            ) from None
     if len(set(rows)) < len(rows):
         twice = next(i for i in rows if rows.count(i) > 1)
         places = [r for r, i in enumerate(rows) if i == twice]

@@ -191,3 +191,41 @@ def test_bad_masks_are_rejected_with_one_sentence():
     mask[1] = False
     rejects(ValueError, "Row 1 has no key", read, inputs, mask)
     rejects(ValueError, "Row 0 has no key", read, inputs | {"h": inputs["h"][:, :0]}, None)
+
+
+def test_weights_keys_and_queries_of_other_shapes_are_rejected_with_one_sentence():
+    inputs, mask = draw(2, 4, 3, 5, 6, seed=0)
+    for name, wrong in (
+        ("weight_s", inputs["weight_s"][:-1]),
+        ("weight_s", inputs["weight_s"][0]),
+        ("weight_h", inputs["weight_h"][:-1]),
+        ("v", inputs["v"][:-1]),
+        ("v", inputs["v"][:, None]),
+    ):
+        rejects(RuntimeError, f"{list(wrong.shape)}", read, inputs | {name: wrong}, mask)
+    for h in (inputs["h"][..., :-1], inputs["h"][0], inputs["h"][..., None]):
+        rejects(RuntimeError, "keys h [B, T, H] with H = 5", read, inputs | {"h": h}, mask)
+    for s in (inputs["s"][:, :1], inputs["s"][..., :-1], inputs["s"][:, 0]):
+        message = f"s of size (2, 3), [B, S] as of the keys and weight_s, got {s[0].shape}"
+        rejects(RuntimeError, message, read, inputs | {"s": s}, mask)
+    rejects(TypeError, "h should be an array, got NoneType", read, inputs | {"h": None}, mask)
+    rejects(TypeError, "v should be an array, got list", read, inputs | {"v": [1] * 6}, mask)
+    rejects(TypeError, "mask should be an array, got list", read, inputs, mask.tolist())
+    for name, wrong in (("weight_h", inputs["weight_h"][:-1]), ("s", inputs["s"][..., :-1])):
+        tensors = {n: torch.tensor(v) for n, v in (inputs | {name: wrong}).items()}
+        with pytest.raises(RuntimeError):
+            graph_with(mask)(tensors)
+
+
+def test_keys_of_other_weights_and_other_cotangents_are_rejected():
+    inputs, mask = draw(2, 4, 3, 5, 6, seed=0)
+    params = attention.Params(*(inputs[n] for n in WEIGHTS))
+    keys = attention.project_keys(params, inputs["h"], mask)
+    fewer = attention.Params(params.weight_s[:4], params.weight_h[:4], params.v[:4])
+    rejects(RuntimeError, "keys.k of size (2, 4, 4)", attention.attend, fewer, inputs["s"][0], keys)
+    _, tape = attention.attend(params, inputs["s"][0], keys)
+    rejects(RuntimeError, "(2, 5)", attention.attend_back, tape, np.ones((1, 5)))
+    rejects(TypeError, "got NoneType", attention.attend_back, tape, None)
+    back, d_h, d_k = attention.project_keys_back, np.ones((2, 4, 5)), np.ones((2, 4, 6))
+    rejects(RuntimeError, "d_h of size (2, 4, 5)", back, params, keys, d_h[:1], d_k)
+    rejects(RuntimeError, "d_k of size (2, 4, 6)", back, params, keys, d_h, d_k[:1])

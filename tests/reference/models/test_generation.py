@@ -176,3 +176,34 @@ def test_bad_input_is_rejected_with_one_sentence():
         rejects(ValueError, message, generate_sampled, lm, params, text, bad)
     rejects(RuntimeError, "float64", scheduled_inputs, lm, params, 1.0 * text, truth, 0.5 * truth)
     rejects(IndexError, "rows 0 to 2", generate_greedy, lm, params, np.array([[0, 3]]), 2)
+
+
+@pytest.mark.parametrize("draw", [1.0, -0.1, 2.0, np.nan, np.inf])
+def test_draws_outside_zero_to_one_are_rejected_with_one_sentence(draw):
+    """A draw of 1 would select token V, which does not exist."""
+    logits, u = np.zeros((2, 3)), np.array([0.5, draw])
+    rejects(ValueError, "draws in [0, 1), got values from", sample, logits, u)
+    lm = TinyRNNLM(3, RNN(2, 4, batch_first=True))
+    params, text = lm.init(np.random.default_rng(0)), np.array([[0, 1, 2], [1, 1, 1]])
+    draws = np.stack([u, u, u], axis=1)
+    rejects(ValueError, "draws in [0, 1)", generate_sampled, lm, params, text, draws)
+    truth = np.zeros((2, 3), bool)
+    rejects(ValueError, "draws in [0, 1)", scheduled_inputs, lm, params, text, truth, draws)
+    truth[1] = True  # a draw that is not used may have any value
+    inputs = scheduled_inputs(lm, params, text, truth, draws)
+    np.testing.assert_array_equal(inputs[1], text[1])
+    assert sample(logits[:1], np.array([0])).tolist() == [0]
+
+
+@pytest.mark.parametrize("bad", [[0.0, np.nan, 1.0], [np.inf, 0.0, 0.0], [-np.inf] * 3])
+def test_logits_without_a_distribution_are_rejected_as_torchs_multinomial_does(bad):
+    logits = np.array([[0.1, 0.2, -np.inf], bad])
+    rejects(RuntimeError, "in row 1", sample, logits, np.array([0.5, 0.5]))
+    with pytest.raises(RuntimeError, match="probability tensor contains"):
+        torch.multinomial(torch.tensor(logits).softmax(-1), 1)
+
+
+def test_sampling_rejects_lists():
+    logits, u = np.zeros((2, 3)), np.array([0.5, 0.5])
+    rejects(TypeError, "draws should be an array, got list", sample, logits, u.tolist())
+    rejects(TypeError, "logits should be an array, got list", sample, logits.tolist(), u)

@@ -208,3 +208,37 @@ def test_bad_input_is_rejected_with_one_sentence():
     rejects(ValueError, "[2]", loss.cross_entropy, logits, labels, np.array([True]))
     rejects(ValueError, "T ≥ 2", loss.shift, np.array([[1], [2]]))
     rejects(ValueError, "[B, T]", loss.shift, np.array([1, 2]))
+
+
+def test_masks_and_weights_of_other_types_or_shapes_are_rejected_with_one_sentence():
+    logits, labels, mask = np.zeros((2, 3)), np.array([2, 1]), np.array([True, False])
+    for bad in (mask.astype(int), mask.astype(float)):
+        message = f"boolean mask, got {bad.dtype}"
+        rejects(RuntimeError, message, loss.cross_entropy, logits, labels, bad)
+        with pytest.raises(RuntimeError):
+            torch_loss.cross_entropy(*map(torch.tensor, (logits, labels, bad)))
+    rejects(TypeError, "mask should be an array, got list", loss.cross_entropy, logits, labels, [1])
+    rejects(TypeError, "logits should be an array", loss.cross_entropy, logits.tolist(), labels)
+    rejects(ValueError, "got [], [] and []", loss.cross_entropy, np.array(1.0), np.array(1))
+    for weights, shape in (
+        (lambda m: m[:1], [1]),
+        (lambda m: m.sum(), []),
+        (lambda m: m[:, None], [2, 1]),
+    ):
+        message = f"the shape of the mask, [2], got {shape}"
+        rejects(RuntimeError, message, loss.cross_entropy, logits, labels, mask, weights)
+    rejects(
+        TypeError, "result of weights", loss.cross_entropy, logits, labels, mask, lambda m: None
+    )
+
+
+@pytest.mark.parametrize("name", [*WEIGHTS, "per_token_as_torch"])
+def test_a_single_label_has_the_loss_of_a_batch_of_one(name):
+    logits, weights = np.array([0.5, -1.0, 2.0]), getattr(loss, name)
+    if name == "per_sequence":  # a label without an axis is not a sequence
+        weights = loss.per_token
+    value, tape = loss.cross_entropy(logits, np.array(2), None, weights)
+    expected, batch_tape = loss.cross_entropy(logits[None], np.array([2]), None, weights)
+    assert value == expected
+    d_logits = loss.cross_entropy_back(batch_tape)[0]
+    np.testing.assert_array_equal(loss.cross_entropy_back(tape), d_logits)

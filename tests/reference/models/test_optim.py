@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.models import optim
-from support.calculus import agree
+from support.calculus import agree, rejects
 from support.strategies import seeds
 from torch_impl.models import optim as torch_optim
 
@@ -248,3 +248,130 @@ def test_a_change_of_the_rate_acts_on_earlier_gradients_too():
 
     assert ours([0.1, 0.1]) == published([0.1, 0.1])
     np.testing.assert_allclose([ours([0.1, 0.01]), published([0.1, 0.01])], [-0.105, -0.15])
+
+
+def torch_rejects(error, optimizer, **options):
+    """Assert that torch raises exactly this class; None means that it accepts the options."""
+    leaves = leaves_of({n: np.ones(s) for n, s in SHAPES.items()})
+    if error is None:
+        optimizer(leaves, **options)
+        return
+    with pytest.raises(error) as caught:
+        optimizer(leaves, **options)
+    assert type(caught.value) is error
+
+
+def ones():
+    """Parameters or gradients of ones."""
+    return {n: np.ones(s) for n, s in SHAPES.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "error", "torch_error"),
+    [
+        ({"lr": -0.1}, "lr to be at least 0 and finite, got -0.1", ValueError, ValueError),
+        ({"lr": np.nan}, "got nan", ValueError, None),
+        ({"lr": np.inf}, "got inf", ValueError, None),
+        ({"lr": None}, "lr to be a number, got NoneType", TypeError, TypeError),
+        ({"lr": "0.1"}, "got str", TypeError, TypeError),
+        ({"lr": 0.1, "momentum": -0.9}, "momentum to be at least 0", ValueError, ValueError),
+        ({"lr": 0.1, "momentum": np.nan}, "got nan", ValueError, None),
+        ({"lr": 0.1, "momentum": np.inf}, "got inf", ValueError, None),
+    ],
+)
+def test_a_rate_of_sgd_that_is_not_finite_or_is_negative_is_rejected(
+    options, message, error, torch_error
+):
+    rejects(error, message, lambda: optim.sgd(ones(), ones(), None, **options))
+    torch_rejects(torch_error, torch_optim.sgd, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "error", "torch_error"),
+    [
+        ({"lr": -0.1}, "lr to be at least 0 and finite, got -0.1", ValueError, ValueError),
+        ({"lr": np.nan}, "got nan", ValueError, ValueError),
+        ({"lr": np.inf}, "got inf", ValueError, None),
+        ({"lr": [0.1]}, "lr to be a number, got list", TypeError, TypeError),
+        ({"lr": 0.1j}, "lr to be a number, got complex", TypeError, TypeError),
+        ({"betas": (1.0, 0.5)}, "betas[0] to be at least 0 and below 1", ValueError, ValueError),
+        ({"betas": (0.5, -0.1)}, "betas[1]", ValueError, ValueError),
+        ({"betas": (0.5, np.nan)}, "got nan", ValueError, ValueError),
+        ({"betas": (0.5, 0.9, 0.9)}, "two numbers, got 3", ValueError, None),
+        ({"betas": 0.9}, "two numbers, got float", TypeError, TypeError),
+        ({"eps": -1e-8}, "eps to be at least 0", ValueError, ValueError),
+        ({"eps": np.nan}, "got nan", ValueError, ValueError),
+        ({"eps": np.inf}, "got inf", ValueError, None),
+    ],
+)
+def test_a_rate_of_adam_that_is_not_finite_or_is_negative_is_rejected(
+    options, message, error, torch_error
+):
+    options = {"lr": 0.1} | options
+    step = lambda: optim.adam(ones(), ones(), optim.adam_start(ones()), **options)  # noqa: E731
+    rejects(error, message, step)
+    torch_rejects(torch_error, torch_optim.adam, **options)
+
+
+def test_rates_of_zero_and_of_every_number_type_are_accepted():
+    for zero in (0, 0.0, False, np.float32(0), np.array(0.0)):
+        moved, _ = optim.sgd(ones(), ones(), None, zero, zero)
+        agree(moved, ones(), 0)
+        moved, _ = optim.adam(ones(), ones(), optim.adam_start(ones()), zero, (zero, zero), zero)
+        agree(moved, ones(), 0)
+
+
+def test_a_max_norm_of_zero_or_infinity_is_torchs_and_a_negative_one_or_nan_is_rejected():
+    """torch reverses the gradient for a negative one, and makes it NaN for NaN."""
+    for max_norm in (0, np.inf):
+        leaves = leaves_of(ones(), ones())
+        torch_optim.clip_by_global_norm(leaves, max_norm)
+        clipped, _ = optim.clip_by_global_norm(ones(), max_norm)
+        for name, leaf in zip(NAMES, leaves, strict=True):
+            np.testing.assert_array_equal(clipped[name], leaf.grad.numpy())
+    for max_norm in (-1.0, -np.inf, np.nan):
+        leaves = leaves_of(ones(), ones())
+        torch_optim.clip_by_global_norm(leaves, max_norm)
+        assert not (leaves[0].grad > 0).any()
+        message = f"at least 0, got {max_norm}"
+        rejects(ValueError, message, optim.clip_by_global_norm, ones(), max_norm)
+    rejects(TypeError, "got NoneType", optim.clip_by_global_norm, ones(), None)
+
+
+def test_arrays_of_other_names_or_shapes_than_the_parameters_are_rejected():
+    """NumPy would broadcast a gradient [4] to a parameter [3, 4]."""
+    params, state = ones(), optim.adam_start(ones())
+    other = {
+        "missing ['scale'], unexpected []": {n: g for n, g in ones().items() if n != "scale"},
+        "missing [], unexpected ['head']": ones() | {"head": np.ones(2)},
+        "['weight'] of size (3, 4), as of the parameter, got (4,)": ones() | {"weight": np.ones(4)},
+        "['scale'] of size (), as of the parameter, got (1,)": ones() | {"scale": np.ones(1)},
+    }
+    for message, arrays in other.items():
+        rejects(RuntimeError, message, optim.sgd, params, arrays, None, 0.1)
+        rejects(RuntimeError, message, optim.sgd, params, ones(), arrays, 0.1)
+        rejects(RuntimeError, message, optim.adam, params, arrays, state, 0.1)
+        for field in ("m", "v"):
+            wrong = state._replace(**{field: arrays})
+            rejects(RuntimeError, message, optim.adam, params, ones(), wrong, 0.1)
+    leaf = torch.nn.Parameter(torch.ones(3, 4))
+    with pytest.raises(RuntimeError, match="gradient of size"):
+        leaf.grad = torch.ones(4)
+
+
+def test_what_is_not_a_dict_of_arrays_is_rejected():
+    params, state = ones(), optim.adam_start(ones())
+    for bad, message in (
+        (None, "dict of arrays, got NoneType"),
+        (list(ones().values()), "dict of arrays, got list"),
+        (ones() | {"bias": [1.0] * 5}, "['bias'] should be an array, got list"),
+        (ones() | {"bias": None}, "['bias'] should be an array, got NoneType"),
+    ):
+        rejects(TypeError, message, optim.global_norm, bad)
+        rejects(TypeError, message, optim.sgd, params, bad, None, 0.1)
+        rejects(TypeError, message, optim.sgd, bad, ones(), None, 0.1)
+        rejects(TypeError, message, optim.adam, params, bad, state, 0.1)
+        rejects(TypeError, message, optim.adam_start, bad)
+    rejects(TypeError, "adam_start", optim.adam, params, ones(), None, 0.1)
+    before = state._replace(t=-1)
+    rejects(ValueError, "state.t", optim.adam, params, ones(), before, 0.1)

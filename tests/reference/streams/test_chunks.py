@@ -121,7 +121,20 @@ def test_streams_with_nothing_to_predict_are_rejected_with_one_sentence():
     rejects(ValueError, "'b' has length 1", chunks, {"a": two, "b": two[:1]}, 2, 3)
     rejects(ValueError, "'a' has length 0", chunks, {"a": two[:0]}, 2, 3)
     rejects(ValueError, "got 0 and 3", chunks, {"a": two}, 0, 3)
-    rejects(ValueError, "'a' holds float64", chunks, {"a": two + 0.5}, 2, 3)
+    rejects(ValueError, "stream 'a' to be integers, got float64", chunks, {"a": two + 0.5}, 2, 3)
+    rejects(ValueError, "'a' to be integers, got bool", chunks, {"a": two > 4}, 2, 3)
+    masked = np.ma.masked_array(two, [False, True])
+    rejects(TypeError, "stream 'a' should be an array without", chunks, {"a": masked}, 2, 3)
     rejects(ValueError, "got -1.0", chunks, {"a": two}, 2, 3, -1.0)
+    rejects(ValueError, "got True", chunks, {"a": two}, 2, 3, True)
     rejects(ValueError, "got 2 and 0", chunks, {"a": two}, 2, 0)
     assert list(chunks({}, 2, 3)) == []
+
+
+def test_a_token_that_the_type_of_the_pad_cannot_hold_is_written_all_the_same():
+    """300 would be 44 in uint8, which a pad of NumPy's type may have."""
+    streams = {"a": np.array([300, 301, 302], np.uint16), "b": np.array([300, 1])}
+    (chunk,) = chunks(streams, 2, 2, pad=np.uint8(7))
+    assert chunk.inputs.tolist() == [[300, 301], [300, 7]]
+    assert chunk.targets.tolist() == [[301, 302], [1, 7]]
+    assert chunk.inputs.dtype == chunk.targets.dtype == np.intp

@@ -249,3 +249,13 @@ def test_a_cotangent_with_another_number_of_steps_is_rejected(steps):
     rejects(
         RuntimeError, f"4 steps, as of output, got {steps}", resets.backward, net, tape, d_output
     )
+
+
+def test_a_reset_mask_that_is_not_an_array_is_rejected_with_one_sentence():
+    net, inputs, r = draw(GRU(2, 3), 4, 2, seed=0)
+    state = np.zeros((1, 2, 3))
+    rejects(TypeError, "r should be an array, got list", resets.reset, state, r[0].tolist())
+    rejects(TypeError, "r should be an array, got NoneType", resets.reset_back, None, state)
+    params = {n: v for n, v in inputs.items() if n in net.parameter_shapes()}
+    forward = resets.forward
+    rejects(TypeError, "r should be an array", forward, net, params, inputs["x"], r.tolist(), state)

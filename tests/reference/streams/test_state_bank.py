@@ -244,3 +244,28 @@ def test_a_state_may_be_a_list_as_the_nets_have_it():
     assert [part.shape for part in bank.get([1, 2])[0]] == [(2, 2, 3)] * 2
     bank.put([1], [5 + part for part in pair])
     assert equal(bank.get([1])[0], [5 + part for part in pair])
+
+
+def test_an_initial_state_that_is_not_one_row_of_arrays_is_rejected():
+    one = np.zeros((2, 1, 3))
+    for bad in (np.zeros((2, 2, 3)), one[0], one[..., None], np.zeros((2, 0, 3))):
+        rejects(
+            ValueError,
+            f"[L, 1, H], one row for every stream, got {list(bad.shape)}",
+            StateBank,
+            bad,
+            3,
+        )
+        rejects(ValueError, f"got {list(bad.shape)}", StateBank, (one, bad), 3)
+    for bad in (None, 0.0, (one, None)):
+        rejects(TypeError, "initial state should be an array, got", StateBank, bad, 3)
+
+
+def test_a_state_or_ids_of_another_type_are_rejected_and_leave_the_bank_unchanged():
+    bank = bank_of(GRU(2, 3))
+    state = random_state(bank, 1, np.random.default_rng(0))
+    rejects(TypeError, "state should be an array, got NoneType", bank.put, [1], None)
+    rejects(TypeError, "state should be an array, got list", bank.put, [1], (state.tolist(),))
+    rejects(TypeError, "keys of a dict, got list", bank.put, [[1]], state)
+    rejects(TypeError, "keys of a dict, got ndarray", bank.get, [np.array([1])])
+    assert not bank.rows
