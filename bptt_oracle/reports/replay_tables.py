@@ -18,6 +18,7 @@ from ..implementations.responses import respond
 from ..judging.judge import judge
 from ..judging.location import location
 from ..judging.truth import Expected
+from ..processes.failures import lacks_resources
 from ..runs.examine import examine_invalid_calls, expect_in_precision
 from .styles import STYLES
 
@@ -43,6 +44,8 @@ def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expecte
     except WrongKernel:
         raise
     except Exception as error:  # any other exception is torch's answer to a valid case
+        if lacks_resources(error):
+            raise
         return f"{type(error).__name__}: {error}", expected
 
 

@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +23,9 @@ from ..cases.case import Case, draw
 from ..cases.corpus import corpus
 from ..judging.judge import LIMIT, judge
 from ..judging.truth import Expected, expect
-from ..processes.interrupt import defer_interrupt
-from ..processes.workers import limit_threads, worker_pool
+from ..processes.failures import Crash, first_line, lacks_resources
+from ..processes.workers import limit_threads, map_unordered
+from .examine import OUT_OF_RESOURCES
 
 PLANT_EVERY = 8  # mistakes are planted in one case of 8: most time goes to the false alarms
 CPU_PATHS = [path for path in PATHS.values() if path.device == "cpu"]
@@ -38,6 +38,7 @@ class Trial(NamedTuple):
     alarms: list[str]  # false alarms, as arguments of replay
     planted: list[tuple[str, bool]]  # mistake and dtype, whether it was detected
     ill: int  # ill-conditioned tensors
+    unfinished: str = ""  # the case and the reason, if it crashed or resources ran out
 
 
 class Summary(NamedTuple):
@@ -48,6 +49,7 @@ class Summary(NamedTuple):
     planted: dict[str, tuple[int, int]]  # detected, planted
     ill: int
     cases: int
+    unfinished: list[str]  # cases, with the reason
 
 
 def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> Summary:
@@ -55,6 +57,7 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
     ratios: dict[str, list[float]] = {"float32": [], "float64": []}
     planted: dict[str, list[bool]] = {}
     alarms: list[str] = []
+    unfinished: list[str] = []
     ill = cases = 0
     task = progress.add_task("tensors compared", total=comparisons)
     for trial in _trials(comparisons, seed, workers):
@@ -64,6 +67,7 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
         alarms += trial.alarms
         ill += trial.ill
         cases += 1
+        unfinished += filter(None, [trial.unfinished])
         for mistake, detected in trial.planted:
             planted.setdefault(mistake, []).append(detected)
         if sum(map(len, ratios.values())) >= comparisons:
@@ -74,26 +78,46 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
         {mistake: (sum(detected), len(detected)) for mistake, detected in planted.items()},
         ill,
         cases,
+        unfinished,
     )
 
 
 def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
     """The trials of a corpus that is long enough: a case compares at least eight tensors."""
     cases = corpus(comparisons // 8, seed)
-    work = partial(run_trial, every=PLANT_EVERY)
     if workers <= 1:
         limit_threads()
-        yield from map(work, cases)
-        return
-    with worker_pool(workers) as pool:
-        with defer_interrupt():
-            trials = pool.map(work, cases, chunksize=8)
-        yield from trials
+    waiting: dict[int, Trial] = {}
+    due = 0
+    # A fixed order: `selftest` uses the first trials, and their number depends on their content.
+    for number, trial in map_unordered(_numbered_trial, enumerate(cases), workers, _crashed_trial):
+        waiting[number] = trial
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+
+
+def _numbered_trial(numbered: tuple[int, Case]) -> tuple[int, Trial]:
+    return numbered[0], run_trial(numbered[1], every=PLANT_EVERY)
+
+
+def _crashed_trial(numbered: tuple[int, Case], crash: Crash) -> tuple[int, Trial]:
+    number, case = numbered
+    return number, Trial({}, [], [], 0, f"crash: {case.id}: {crash}")
 
 
 def run_trial(case: Case, every: int = 1) -> Trial:
     """Judge torch's own results of a case on every CPU path; then, in one case of `every`, plant
     each mistake."""
+    try:
+        return _run_trial(case, every)
+    except Exception as error:
+        if not lacks_resources(error):
+            raise
+        return Trial({}, [], [], 0, f"{OUT_OF_RESOURCES}: {case.id}: {first_line(error)}")
+
+
+def _run_trial(case: Case, every: int) -> Trial:
     problem = draw(case)
     ratios: dict[str, list[float]] = {}
     alarms: list[str] = []
@@ -175,6 +199,8 @@ def print_summary(console: Console, summary: Summary) -> bool:
     table = Table("dtype", "tensors", "median R", "99 %", "99.99 %", "largest", "false alarms")
     tight = True
     for dtype, values in summary.ratios.items():
+        if not values.size:  # no case was finished
+            continue
         median, high, higher = np.percentile(values, [50, 99, 99.99])
         tight &= 0.2 <= median <= 1
         alarms = sum(dtype in alarm for alarm in summary.alarms)
@@ -187,6 +213,8 @@ def print_summary(console: Console, summary: Summary) -> bool:
     for mistake, (detected, total) in sorted(summary.planted.items()):
         mistakes.add_row(mistake, f"{detected:,}", f"{total:,}")
     console.print(mistakes)
+    for reason in summary.unfinished[:10]:
+        console.print(reason, soft_wrap=True, markup=False)
     for alarm in summary.alarms[:10]:
         console.print(f"false alarm: {alarm}", soft_wrap=True)
     return (
