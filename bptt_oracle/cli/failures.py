@@ -86,11 +86,13 @@ def only_leave_exits() -> None:
 
 def _end() -> None:
     status = COULD_NOT_RUN if _status is None else _status
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # full, closed, or None
-            status = status or COULD_NOT_RUN
+    with suppress(OSError, ValueError, AttributeError):  # full, closed, or None
+        sys.stderr.flush()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        status = status or COULD_NOT_RUN
     os._exit(status)
 
 

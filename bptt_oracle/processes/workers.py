@@ -80,24 +80,29 @@ def _work_in_pool(
     return [*running.values()]
 
 
+_ATTEMPTS = 3  # to start a process
 _NO_PROCESS = (EOFError, ConnectionError)  # raised if the process that workers are forked from died
 
 
 def run_isolated(work: Callable[[Item], Output], item: Item) -> Output:
     """`work(item)` in a new process of its own. Raises what it raises; Crash if the process ends
     before it returns; and CommandError if no process can be started."""
-    context: Any = worker_context()
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work_and_send, args=(sender, work, item), daemon=True)
-    with receiver:
+    for _ in range(_ATTEMPTS):
+        context: Any = worker_context()
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work_and_send, args=(sender, work, item), daemon=True)
         try:
             with sender, defer_interrupt():
                 process.start()
+            break
         except _NO_PROCESS:
-            raise CommandError(
-                "no worker process can be started: the process that starts them ended, as happens "
-                "when memory runs out; make room, or use --workers 1"
-            ) from None
+            receiver.close()
+    else:
+        raise CommandError(
+            "no worker process can be started: the process that starts them ended again and again, "
+            "as happens when memory runs out; make room, or use --workers 1"
+        )
+    with receiver:
         try:
             returned, result = receiver.recv()
         except (EOFError, OSError):
