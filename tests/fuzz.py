@@ -6,7 +6,6 @@ status 2 without a sentence, or calls the error unexpected. The counts are print
 """
 
 import argparse
-import base64
 import contextlib
 import io
 import json
@@ -27,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-import bptt_oracle.cli.application  # noqa: F401  before the first fork
+import bptt_oracle.cli.application
 import bptt_oracle.runs.record  # noqa: F401
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.record import Plan, code_digest, record
+from bptt_oracle.runs.record import Plan, record
 from bptt_oracle.runs.run_file import digest
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
