@@ -10,6 +10,7 @@ from ..reports.console import AGREE, write_output, writing_output
 from .check import check
 from .claims import claims
 from .compare import compare
+from .failures import failures_as_sentences
 from .faults import faults
 from .matrix import matrix
 from .record import record
@@ -30,12 +31,19 @@ class _Help:
                 raise
 
 
+# Usage errors and exits: typer reports them, with the status that they carry.
+_OF_TYPER = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
+
+
 class _Command(_Help, TyperCommand):
     pass
 
 
 class _Group(_Help, TyperGroup):
-    pass
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Its exceptions do not reach typer, which exits with 1 for some."""
+        with failures_as_sentences(passing=_OF_TYPER):
+            return super().invoke(ctx)
 
 
 app = typer.Typer(

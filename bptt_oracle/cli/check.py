@@ -48,7 +48,7 @@ def check(
     """Judge this torch against the derivations.
 
     The last line is the verdict. Exit status: 0 agree, 1 a fault or a listed
-    deviation that no longer occurs, 2 could not run.
+    deviation that no longer occurs, 2 could not run, or a case crashed.
     """
     if workers != 1:
         worker_context()  # it imports torch while this process does
@@ -67,10 +67,10 @@ def check(
             print_offsets,
             print_results,
         )
-        from ..reports.verdicts import UNTRUSTED, check_verdict, numbers_judged
+        from ..reports.verdicts import NOT_FINISHED, UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
+        from ..runs.examine import UNFINISHED, no_case_message
         from ..runs.examine import check as run_all
-        from ..runs.examine import no_case_message
         from ..runs.files import to_json
 
     chosen, skipped = paths_of(device, path)
@@ -101,7 +101,7 @@ def check(
         stop(no_case_message(chosen, dtypes))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
     tallies = (
-        tally(results, demonstrate=demonstrate)
+        tally((r for r in results if r.verdict not in UNFINISHED), demonstrate=demonstrate)
         if any(name.startswith("cpu") for name in chosen)
         else []
     )
@@ -115,9 +115,9 @@ def check(
     status = AGREE
     if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
         status = FAULT
-    elif not numbers_judged(results):
+    elif not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
         status = COULD_NOT_RUN
     print_verdict(check_verdict(torch.__version__, results, tallies, offsets), status)
     if status == COULD_NOT_RUN:
-        stop(UNTRUSTED)
+        stop(NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED)
     raise typer.Exit(status)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..reports.console import AGREE, FAULT, print_verdict, write_output
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, print_verdict, write_output
 from .exits import stop
 from .options import FailOn, Markdown, Quiet
 from .output_files import require_report_file, save
@@ -33,13 +33,13 @@ def compare(
 ) -> None:
     """Report what changed between two runs, and which one is closer to the truth.
 
-    Exit 0 no fault in the new run, 1 a fault, 2 could not compare.
+    Exit 0 no fault in the new run, 1 a fault, 2 could not compare, or the new run has a crash.
     """
     from ..reports import compare_tables
     from ..reports.html import html as to_html
     from ..reports.junit import junit as to_junit
     from ..runs.compare import compare as compare_all
-    from ..runs.compare import comparison_to_dict, is_failure, relative_differences
+    from ..runs.compare import comparison_to_dict, has_crash, is_failure, relative_differences
     from ..runs.files import to_json
     from ..runs.run_file import BadRun, read, read_values, values_path
 
@@ -59,7 +59,8 @@ def compare(
     if not changes:
         stop("neither run holds a result; record some --cases")
     differences = relative_differences(after, *values)
-    status = FAULT if is_failure(changes, fail_on.value) else AGREE
+    status = COULD_NOT_RUN if has_crash(changes) else AGREE
+    status = FAULT if is_failure(changes, fail_on.value) else status
 
     def as_text() -> str:
         return to_json(comparison_to_dict(before, after, changes, differences))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..reports.console import AGREE, FAULT, notify, print_verdict, write_output
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, notify, print_verdict, write_output
 from .exits import stop
 from .options import Cases, Dtypes, FailOn, Markdown, Paths, Quiet, Seed, Workers
 
@@ -40,11 +40,12 @@ def matrix(
     from ..reports.compare_tables import markdown_table, print_table
     from ..reports.verdicts import matrix_verdict
     from ..runs import versions as work
-    from ..runs.compare import is_failure
+    from ..runs.compare import has_crash, is_failure
     from ..runs.run_file import BadRun
 
     if reason := work.find_problem(versions):
         stop(reason)
+    versions = [work.full_version(version) for version in versions]
     options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]
     options += [f"--path={name}" for name in path or ()]
@@ -52,13 +53,14 @@ def matrix(
     report = (lambda sentence: None) if quiet else notify
     try:
         runs = work.record_versions(versions, cache.expanduser(), output, options, python, report)
-    except (work.CannotRun, BadRun, OSError) as error:
+    except (work.CannotRun, BadRun) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     steps = work.compare_versions(versions, runs)
     wrong = any(is_failure(step, fail_on.value) for _, step in steps)
-    status = FAULT if wrong else AGREE
+    crash = any(has_crash(step) for _, step in steps)
+    status = FAULT if wrong else COULD_NOT_RUN if crash else AGREE
     if markdown and not quiet:
         write_output(markdown_table(*work.summarize(steps, runs)) + "\n")
     else:

@@ -79,7 +79,12 @@ def record(
             run = run_all(output, plan, environment(), workers_of(workers, chosen), show_progress)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    except (WrongKernel, ValueError, OSError) as error:
+    except (WrongKernel, ValueError) as error:
         stop(str(error))
     faults = sum(row.verdict == "fault" for row in run.rows)
-    notify(f"{plural(len(run.rows), 'result')} written to {output}, {plural(faults, 'fault')}")
+    crashes = [row for row in run.rows if row.verdict == "crash"]
+    sentence = f"{plural(len(run.rows), 'result')} written to {output}, {plural(faults, 'fault')}"
+    if crashes:
+        named = "; ".join(f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in crashes)
+        sentence += f", {len(crashes)} × crash ({named})"
+    notify(sentence)

@@ -33,6 +33,7 @@ def replay(
         from ..reports.replay_tables import print_invalid_calls, print_replay, run_case
         from ..reports.script import script as program
         from ..runs.environment import environment
+        from ..runs.examine import UNFINISHED
 
     limit_threads()
     if path == "cpu-invalid-calls" and script:
@@ -53,7 +54,8 @@ def replay(
             verdict = print_invalid_calls(console, described)
         except ValueError as error:
             stop(str(error))
-        raise typer.Exit(FAULT if verdict == "fault" else AGREE)
+        status = COULD_NOT_RUN if verdict in UNFINISHED else AGREE
+        raise typer.Exit(FAULT if verdict == "fault" else status)
     (name,), _ = paths_of(Device.auto, [path])
     if script and path_named(name).variant == "subsets":
         stop(

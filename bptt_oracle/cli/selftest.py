@@ -7,7 +7,7 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import worker_context
-from ..reports.console import AGREE, FAULT, new_console, print_verdict, progress_bar
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
 from .options import MOST, Quiet, Seed, Workers
 
 
@@ -22,7 +22,7 @@ def selftest(
 ) -> None:
     """Judge the judge: no false alarm, and every planted mistake detected.
 
-    Exit 0 both hold, 1 one does not.
+    Exit 0 both hold, 1 one does not, 2 a case crashed or memory ran out.
     """
     if workers != 1:
         worker_context()
@@ -35,5 +35,7 @@ def selftest(
         summary = run_selftest(comparisons, seed, workers or os.cpu_count() or 1, progress)
     passed = print_summary(new_console(quiet=quiet), summary)
     status = AGREE if passed else FAULT
+    if passed and (summary.unfinished or not summary.ratios):
+        status = COULD_NOT_RUN
     print_verdict(selftest_verdict(summary, passed), status)
     raise typer.Exit(status)

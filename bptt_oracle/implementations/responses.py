@@ -11,6 +11,7 @@ from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.problem import Problem
 
 from ..judging.invalid_calls import INVALID_CALLS
+from ..processes.failures import lacks_resources
 
 
 def respond(
@@ -53,6 +54,8 @@ def _response(forward: Forward, call: Call) -> str:
     """The exception of one call; empty if it returned."""
     try:
         forward(call)
-    except Exception as error:  # any exception is a rejection
+    except Exception as error:  # any other exception is a rejection
+        if lacks_resources(error):
+            raise
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return ""

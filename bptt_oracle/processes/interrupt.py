@@ -1,9 +1,16 @@
-"""Ctrl-C (SIGINT): end the process at once, or defer the signal until a block ends."""
+"""Signals that end a command. Ctrl-C (SIGINT): end the process at once, or defer the signal until a
+block ends. SIGTERM and SIGHUP: remove temporary files first."""
 
+import os
+import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import current_thread, main_thread
+from types import FrameType
+
+_temporary: set[Path] = set()
 
 
 @contextmanager
@@ -35,3 +42,39 @@ def defer_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Remove a file or folder when the block ends, and also when a signal ends the process (see
+    `clean_up_on_termination`)."""
+    _temporary.add(path)
+    try:
+        yield path
+    finally:
+        _remove(path)
+        _temporary.discard(path)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def clean_up_on_termination() -> None:
+    """Let SIGTERM and SIGHUP remove the temporary files, and then end the process as they do by
+    default. Leaves a signal that is ignored (`nohup`) or has another handler as it is."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _clean_up_and_end)
+
+
+def _clean_up_and_end(number: int, frame: FrameType | None) -> None:
+    for path in list(_temporary):
+        _remove(path)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -6,16 +6,20 @@ imports torch, and the main process can import it at the same time.
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from .failures import CommandError, Crash
 from .interrupt import defer_interrupt
 
 Item = TypeVar("Item")
@@ -23,18 +27,115 @@ Output = TypeVar("Output")
 
 
 def map_unordered(
-    work: Callable[[Item], Output], items: Iterable[Item], workers: int = 1
+    work: Callable[[Item], Output],
+    items: Iterable[Item],
+    workers: int = 1,
+    on_crash: Callable[[Item, Crash], Output] | None = None,
 ) -> Iterator[Output]:
     """Yield `work(item)` of each item as soon as it is finished. With one worker, everything runs
-    in this process, in order."""
+    in this process, in order.
+
+    If a worker or the process that workers are forked from dies, each item that was being worked on
+    is repeated in a process of its own, and the others go on in a new pool. For an item that ends
+    its own process as well, `on_crash(item, crash)` is yielded; without `on_crash`, Crash is
+    raised.
+    """
     if workers <= 1:
         yield from map(work, items)
         return
+    waiting = deque(items)
+    while waiting:
+        suspects = yield from _work_in_pool(work, waiting, workers)
+        for item in suspects:
+            try:
+                output = run_isolated(work, item)
+            except Crash as crash:
+                if on_crash is None:
+                    raise
+                output = on_crash(item, crash)
+            yield output
+
+
+def _work_in_pool(
+    work: Callable[[Item], Output], waiting: deque[Item], workers: int
+) -> Generator[Output, None, list[Item]]:
+    """Work on the items, and remove from `waiting` those that are started. Returns the started
+    items without a result: none, unless the pool broke. No more items are started than there are
+    workers, and one, so that they are few."""
+    running: dict[Future[Output], Item] = {}
     with worker_pool(workers) as pool:
-        with defer_interrupt():
-            futures = [pool.submit(work, item) for item in items]
-        for future in as_completed(futures):
-            yield future.result()
+        try:
+            while waiting or running:
+                with defer_interrupt():
+                    while waiting and len(running) <= workers:
+                        running[pool.submit(work, waiting[0])] = waiting[0]
+                        waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    output = future.result()
+                    del running[future]
+                    yield output
+        except (BrokenProcessPool, *_NO_PROCESS):
+            if not running and waiting:  # not even one could be started
+                return [waiting.popleft()]
+    return [*running.values()]
+
+
+_ATTEMPTS = 3  # to start a process
+_NO_PROCESS = (EOFError, ConnectionError)  # raised if the process that workers are forked from died
+
+
+def run_isolated(work: Callable[[Item], Output], item: Item) -> Output:
+    """`work(item)` in a new process of its own. Raises what it raises; Crash if the process ends
+    before it returns; and CommandError if no process can be started."""
+    for _ in range(_ATTEMPTS):
+        context: Any = worker_context()
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work_and_send, args=(sender, work, item), daemon=True)
+        try:
+            with sender, defer_interrupt():
+                process.start()
+            break
+        except _NO_PROCESS:
+            receiver.close()
+    else:
+        raise CommandError(
+            "no worker process can be started: the process that starts them ended again and again, "
+            "as happens when memory runs out; make room, or use --workers 1"
+        )
+    with receiver:
+        try:
+            returned, result = receiver.recv()
+        except (EOFError, OSError):
+            process.join()
+            raise _crash_of(process.exitcode) from None
+        finally:
+            process.kill()
+            process.join()
+    if not returned:
+        raise result
+    output: Output = result
+    return output
+
+
+def _work_and_send(sender: Connection, work: Callable[[Item], Output], item: Item) -> None:
+    """In the process of `run_isolated`: send (True, output), or (False, exception)."""
+    initialize_worker()
+    with sender:
+        try:
+            sender.send((True, work(item)))
+        except Exception as error:
+            sender.send((False, error))
+
+
+def _crash_of(code: int | None) -> Crash:
+    """How a process ended, from its exit code: a status, or minus the number of a signal."""
+    if code is None or code >= 0:
+        return Crash(f"its process ended with status {code}", killed=False)
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return Crash(f"its process was ended by {name}", killed=name == "SIGKILL")
 
 
 @contextmanager

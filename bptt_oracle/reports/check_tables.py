@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.examine import Result
+from ..runs.examine import UNFINISHED, Result
 from .console import plural
 from .styles import STYLES
 
@@ -27,7 +28,7 @@ def print_environment(
     grid.add_column(overflow="fold")
     for name, value in environment.items():
         if verbose or name in HEADER:
-            grid.add_row(name, str(value))
+            grid.add_row(escape(name), escape(str(value)))
     console.print(grid)
 
 
@@ -53,19 +54,20 @@ def print_results(
     )
     for device, reason in devices.items():
         if reason:
-            console.print(f"{device}: not run: {reason}")
+            console.print(f"{device}: not run: {reason}", markup=False)
     untrusted = sum(r.verdict == "untrusted" for r in ran)
     if untrusted:
         console.print(f"untrusted: {plural(untrusted, 'result')} of ill-conditioned cases")
     judged = sorted(
         (r for r in ran if r.verdict != "known deviation"),
-        key=lambda r: (r.verdict == "untrusted", -r.R),
+        key=lambda r: (r.verdict not in UNFINISHED, r.verdict == "untrusted", -r.R),
     )
     if verbose:  # every fault, and the worst of each row
         worst = {id(r) for r in {(r.path, r.cell, r.dtype): r for r in reversed(judged)}.values()}
-        judged = [r for r in judged if r.verdict == "fault" or id(r) in worst]
+        always = ("fault", *UNFINISHED)
+        judged = [r for r in judged if r.verdict in always or id(r) in worst]
     else:
-        judged = judged[:WORST]
+        judged = judged[: max(WORST, sum(r.verdict == "crash" for r in judged))]
     console.print(
         "\nworst cases (R is the error divided by the noise of rounding; "
         f"above {judge.LIMIT:g} it is a fault):",
@@ -73,7 +75,7 @@ def print_results(
     )
     for r in judged:
         console.print(
-            f"  [{STYLES[r.verdict]}]{r.R:9.2f}[/]  {r.case} --path {r.path} --dtype {r.dtype}",
+            f"  [{STYLES[r.verdict]}]{_measure(r)}[/]  {r.case} --path {r.path} --dtype {r.dtype}",
             soft_wrap=True,
             highlight=False,
         )
@@ -92,11 +94,16 @@ def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) 
     for key, results in sorted(groups.items()):
         verdict = overall_verdict(results)
         worst = max((r for r in results if r.verdict == verdict), key=lambda r: r.R)
-        R = "–" if verdict == "known deviation" else f"{worst.R:.2f}"
+        R = "–" if verdict in ("known deviation", *UNFINISHED) else f"{worst.R:.2f}"
         place = [_place(worst)] if wide else []
         style = STYLES[verdict]
         table.add_row(*key, str(len(results)), R, *place, f"[{style}]{verdict}[/]")
     return table
+
+
+def _measure(result: Result) -> str:
+    """R in nine columns, or the verdict of a result that has none."""
+    return f"{result.verdict:>9}" if result.verdict in UNFINISHED else f"{result.R:9.2f}"
 
 
 def _place(result: Result) -> str:
@@ -150,6 +157,6 @@ def overall_verdict(results: Sequence[Result]) -> str:
     verdicts = {r.verdict for r in results}
     return next(
         verdict
-        for verdict in ("fault", "known deviation", "agree", "untrusted")
+        for verdict in ("fault", *UNFINISHED, "known deviation", "agree", "untrusted")
         if verdict in verdicts
     )

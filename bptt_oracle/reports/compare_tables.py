@@ -1,5 +1,6 @@
 """A comparison of two runs on the terminal, and as Markdown for a pull request."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from ..runs.run_file import Run
 from .console import new_console, plural
 from .styles import STYLES
 
-LISTED = ("fault", "drift", "fixed")  # listed one by one; the others are only counted
+LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
 MOST = 10  # of each that are listed
 
 
@@ -92,16 +93,16 @@ def markdown(
     most: int = MOST,
 ) -> str:
     """What print_comparison prints and the summary, as Markdown for a pull request."""
-    title = f"### torch {torch_version(old)} → {torch_version(new)}"
+    title = f"### torch {literal(torch_version(old))} → {literal(torch_version(new))}"
     parts = [title, summary(old, new, changes), markdown_table(*count_table(changes))]
     if changed := environment_changes(old, new):
         parts.append(markdown_table(["environment", "old", "new"], changed))
     for word in LISTED:
         if chosen := worst_first(changes, word):
-            lines = [f"- **{WORDS[word]}** `{describe(c)}`" for c in chosen[:most]]
+            lines = [f"- **{WORDS[word]}** {code_span(describe(c))}" for c in chosen[:most]]
             more = len(chosen) - most
             parts.append("\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])]))
-    parts += kernel_changes(changes) + largest_differences(differences)
+    parts += map(literal, kernel_changes(changes) + largest_differences(differences))
     return "\n\n".join(parts) + "\n"
 
 
@@ -178,5 +179,24 @@ def largest_differences(differences: Mapping[str, float]) -> list[str]:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; a | in a cell becomes ¦."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '¦') for cell in line)} |" for line in lines)
+    lines = [[literal(cell.replace("|", "¦")) for cell in line] for line in (head, *rows)]
+    lines.insert(1, ["---"] * len(head))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_PLAIN = re.compile(r"(?:[\w .,:;+=→–×-](?!ww\.))*")
+
+
+def literal(text: str) -> str:
+    """The text for Markdown that shows every character of it: as it is if it has only characters
+    without a meaning there, and otherwise as code, in which GitHub shows no image, link, mention or
+    HTML."""
+    plain = _PLAIN.fullmatch(text) and "__" not in text
+    return text if plain else code_span(text)
+
+
+def code_span(text: str) -> str:
+    """The text as code in Markdown, between more backticks than it has in a row."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

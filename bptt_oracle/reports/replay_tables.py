@@ -20,6 +20,7 @@ from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
+from ..processes.failures import lacks_resources
 from ..runs.examine import examine_invalid_calls, expect_in_precision
 from .styles import STYLES
 
@@ -47,6 +48,8 @@ def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expecte
     except WrongKernel:
         raise
     except Exception as error:  # any other exception is torch's answer to a valid case
+        if lacks_resources(error):
+            raise
         return f"{type(error).__name__}: {error}", expected
     exact = case.regime == "exact" and expected.exact
     return outcome, judge_and_confirm(outcome.results, expected, exact, expect_with)[1]

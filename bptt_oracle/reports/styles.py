@@ -3,6 +3,8 @@
 STYLES = {
     "agree": "green",
     "fault": "bold red",
+    "crash": "bold red",
+    "out of resources": "yellow",
     "known deviation": "yellow",
     "untrusted": "yellow",
     "drift": "yellow",

@@ -8,18 +8,21 @@ from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
 from ..runs.compare import Change
-from ..runs.examine import Result
+from ..runs.examine import UNFINISHED, Result
 from ..runs.selftest import Summary
 from .console import plural
 
+NOT_FINISHED = (
+    "some cases were not judged, because a process crashed or because memory or another resource "
+    "ran out; they are listed above"
+)
 UNTRUSTED = "every result is untrusted: nothing could be judged on this machine"
 
 
 def numbers_judged(results: Sequence[Result]) -> bool:
     """Whether a number was judged; neither an untrusted result nor a rejected call is one."""
-    return any(
-        r.verdict not in ("excluded", "untrusted") for r in results if r.path != "cpu-invalid-calls"
-    )
+    no_number = ("excluded", "untrusted", *UNFINISHED)
+    return any(r.verdict not in no_number for r in results if r.path != "cpu-invalid-calls")
 
 
 def check_verdict(
@@ -33,6 +36,7 @@ def check_verdict(
     total = plural(count.total(), "result")
     stale = [t.deviation.id for t in tallies if t.stale]
     no_longer = f"listed deviations that no longer occur: {', '.join(stale)}"
+    unfinished = ", ".join(f"{count[word]} × {word}" for word in UNFINISHED if count[word])
     if count["fault"]:
         worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
         size = f"R {worst.R:.2f} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
@@ -41,6 +45,7 @@ def check_verdict(
             f"{plural(count['fault'], 'fault')} in {total}, "
             f"the worst on {worst.path}, {worst.cell}, {worst.dtype} ({size})"
             + (f"; {no_longer}" if stale else "")
+            + (f"; {unfinished}" if unfinished else "")
         )
     if offsets:
         worst_offset = offsets[0]
@@ -50,6 +55,8 @@ def check_verdict(
             f"{worst_offset.tensor} on {worst_offset.path} in {worst_offset.dtype} "
             f"(D {worst_offset.D:.2f} of {judge.LIMIT:g})"
         )
+    if unfinished:
+        return f"torch {version} could not be judged completely: {unfinished} in {total}"
     if stale:
         return f"torch {version} agrees with the derivations in {total}, but there are {no_longer}"
     if not numbers_judged(results):
@@ -74,6 +81,7 @@ def selftest_verdict(summary: Summary, passed: bool) -> str:
         f"the judge {'passes' if passed else 'fails'}: "
         f"{plural(len(summary.alarms), 'false alarm')} in {tensors:,} tensors, "
         f"{detected:,} of {planted:,} planted mistakes detected"
+        + (f"; {plural(len(summary.unfinished), 'case')} not finished" * bool(summary.unfinished))
     )
 
 

@@ -1,6 +1,7 @@
 """Compare two runs, result by result: by R, which measures the error, and by the bits.
 
     fault           the new run is wrong; the note says if the old one was, too
+    crash           the new run's process ended before there was a result
     drift           R of some tensor grew to more than DRIFT_FACTOR times its old value, and is
                     above DRIFT_FLOOR
     untrusted       different bits in an ill-conditioned case, which cannot tell which are better
@@ -8,7 +9,7 @@
                     answer different questions
     kernel          a different kernel ran, whatever the bits
     moved           different bits, within rounding
-    fixed           the old run was wrong, and the new one is not
+    fixed           the old run was wrong or crashed, and the new one is not and did not
     new, removed    only one of the runs has the result
     equal           every bit of every tensor is equal
 
@@ -26,8 +27,10 @@ from .run_file import BadRun, Row, Run, differences, tensor_key
 
 DRIFT_FACTOR = 4.0
 DRIFT_FLOOR = 2.0  # a smaller R is that of a careful evaluation, and its size means nothing
+BLOCK = 2**16  # elements
 WORDS = {
     "fault": "fault",
+    "crash": "crash",
     "drift": "drift",
     "untrusted": "untrusted",
     "fixed": "fixed",
@@ -90,7 +93,7 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
         assert old is not None
         return Change(*old.key, "removed", old.tensor, old.R, None, old.kernel, old.note)
     if old is None:
-        word = "fault" if new.verdict == "fault" else "new"
+        word = new.verdict if new.verdict in ("fault", "crash") else "new"
         return Change(*new.key, word, new.tensor, None, new.R, new.kernel, new.note)
     kernel = (
         new.kernel
@@ -107,9 +110,13 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
         word = "fault"
         if old.verdict == "fault":
             notes.append("a fault in the old run, too")
+    elif new.verdict == "crash":
+        word = "crash"
+        if old.verdict == "crash":
+            notes.append("a crash in the old run, too")
     elif drifted and new.verdict == "agree":
         word, tensor = "drift", max(drifted, key=lambda name: new.tensors[name].R or 0)
-    elif old.verdict == "fault":
+    elif old.verdict in ("fault", "crash"):
         word, tensor = "fixed", old.tensor
         notes.append(old.note)
     elif different_masks:
@@ -190,19 +197,36 @@ def relative_differences(
     sizes = {}
     for row in new.rows:
         for name in (tensor_key(row, tensor) for tensor in row.tensors):
-            if name not in before or name not in after or before[name].shape != after[name].shape:
+            if name not in before or name not in after:
                 continue
-            a, b = before[name].astype(np.longdouble), after[name].astype(np.longdouble)
-            with np.errstate(invalid="ignore"):
-                largest = np.abs(a).max(initial=0)
-                sizes[name] = float(np.abs(b - a).max(initial=0) / (largest or 1))
+            a, b = before[name], after[name]
+            if a.shape == b.shape:
+                sizes[name] = _relative_difference(a, b)
     return sizes
+
+
+def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """max |b − a| over max |a|, or over 1 if a is all zeros; in extended precision, a block at a
+    time, because it takes up to eight times the memory of the arrays."""
+    largest = difference = np.longdouble(0)
+    a, b = a.reshape(-1), b.reshape(-1)
+    with np.errstate(invalid="ignore"):
+        for start in range(0, a.size, BLOCK):
+            x, y = (v[start : start + BLOCK].astype(np.longdouble) for v in (a, b))
+            largest = np.maximum(largest, np.abs(x).max())
+            difference = np.maximum(difference, np.abs(y - x).max())
+        return float(difference / (largest or 1))
 
 
 def is_failure(changes: Iterable[Change], fail_on: str) -> bool:
     """Whether the comparison fails: for a fault, and with `fail_on` "drift" also for a drift."""
     failures = {"fault", "drift"} if fail_on == "drift" else {"fault"}
     return any(c.word in failures for c in changes)
+
+
+def has_crash(changes: Iterable[Change]) -> bool:
+    """Whether the new run lacks a result because of a crash."""
+    return any(c.word == "crash" for c in changes)
 
 
 def comparison_to_dict(

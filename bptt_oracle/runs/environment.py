@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from ..judging.wide import describe_longdouble
+from .files import printable
 
 
 def environment() -> dict[str, Any]:
-    """Names and values, JSON-serialisable, in the order in which they are printed."""
+    """Names and values, JSON-serialisable, in the order in which they are printed. Control
+    characters, which a variable may hold and a run file may not, are spaces."""
     facts: dict[str, Any] = {
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -33,7 +35,7 @@ def environment() -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "longdouble": describe_longdouble(),
     }
-    return facts | _precision()
+    return {n: printable(v) if isinstance(v, str) else v for n, v in (facts | _precision()).items()}
 
 
 def _cpu() -> str:

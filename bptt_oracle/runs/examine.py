@@ -21,7 +21,12 @@ from ..judging.deviations import mark_known
 from ..judging.invalid_calls import has_invalid_calls
 from ..judging.location import location
 from ..judging.truth import Expected, expect
-from ..processes.workers import map_unordered
+from ..processes.failures import Crash, first_line, lacks_resources
+from ..processes.workers import map_unordered, run_isolated
+
+CRASH = "crash"
+OUT_OF_RESOURCES = "out of resources"
+UNFINISHED = (CRASH, OUT_OF_RESOURCES)  # verdicts without a result: no agreement, and no fault
 
 
 class Result(NamedTuple):
@@ -31,7 +36,8 @@ class Result(NamedTuple):
     path: str
     dtype: str
     cell: str
-    verdict: str  # agree, fault, known deviation, untrusted; excluded: no such path for the case
+    verdict: str  # agree, fault, known deviation, untrusted, or one of UNFINISHED; excluded: the
+    # path does not exist for the case
     R: float
     tensor: str  # the one with the largest R
     place: str  # of its worst element
@@ -57,14 +63,35 @@ def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
 
 def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[JudgedOutcome]:
     """Run a case on each path and judge it; truth is computed once for each precision. An
-    exception that torch raises is a fault, except WrongKernel, which is raised again."""
+    exception that torch raises is a fault, except WrongKernel, which is raised again, and except a
+    lack of memory: the verdict is then OUT_OF_RESOURCES, also of the paths that it prevents."""
+    remaining = list(paths)
+    try:
+        for outcome in _judge_paths(case, dtype, paths):
+            remaining.pop(0)
+            yield outcome
+    except Exception as error:
+        if isinstance(error, WrongKernel) or not lacks_resources(error):
+            raise
+        for path in remaining:
+            unfinished = blank_result(case, path, dtype)._replace(
+                verdict=OUT_OF_RESOURCES, R=float("inf"), note=first_line(error)
+            )
+            yield JudgedOutcome(unfinished, {}, [])
+
+
+def blank_result(case: Case, path: Path, dtype: str, note: str = "") -> Result:
+    """The result of a path that does not exist for a case, for the reason in `note`."""
+    return Result(case.id, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
+
+
+def _judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[JudgedOutcome]:
     problem = draw(case)
     masks = dropout_masks(problem, dtype)
     expectations: dict[str, Expected] = {}
-    name = case.id
     for path in paths:
         note = exclusion_reason(path, problem, dtype)
-        blank = Result(name, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
+        blank = blank_result(case, path, dtype, note)
         if note:
             yield JudgedOutcome(blank, {}, masks)
             continue
@@ -73,10 +100,9 @@ def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[Judge
             outcome = run(path, problem, dtype, masks)
         except WrongKernel:
             raise
-        except Exception as error:  # the case is valid, so any exception is a fault of torch
-            message = (str(error).splitlines() or [""])[0]
-            note = f"{type(error).__name__}: {message}"
-            raised = blank._replace(verdict="fault", R=float("inf"), note=note)
+        except Exception as error:  # the case is valid, so any other exception is a fault of torch
+            word = OUT_OF_RESOURCES if lacks_resources(error) else "fault"
+            raised = blank._replace(verdict=word, R=float("inf"), note=first_line(error))
             yield JudgedOutcome(raised, {}, masks)
             continue
         seconds = time.perf_counter() - start
@@ -113,8 +139,35 @@ def expect_in_precision(
 def check(
     cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
 ) -> Iterator[list[Result]]:
-    """Yield the results of each case as soon as it is finished."""
-    return map_unordered(partial(examine_dtypes, dtypes=dtypes, paths=paths), cases, workers)
+    """Yield the results of each case as soon as it is finished. A case that ends its worker is
+    repeated piece by piece, and what ends its process again has the verdict CRASH."""
+    work = partial(examine_dtypes, dtypes=dtypes, paths=paths)
+    return map_unordered(work, cases, workers, partial(_examine_pieces, dtypes=dtypes, paths=paths))
+
+
+def _examine_pieces(
+    case: Case, crash: Crash, dtypes: Sequence[str], paths: Sequence[str]
+) -> list[Result]:
+    """The results of a case that ends its process; each path and dtype in a process of its own."""
+    results: list[Result] = []
+    for dtype in dtypes:
+        for name in paths:
+            path = path_named(name)
+            try:
+                results += run_isolated(partial(examine, dtype=dtype, paths=[path]), case)
+            except Crash as again:
+                results.append(crashed(blank_result(case, path, dtype), again))
+    try:
+        results += run_isolated(partial(examine_dtypes, dtypes=[], paths=paths), case)
+    except Crash as again:
+        blank = blank_result(case, path_named("cpu-native"), "float32")
+        results.append(crashed(blank._replace(path="cpu-invalid-calls"), again))
+    return results
+
+
+def crashed(blank: Result, crash: Crash) -> Result:
+    """The result of a path whose process ended."""
+    return blank._replace(verdict=CRASH, R=float("inf"), note=str(crash))
 
 
 def examine_dtypes(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
@@ -133,7 +186,19 @@ def examine_invalid_calls(case: Case) -> Result:
     """Judge whether torch rejects the invalid calls made from a case. R is 0 for a call that is
     rejected and infinite for one that is accepted."""
     start = time.perf_counter()
-    ratios = {name: 0.0 if exception else np.inf for name, exception in respond(draw(case))}
+    blank = blank_result(case, path_named("cpu-native"), "float32")
+    try:
+        responses = respond(draw(case))
+    except Exception as error:
+        if not lacks_resources(error):
+            raise
+        return blank._replace(
+            path="cpu-invalid-calls",
+            verdict=OUT_OF_RESOURCES,
+            R=float("inf"),
+            note=first_line(error),
+        )
+    ratios = {name: 0.0 if exception else np.inf for name, exception in responses}
     name, R = max(ratios.items(), key=lambda item: item[1])
     result = Result(
         case.id,

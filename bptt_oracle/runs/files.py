@@ -3,9 +3,11 @@
 import json
 import math
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
+
+from ..processes.interrupt import temporary
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -25,20 +27,23 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a temporary file in the folder of `path`, then rename it. A path that exists
-    and is not a regular file, such as /dev/stdout, is written to directly. Raises OSError."""
+    and is not a regular file, such as /dev/stdout, is written to directly. A file that exists keeps
+    its permissions, and a new one has those that the umask leaves. Raises OSError."""
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
     path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".bptt-oracle.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with temporary(path.with_name(f".bptt-oracle.{secrets.token_hex(8)}")) as aside:
+        with aside.open("xb") as file:
             file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        if path.exists():
+            os.chmod(aside, path.stat().st_mode & 0o777)
+        os.replace(aside, path)
+
+
+def printable(text: str) -> str:
+    """The text with a space for each control character and each byte that is not UTF-8."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def replace_nonfinite(value: Any) -> Any:

@@ -17,8 +17,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .files import replace_nonfinite
-from .run_file import JOURNAL, BadRun, Row, differences, digest, row_from_json, row_to_json
+from ..processes.failures import first_line
+from .files import printable, replace_nonfinite
+from .run_file import (
+    JOURNAL,
+    LARGEST_VALUES,
+    BadRun,
+    Row,
+    differences,
+    digest,
+    row_from_json,
+    row_to_json,
+)
 
 try:
     import fcntl
@@ -26,6 +36,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _LONGEST_HEAD = 2**20  # bytes; a file that is not a journal may have no line breaks
+_LONGEST_LINE = 2 * LARGEST_VALUES  # the values of one case, in base 64, and its rows
 
 
 class FinishedCase(NamedTuple):
@@ -108,7 +119,7 @@ def to_line(finished: FinishedCase) -> str:
 def resume(journal: Path, head: dict[str, Any]) -> Iterator[FinishedCase]:
     """Yield the cases of a journal that starts with this head. Then cut off what follows the last
     whole line, or start a new journal. Raises BadRun if the file is not a journal, or is one with
-    another plan or environment."""
+    another plan or environment, or has a line that no record has written."""
     text = json.dumps(replace_nonfinite(head)).encode()
     first = f"{digest(text)} ".encode() + text + b"\n"
     end = 0
@@ -119,12 +130,12 @@ def resume(journal: Path, head: dict[str, Any]) -> Iterator[FinishedCase]:
                 _protect_other_journal(journal, start, head)
             if start == first:
                 end = len(first)
-                for line in lines:
+                while line := lines.readline(_LONGEST_LINE):
                     checksum, _, text = line.rstrip(b"\n").partition(b" ")
                     if checksum.decode(errors="replace") != digest(text) or line[-1:] != b"\n":
                         break
                     end += len(line)
-                    yield _from_json(json.loads(text))
+                    yield _from_json(journal, text)
     with journal.open("r+b" if end else "wb") as lines:
         lines.truncate(end)
         if not end:
@@ -137,18 +148,36 @@ def _protect_other_journal(journal: Path, start: bytes, head: dict[str, Any]) ->
     checksum, _, text = start.rstrip(b"\n").partition(b" ")
     if not JOURNAL.match(start):
         raise BadRun(f"{journal} is not the journal of a run; remove it, or name another output")
-    if checksum.decode() != digest(text):
+    if checksum.decode("ascii", "replace") != digest(text):
         return
-    if mismatch := describe_mismatch(json.loads(text), head):
+    try:
+        mismatch = describe_mismatch(json.loads(text), head)
+    except Exception as error:  # any type, because the text is any JSON
+        raise _not_written_by_record(journal, error) from None
+    if mismatch:
         raise BadRun(
             f"{journal} belongs to an unfinished run of {mismatch}; continue that run with its own "
             "command, or remove the file"
         )
 
 
-def _from_json(line: dict[str, Any]) -> FinishedCase:
-    values = {
-        name: np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
-        for name, (dtype, shape, text) in line["values"].items()
-    }
-    return FinishedCase(line["case"], [row_from_json(row) for row in line["rows"]], values)
+def _from_json(journal: Path, text: bytes) -> FinishedCase:
+    try:
+        line = json.loads(text)
+        values = {
+            name: np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
+            for name, (dtype, shape, text) in line["values"].items()
+        }
+        case, rows = str(line["case"]), [row_from_json(row) for row in line["rows"]]
+    except MemoryError:
+        raise
+    except Exception as error:  # any type, because the text is any JSON
+        raise _not_written_by_record(journal, error) from None
+    return FinishedCase(case, rows, values)
+
+
+def _not_written_by_record(journal: Path, error: Exception) -> BadRun:
+    return BadRun(
+        f"{journal} holds a line that record has not written ({printable(first_line(error))}); "
+        "remove it, or name another output"
+    )

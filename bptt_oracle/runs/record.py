@@ -1,7 +1,10 @@
 """Record a run: examine a corpus case by case, so that a kill loses at most the unfinished cases.
 
 Each finished case is appended to RUN.journal. When the last one finishes, the journal is converted
-to RUN and deleted.
+to RUN, RUN is read back, and the journal is deleted. A case for which memory runs out is not
+finished: the journal stays, and the same command tries the case again. A path that ends the process
+of its case is recorded as a crash, unless by SIGKILL, which is how a system short of memory ends
+processes.
 
 An existing RUN or journal is overwritten only if its plan and environment are the same, or if it is
 damaged. That includes files recorded by other code, because this code can neither repeat nor
@@ -23,8 +26,17 @@ from torch_impl.execution.catalogue import path_named
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for
 from ..judging.judge import LIMIT
-from ..processes.workers import map_unordered
-from .examine import JudgedOutcome, judge_paths, no_case_message
+from ..processes.failures import Crash
+from ..processes.workers import map_unordered, run_isolated
+from .examine import (
+    OUT_OF_RESOURCES,
+    JudgedOutcome,
+    blank_result,
+    crashed,
+    judge_paths,
+    no_case_message,
+)
+from .files import printable
 from .journal import (
     FinishedCase,
     describe_mismatch,
@@ -42,13 +54,27 @@ from .run_file import (
     TensorDigest,
     array_digest,
     digest,
+    file_digest,
     read,
+    read_values,
     tensor_key,
     values_path,
     write,
 )
 
 BYTES_PER_RESULT = 850  # measured
+LONGEST_TEXT = 2000  # characters of a note
+
+
+class UnfinishedRun(BadRun):
+    """Some cases could not be finished; the journal keeps the others."""
+
+
+class UnfinishedCase(NamedTuple):
+    """A case that could not be finished, and why."""
+
+    case: str
+    reason: str
 
 
 class Plan(NamedTuple):
@@ -75,7 +101,7 @@ def record(
     """Examine the cases of the plan and write the run to `file`. `report_progress(finished, total)`
     is called at the start and after each case. Raises OSError; and BadRun if the plan is too long
     for one file, if it yields no result, or if it would overwrite a file that is not a run or is
-    another run."""
+    another run; and UnfinishedRun if memory or another resource ran out in a case."""
     results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
     if results * BYTES_PER_RESULT > LARGEST:
         raise BadRun(
@@ -95,11 +121,20 @@ def record(
         work = partial(
             finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
         )
-        for one in map_unordered(work, remaining, workers):
+        in_pieces = partial(
+            _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
+        )
+        unfinished: list[UnfinishedCase] = []
+        for one in map_unordered(work, remaining, workers, in_pieces):
+            if isinstance(one, UnfinishedCase):
+                unfinished.append(one)
+                continue
             finished[one.case] = one
             with write_errors_as_bad_run(journal), journal.open("a", encoding="utf-8") as lines:
                 lines.write(to_line(one))
             report_progress(len(finished), len(cases))
+        if unfinished:
+            raise _unfinished_run(unfinished, journal)
         rows = [row for case in cases for row in finished[case.id].rows]
         if not rows:
             journal.unlink()
@@ -108,6 +143,7 @@ def record(
         run = Run(code, LIMIT, environment, plan._asdict(), rows)
         with write_errors_as_bad_run(file):
             write(file, run, values)
+        _read_back(file, run, journal)
         journal.unlink()
     return run
 
@@ -121,7 +157,7 @@ def select_cases(plan: Plan) -> list[Case]:
 
 def finish_case(
     case: Case, dtypes: Sequence[str], paths: Sequence[str], values: frozenset[str]
-) -> FinishedCase:
+) -> FinishedCase | UnfinishedCase:
     """Examine a case on every path in every dtype, without the paths that are excluded for it.
     The tensors are returned too if `values` has the id of the case."""
     chosen = [path_named(name) for name in paths]
@@ -131,6 +167,8 @@ def finish_case(
         for outcome in judge_paths(case, dtype, chosen):
             if outcome.result.verdict == "excluded":
                 continue
+            if outcome.result.verdict == OUT_OF_RESOURCES:
+                return UnfinishedCase(case.id, outcome.result.note)
             row = to_row(outcome)
             rows.append(row)
             if case.id in values:
@@ -138,11 +176,58 @@ def finish_case(
     return FinishedCase(case.id, rows, tensors)
 
 
+def _finish_pieces(
+    case: Case,
+    crash: Crash,
+    dtypes: Sequence[str],
+    paths: Sequence[str],
+    values: frozenset[str],
+) -> FinishedCase | UnfinishedCase:
+    """Finish a case that ends its process; each path and dtype in a process of its own."""
+    whole = FinishedCase(case.id, [], {})
+    for dtype in dtypes:
+        for path in paths:
+            work = partial(finish_case, dtypes=[dtype], paths=[path], values=values)
+            try:
+                piece = run_isolated(work, case)
+            except Crash as again:
+                if again.killed:
+                    return UnfinishedCase(case.id, f"{path} {dtype}: {again}")
+                result = crashed(blank_result(case, path_named(path), dtype), again)
+                whole.rows.append(to_row(JudgedOutcome(result, {}, [])))
+                continue
+            if isinstance(piece, UnfinishedCase):
+                return piece
+            whole.rows.extend(piece.rows)
+            whole.values.update(piece.values)
+    return whole
+
+
+def _unfinished_run(cases: Sequence[UnfinishedCase], journal: Path) -> UnfinishedRun:
+    shown = "; ".join(f"{one.case} ({one.reason})" for one in cases[:3])
+    more = f"; and {len(cases) - 3} more" if len(cases) > 3 else ""
+    return UnfinishedRun(
+        f"not finished: {shown}{more}; {journal} keeps the other cases, and the same command tries "
+        "these again, with fewer --workers in more memory for each"
+    )
+
+
+def _read_back(file: Path, run: Run, journal: Path) -> None:
+    """Raise BadRun unless the file holds the run, so that the journal is deleted only then."""
+    try:
+        again = read(file)
+        read_values(file, again)
+    except BadRun as error:
+        raise BadRun(f"{error}; {journal} keeps all cases") from None
+    if [row.key for row in again.rows] != [row.key for row in run.rows]:
+        raise BadRun(f"{file} holds other results than were written; {journal} keeps all cases")
+
+
 def to_row(outcome: JudgedOutcome) -> Row:
-    """The result as a row of the run file. Unprintable characters become spaces."""
+    """The result as a row of the run file. Control characters become spaces."""
     result, tensors, masks = outcome
     texts = {
-        name: "".join(c if c.isprintable() else " " for c in getattr(result, name))
+        name: printable(getattr(result, name))[:LONGEST_TEXT]
         for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")
     }
     digests = {
@@ -183,5 +268,5 @@ def _protect_other_run(file: Path, head: dict[str, Any]) -> None:
     values = values_path(file)
     if not head["plan"]["values"] or not values.exists():
         return
-    if old is None or not values.is_file() or digest(values.read_bytes()) != old.values:
+    if old is None or not values.is_file() or file_digest(values) != old.values:
         raise BadRun(f"{values} does not hold values of {file}; remove it, or name another file")

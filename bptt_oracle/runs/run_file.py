@@ -6,7 +6,8 @@
 A file may have been cut off or changed, may come from a newer version, or may be arbitrarily large.
 Each such file raises BadRun with a one-sentence message, and nothing is parsed before its size and
 its checksum have been verified. The checksum covers every byte after the first line. Nothing is
-pickled.
+pickled. Results are parsed one by one, and arrays are loaded one by one, so that the memory is
+bounded; docs/reliability.md states the bound.
 
 Schema 1, read but no longer written, has other keys: `oracle` is now `code_digest`, and in a result
 `road` is now `kernel` and `drawn` is now `masks`.
@@ -17,41 +18,42 @@ import io
 import json
 import math
 import re
+import sys
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from .files import replace_nonfinite, write_bytes, write_text
+from ..processes.failures import CommandError
+from .files import printable, replace_nonfinite, write_bytes
 
 FORMAT, SCHEMA = "bptt-oracle run", 2
-LARGEST = 32 * 2**20  # bytes; parsed, it takes about ten times as much memory
-LARGEST_VALUES = 256 * 2**20
+LARGEST = 32 * 2**20  # bytes; parsed, it takes at most about twelve times as much memory
+LARGEST_HEAD = 2**20  # all but the results
+LARGEST_RESULT = 2**16
+LARGEST_VALUES = 256 * 2**20  # of the archive, and of its arrays
+MOST_ARRAYS = 50_000
+_BLOCK = 2**20
+_MEMBER = b"PK\x01\x02"  # starts the entry of an archive's directory that describes a member
 _HEAD = re.compile(
     rb'\{"format": "bptt-oracle run", "schema": (\d{1,9}), "checksum": "([0-9a-f]{16})",\n'
 )
 _START = f'{{"format": "{FORMAT}"'.encode()
 JOURNAL = re.compile(rb'[0-9a-f]{16} \{"')  # the first bytes of a journal, even of a damaged one
 _ARCHIVE_START = 2000  # bytes; enough for the name of the first array
-_ARCHIVE_ERRORS = (
-    ValueError,
-    OSError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-VERDICTS = ("agree", "fault", "untrusted")
+VERDICTS = ("agree", "fault", "untrusted", "crash")
+_DIGEST = re.compile("[0-9a-f]{16}")
+_RESULTS = re.compile(r'"results":\s*\[\s*')
+_SPACE = re.compile(r"\s*")
+_DECODER = json.JSONDecoder()
 _TEXTS = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note", "masks")
 _RENAMED_IN_RUN = {"oracle": "code_digest"}  # schema 1: schema 2
 _RENAMED_IN_ROW = {"road": "kernel", "drawn": "masks"}
 
 
-class BadRun(ValueError):
+class BadRun(CommandError, ValueError):
     """A file that is not a run, or that is damaged; or a run that cannot be recorded there."""
 
 
@@ -127,17 +129,23 @@ def array_digest(value: np.ndarray) -> str:
 
 def values_path(path: Path) -> Path:
     """The values file of a run file: RUN.npz of RUN.json."""
-    return path.with_name(path.name.removesuffix(".json") + ".npz")
+    return path.parent / (path.name.removesuffix(".json") + ".npz")
 
 
 def write(path: Path, run: Run, values: dict[str, np.ndarray]) -> None:
-    """Write the values, then the run. Raises OSError, and BadRun if the run is too large to be
-    read."""
+    """Write the values, then the run. Raises OSError, and BadRun if the run could not be read
+    again, for example because it is too large; nothing is then written."""
+    archive = b""
     if values:
         buffer = io.BytesIO()
         np.savez(buffer, **values)  # type: ignore[arg-type]
-        write_bytes(values_path(path), buffer.getvalue())
-        run = run._replace(values=digest(buffer.getvalue()))
+        archive = buffer.getvalue()
+        if len(archive) > LARGEST_VALUES:
+            raise BadRun(
+                f"the values take {len(archive) >> 20} MB, and at most {LARGEST_VALUES >> 20} can "
+                "be read; name fewer --values"
+            )
+        run = run._replace(values=digest(archive))
     rows = ",\n  ".join(json.dumps(row_to_json(row)) for row in run.rows)
     head = run._asdict()
     del head["rows"]
@@ -148,7 +156,11 @@ def write(path: Path, run: Run, values: dict[str, np.ndarray]) -> None:
             "record fewer --cases or fewer paths"
         )
     first = {"format": FORMAT, "schema": SCHEMA, "checksum": digest(rest.encode())}
-    write_text(path, f"{json.dumps(first)[:-1]},\n{rest}")
+    content = f"{json.dumps(first)[:-1]},\n{rest}".encode()
+    _parse(path, content)
+    if archive:
+        write_bytes(values_path(path), archive)
+    write_bytes(path, content)
 
 
 def is_run(path: Path) -> bool:
@@ -177,7 +189,11 @@ def recorded_content(path: Path) -> str:
 
 def read(path: Path) -> Run:
     """Read a run of schema 1 or 2. Raises BadRun, its message one sentence."""
-    raw = _read_bytes(path, LARGEST)
+    return _parse(path, _read_bytes(path, LARGEST))
+
+
+def _parse(path: Path, raw: bytes) -> Run:
+    """The run in the content of the file `path`. Raises BadRun."""
     start = raw[:200]
     schema = re.search(rb'"schema":\s*(\d{1,9})\b', start)
     if FORMAT.encode() not in start or schema is None:
@@ -190,32 +206,147 @@ def read(path: Path) -> Run:
     head = _HEAD.match(raw)
     if head is None or head[2].decode() != digest(raw[head.end() :]):
         raise BadRun(f"{path} was cut off or changed since it was written; record it again")
-    if raw.count(b"[") + raw.count(b"{") > len(raw) // 8:  # parsed, each takes much memory
-        raise BadRun(f"{path} is not a run: it consists almost only of brackets")
+    if not raw.isascii():
+        raise BadRun(f"{path} is not a run: it holds bytes that are not ASCII")
     try:
-        body = json.loads(raw)
-        return _from_json(_upgrade(body) if int(head[1]) == 1 else body)
+        return _from_text(raw.decode("ascii"), upgrade=int(head[1]) == 1)
     except (ValueError, RecursionError) as error:
         raise BadRun(f"{path} is not a run: {error}") from None
 
 
-def read_values(path: Path, run: Run) -> dict[str, np.ndarray]:
-    """The tensors recorded with a run, by `tensor_key`; empty if there are none. Raises BadRun."""
+def _from_text(text: str, upgrade: bool) -> Run:
+    """The run in a JSON text whose last member is `results`. Raises ValueError."""
+    found = _RESULTS.search(text, 0, LARGEST_HEAD)
+    if found is None:
+        _reject("results", "a list at the end", "")
+    head = json.loads(text[: found.start()].rstrip().removesuffix(",") + "}")
+    rows = []
+    for i, row in enumerate(_results(text, found.end())):
+        if upgrade and isinstance(row, dict):
+            row = _rename(row, _RENAMED_IN_ROW)
+        rows.append(row_from_json(row, f"results[{i}]"))
+    return _from_json(_rename(head, _RENAMED_IN_RUN) if upgrade else head, rows)
+
+
+def _results(text: str, at: int) -> Iterator[Any]:
+    """The elements of the list that starts before `at`, and after which the run ends. Each is
+    parsed only when the one before has been used. Raises ValueError."""
+    more = text[at : at + 1] != "]"
+    while more:
+        end = text.find("\n", at, at + LARGEST_RESULT)
+        part = text[at : end if end >= 0 else at + LARGEST_RESULT]
+        try:
+            row, length = _DECODER.raw_decode(part)
+        except json.JSONDecodeError as error:
+            if end < 0 and len(part) == LARGEST_RESULT:
+                raise ValueError(f"a result is longer than {LARGEST_RESULT} bytes") from None
+            raise ValueError(f"{error.msg} at character {at + error.pos}") from None
+        yield row
+        at = _skip(text, at + length)
+        more = text[at : at + 1] == ","
+        at = _skip(text, at + more)
+    if not re.compile(r"\]\s*\}\s*").fullmatch(text, at):
+        raise ValueError(f"it does not end after its results, at character {at}")
+
+
+def _skip(text: str, at: int) -> int:
+    """The position of the next character that is not white space."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+class Values(Mapping[str, np.ndarray]):
+    """The arrays of a values file by `tensor_key`, each loaded from the file when it is needed.
+    Raises BadRun if that fails."""
+
+    def __init__(self, file: Path | None, names: Mapping[str, str]) -> None:
+        self._file, self._members = file, names  # by name, the member of the archive
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self._members[name]
+        assert self._file is not None
+        try:
+            with zipfile.ZipFile(self._file) as archive, archive.open(member) as stream:
+                array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+                return array
+        except Exception as error:
+            raise _not_arrays(self._file, error) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+def read_values(path: Path, run: Run) -> Values:
+    """The tensors recorded with a run; empty if there are none. The dtypes and shapes are checked,
+    and their sizes against that of the file, before an array is loaded. Raises BadRun."""
     if not run.values:
-        return {}
+        return Values(None, {})
     file = values_path(path)
-    raw = _read_bytes(file, LARGEST_VALUES)
-    if digest(raw) != run.values:
+    _require_size(file, LARGEST_VALUES)
+    checksum, members = _scan(file)
+    if checksum != run.values:
         raise BadRun(f"{file} does not hold the values of {path}: its checksum is another")
+    if members > MOST_ARRAYS:
+        raise BadRun(f"{file} holds more than {MOST_ARRAYS} arrays")
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as members:
-            if sum(member.file_size for member in members.infolist()) > LARGEST_VALUES:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > LARGEST_VALUES:
                 raise BadRun(f"{file} holds more than {LARGEST_VALUES >> 20} MB of values")
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except _ARCHIVE_ERRORS as error:
-        message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadRun(f"{file} does not hold arrays: {message}") from None
+            for entry in entries:
+                _check_array(archive, entry)
+    except BadRun:
+        raise
+    except Exception as error:  # a damaged archive raises errors of many types
+        raise _not_arrays(file, error) from None
+    return Values(file, {entry.filename.removesuffix(".npy"): entry.filename for entry in entries})
+
+
+def _check_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Raise ValueError unless a member is an array of floating-point numbers, all of it there."""
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.kind != "f" or dtype.itemsize > 8:
+            raise ValueError(f"{entry.filename} has dtype {dtype}")
+        if min(shape, default=0) < 0 or stream.tell() + size != entry.file_size:
+            raise ValueError(f"{entry.filename} has another size than its header states")
+
+
+def _not_arrays(file: Path, error: Exception) -> BadRun:
+    message = printable((str(error).splitlines() or [type(error).__name__])[0])
+    return BadRun(f"{file} does not hold arrays: {message}")
+
+
+def file_digest(file: Path) -> str:
+    """The `digest` of a file's content. Raises OSError."""
+    with file.open("rb") as content:
+        hasher = hashlib.blake2b(digest_size=8)
+        while block := content.read(_BLOCK):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _scan(file: Path) -> tuple[str, int]:
+    """The digest of an archive and, at least, the number of its members. Opening the archive takes
+    memory for each member, before the number is known. Raises BadRun."""
+    hasher, members, last = hashlib.blake2b(digest_size=8), 0, b""
+    try:
+        with file.open("rb") as content:
+            while block := content.read(_BLOCK):
+                hasher.update(block)
+                members += (last + block).count(_MEMBER)
+                last = block[1 - len(_MEMBER) :]
+    except OSError as error:
+        raise BadRun(f"{file} cannot be read: {error.strerror}") from None
+    return hasher.hexdigest(), members
 
 
 def tensor_key(row: Row, tensor: str) -> str:
@@ -225,15 +356,23 @@ def tensor_key(row: Row, tensor: str) -> str:
 
 def _read_bytes(path: Path, largest: int) -> bytes:
     """The bytes of a file of at most `largest` bytes. Raises BadRun."""
+    _require_size(path, largest)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRun(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _require_size(path: Path, largest: int) -> None:
+    """Raise BadRun unless `path` is a file of at most `largest` bytes."""
     try:
         if not path.is_file():
             raise BadRun(f"{path} is not a file")
         size = path.stat().st_size
-        if size > largest:
-            raise BadRun(f"{path} has {size >> 20} MB; a run has at most {largest >> 20}")
-        return path.read_bytes()
     except OSError as error:
         raise BadRun(f"{path} cannot be read: {error.strerror}") from None
+    if size > largest:
+        raise BadRun(f"{path} has {size >> 20} MB; a run has at most {largest >> 20}")
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
@@ -249,37 +388,42 @@ def _round(number: float | None) -> float | None:
     return None if number is None else float(f"{number:.6g}")
 
 
-def _upgrade(body: dict[str, Any]) -> dict[str, Any]:
-    """A run of schema 1 with the keys of schema 2."""
-    results = body.get("results")
-    if isinstance(results, list):
-        results = [
-            _rename(row, _RENAMED_IN_ROW) if isinstance(row, dict) else row for row in results
-        ]
-    return _rename(body, _RENAMED_IN_RUN) | {"results": results}
-
-
 def _rename(body: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in body.items()}
 
 
-def _from_json(body: dict[str, Any]) -> Run:
-    results = _list(body, "results")
-    rows = [row_from_json(row, f"results[{i}]") for i, row in enumerate(results)]
+def _from_json(head: dict[str, Any], rows: list[Row]) -> Run:
+    """The run with these rows. Raises ValueError."""
     if len({row.key for row in rows}) < len(rows):
         raise ValueError("it holds a result twice")
-    environment, plan = _dict(body, "environment"), _dict(body, "plan")
+    environment, plan = _dict(head, "environment"), _dict(head, "plan")
     for place, entries in (("environment", environment), ("plan", plan)):
         if not all(f"{n} {_format_value(value)}".isprintable() for n, value in entries.items()):
             raise ValueError(f"{place} holds control characters")
-    return Run(
-        _text(body, "code_digest"),
-        _number(body, "limit"),
-        environment,
-        plan,
-        rows,
-        _text(body, "values"),
-    )
+    limit = _number(head, "limit")
+    if not 0 < limit < math.inf:
+        _reject("limit", "a positive number", "")
+    for i, row in enumerate(rows):
+        _check_verdict(row, limit, f"results[{i}]")
+    code, values = _text(head, "code_digest"), _text(head, "values")
+    return Run(code, limit, environment, plan, rows, values)
+
+
+def _check_verdict(row: Row, limit: float, place: str) -> None:
+    """Raise ValueError if R contradicts the verdict: it is above the limit exactly in a fault, and
+    in a crash, which has no tensors and a note."""
+    worst = max((t.R for t in row.tensors.values() if t.R is not None), default=0.0)
+    largest = max(row.R, worst)
+    if row.verdict == "crash":
+        contradicts = bool(row.tensors) or not row.note
+    elif row.verdict == "fault":
+        contradicts = largest <= limit
+    elif row.verdict == "agree":
+        contradicts = largest > limit
+    else:  # every tensor is ill-conditioned, and R is that of one of them
+        contradicts = worst > limit
+    if contradicts:
+        raise ValueError(f"{place}.verdict is {row.verdict}, which its R contradicts")
 
 
 def row_from_json(row: object, place: str = "") -> Row:
@@ -287,7 +431,7 @@ def row_from_json(row: object, place: str = "") -> Row:
     else."""
     if not isinstance(row, dict):
         _reject("", "an object", place)
-    texts = {name: _text(row, name, place) for name in _TEXTS}
+    texts = {name: sys.intern(_text(row, name, place)) for name in _TEXTS}
     if texts["verdict"] not in VERDICTS:
         _reject("verdict", f"one of {', '.join(VERDICTS)}", place)
     tensors = {}
@@ -296,7 +440,10 @@ def row_from_json(row: object, place: str = "") -> Row:
             _reject("tensors", "an object of pairs", place)
         inside = f"{place}.tensors"
         R = None if pair[0] is None else _number({name: pair[0]}, name, inside)
-        tensors[name] = TensorDigest(R, _text({name: pair[1]}, name, inside))
+        bits = _text({name: pair[1]}, name, inside)
+        if not _DIGEST.fullmatch(bits):
+            _reject(name, "16 hexadecimal digits", inside)
+        tensors[sys.intern(name)] = TensorDigest(R, bits)
     return Row(
         **texts,
         R=_number(row, "R", place),
@@ -313,13 +460,6 @@ def _text(body: dict[str, Any], name: str, place: str = "") -> str:
     value = body.get(name)
     if not isinstance(value, str) or not value.isprintable():
         _reject(name, "a printable string", place)
-    return value
-
-
-def _list(body: dict[str, Any], name: str) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list):
-        _reject(name, "a list", "")
     return value
 
 

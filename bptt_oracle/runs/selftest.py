@@ -33,8 +33,9 @@ from ..judging.judge import LIMIT, judge
 from ..judging.offsets import Offset, collect_offsets
 from ..judging.truth import Expected, expect
 from ..judging.wide import narrow
-from ..processes.interrupt import defer_interrupt
-from ..processes.workers import limit_threads, worker_pool
+from ..processes.failures import Crash, first_line, lacks_resources
+from ..processes.workers import limit_threads, map_unordered
+from .examine import OUT_OF_RESOURCES
 
 PLANT_EVERY = 8  # mistakes are planted in one case of 8: most time goes to the false alarms
 HIDDEN = ("elements", "by the tensor's noise", "by their own noise", "inherent")
@@ -50,6 +51,7 @@ class Trial(NamedTuple):
     ill: int  # ill-conditioned tensors
     hidden: dict[tuple[str, str], np.ndarray]  # by regime and dtype, see HIDDEN
     results: list["Honest"]
+    unfinished: str = ""  # the case and the reason, if it crashed or resources ran out
 
 
 class Honest(NamedTuple):
@@ -71,6 +73,7 @@ class Summary(NamedTuple):
     cases: int
     hidden: dict[tuple[str, str], np.ndarray]
     offsets: list[Offset]
+    unfinished: list[str]  # cases, with the reason
 
 
 def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> Summary:
@@ -78,6 +81,7 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
     ratios: dict[str, list[float]] = {"float32": [], "float64": []}
     planted: dict[str, list[bool]] = {}
     alarms: list[str] = []
+    unfinished: list[str] = []
     ill = cases = 0
     hidden: dict[tuple[str, str], np.ndarray] = {}
     offsets: list[Any] = []
@@ -92,6 +96,7 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
         for key, counts in trial.hidden.items():
             hidden[key] = hidden.get(key, 0) + counts
         cases += 1
+        unfinished += filter(None, [trial.unfinished])
         for mistake, detected in trial.planted:
             planted.setdefault(mistake, []).append(detected)
         if sum(map(len, ratios.values())) >= comparisons:
@@ -104,26 +109,46 @@ def selftest(comparisons: int, seed: int, workers: int, progress: Progress) -> S
         cases,
         hidden,
         collect_offsets(offsets),
+        unfinished,
     )
 
 
 def _trials(comparisons: int, seed: int, workers: int) -> Iterator[Trial]:
     """The trials of a corpus that is long enough: a case compares at least eight tensors."""
     cases = corpus(comparisons // 8, seed)
-    work = partial(run_trial, every=PLANT_EVERY)
     if workers <= 1:
         limit_threads()
-        yield from map(work, cases)
-        return
-    with worker_pool(workers) as pool:
-        with defer_interrupt():
-            trials = pool.map(work, cases, chunksize=8)
-        yield from trials
+    waiting: dict[int, Trial] = {}
+    due = 0
+    # A fixed order: `selftest` uses the first trials, and their number depends on their content.
+    for number, trial in map_unordered(_numbered_trial, enumerate(cases), workers, _crashed_trial):
+        waiting[number] = trial
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+
+
+def _numbered_trial(numbered: tuple[int, Case]) -> tuple[int, Trial]:
+    return numbered[0], run_trial(numbered[1], every=PLANT_EVERY)
+
+
+def _crashed_trial(numbered: tuple[int, Case], crash: Crash) -> tuple[int, Trial]:
+    number, case = numbered
+    return number, Trial({}, [], [], 0, {}, [], f"crash: {case.id}: {crash}")
 
 
 def run_trial(case: Case, every: int = 1) -> Trial:
     """Judge torch's own results of a case on every CPU path; then, in one case of `every`, plant
     each mistake."""
+    try:
+        return _run_trial(case, every)
+    except Exception as error:
+        if not lacks_resources(error):
+            raise
+        return Trial({}, [], [], 0, {}, [], f"{OUT_OF_RESOURCES}: {case.id}: {first_line(error)}")
+
+
+def _run_trial(case: Case, every: int) -> Trial:
     problem = draw(case)
     ratios: dict[str, list[float]] = {}
     alarms: list[str] = []
@@ -248,6 +273,8 @@ def print_summary(console: Console, summary: Summary) -> bool:
     table = Table("dtype", "tensors", "median R", "99 %", "99.99 %", "largest", "false alarms")
     tight = True
     for dtype, values in summary.ratios.items():
+        if not values.size:  # no case was finished
+            continue
         median, high, higher = np.percentile(values, [50, 99, 99.99])
         tight &= 0.2 <= median <= 1
         alarms = sum(dtype in alarm for alarm in summary.alarms)
@@ -274,6 +301,8 @@ def print_summary(console: Console, summary: Summary) -> bool:
     for mistake, (detected, total) in sorted(summary.planted.items()):
         mistakes.add_row(mistake, f"{detected:,}", f"{total:,}")
     console.print(mistakes)
+    for reason in summary.unfinished[:10]:
+        console.print(reason, soft_wrap=True, markup=False)
     for alarm in summary.alarms[:10]:
         console.print(f"false alarm: {alarm}", soft_wrap=True)
     return (

@@ -1,6 +1,7 @@
 """Compare two runs: the word of each change, equal numbers in every report, the exit status."""
 
 import json
+import re
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -133,6 +134,30 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
     total = count_words(compare(*ONE_OF_EACH))
     assert f"| all |  | {sum(map(Counter.total, total.values()))} |" in out
     assert markdown(*ONE_OF_EACH, compare(*ONE_OF_EACH), {}) == out
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "![x](http://a.b/c.png)",
+        "[x](javascript:0)",
+        "@user",
+        "#1",
+        "<img src=x>",
+        "www.a.b",
+        "a | b",
+    ]
+    + ["`x` @user", "``", "https://a.b", "a@b.c", "__x__", "*x*", "~x~", "&lt;", "x\\"],
+)
+def test_markdown_shows_a_hostile_text_as_code(hostile):
+    old = made_up(row(0, kernel="k"), torch=hostile)
+    new = made_up(row(0, kernel=hostile), row(1, R=20, verdict="fault", note=hostile), torch="2")
+    page = markdown(old, new, compare(old, new), {hostile: 1.0})
+    fence = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+    outside = fence.sub("", page)
+    shown = hostile.replace("|", "¦")
+    assert hostile not in outside and shown not in outside
+    assert sum(hostile in code or shown in code for _, code in fence.findall(page)) == 5
 
 
 @pytest.mark.parametrize(

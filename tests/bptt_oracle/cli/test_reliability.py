@@ -1,0 +1,483 @@
+"""Attacks on the command line, and what holds: docs/reliability.md lists them.
+
+Status 1 means that torch is wrong. Everything else that ends a command is one sentence on standard
+error and status 2, and what was recorded is kept.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bptt_oracle.__main__ import main
+from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.runs import record as recording
+from bptt_oracle.runs.environment import environment
+from bptt_oracle.runs.examine import examine_dtypes, judge_paths
+from bptt_oracle.runs.files import write_text
+from bptt_oracle.runs.record import UnfinishedRun, record, select_cases
+from bptt_oracle.runs.run_file import BadRun, digest, read, tensor_key, values_path, write
+from support.command_line import bptt_oracle
+from support.drawn_cases import pinned
+from support.runs import PLAN, made_up, row, untimed
+from torch_impl.execution.catalogue import PATHS
+
+ROOT = Path(__file__).parents[3]
+LARGE = "LSTM.T64.B256.I64.H512.L2.time.h0.output.generic.s7"
+SMALL = ["--cases=2", "--path=cpu-native", "--dtype=float32"]
+
+
+def shell(folder, limits, *command, **variables):
+    """Status, standard output and error of a command under the limits of `ulimit`."""
+    line = f'{limits} "$@"' if limits else '"$@"'
+    words = [sys.executable, "-m", "bptt_oracle", *command]
+    ran = subprocess.run(
+        ["bash", "-c", line, "bash", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        timeout=300,
+    )
+    out, err = (text.decode(errors="replace") for text in (ran.stdout, ran.stderr))
+    assert "Traceback" not in out + err
+    return ran.returncode, out, err
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
+
+
+@linux
+@pytest.mark.slow
+def test_memory_that_runs_out_in_a_case_is_no_fault_and_the_case_is_tried_again(tmp_path):
+    command = ["record", "-o", "run.json", "--values", LARGE, *SMALL, "--workers=1"]
+    code, out, err = shell(tmp_path, "ulimit -v 1300000;", *command)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"not finished: {LARGE} (" in err and "the same command tries these again" in err
+    journal = (tmp_path / "run.json.journal").read_text()
+    assert journal.count('"verdict": "agree"') == 2 and "fault" not in journal
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried")])
+def test_the_verdict_of_a_path_without_memory_is_no_fault(monkeypatch, error):
+    def run(path, *_):
+        raise error
+
+    monkeypatch.setattr("bptt_oracle.runs.examine.run", run)
+    paths = [PATHS["cpu-native"], PATHS["cpu-cells"]]
+    outcomes = list(judge_paths(pinned(), "float32", paths))
+    assert [o.result.verdict for o in outcomes] == ["out of resources"] * 2
+    monkeypatch.setattr("bptt_oracle.runs.examine.draw", run)
+    assert [o.result.verdict for o in judge_paths(pinned(), "float32", paths)] == [
+        "out of resources"
+    ] * 2
+
+
+def test_check_exits_2_if_memory_ran_out(capsys, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("bptt_oracle.runs.examine.run", fail)
+    code, out, err = bptt_oracle(capsys, "check", *SMALL, "--workers=1")
+    assert code == 2 and "could not be judged completely: 2 × out of resources" in out
+    assert "some cases were not judged" in err
+
+
+def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeypatch):
+    file, work = tmp_path / "run.json", recording.judge_paths
+    victim = select_cases(PLAN)[2].id
+
+    def judge_or_fail(case, dtype, paths):
+        for outcome in work(case, dtype, paths):
+            changed = outcome.result._replace(verdict="out of resources", note="MemoryError")
+            yield outcome._replace(result=changed) if case.id == victim else outcome
+
+    monkeypatch.setattr(recording, "judge_paths", judge_or_fail)
+    with pytest.raises(UnfinishedRun, match=rf"not finished: {re.escape(victim)} \(MemoryError"):
+        record(file, PLAN, environment())
+    assert not file.exists()
+    monkeypatch.setattr(recording, "judge_paths", work)
+    progress = []
+    record(file, PLAN, environment(), report_progress=lambda n, total: progress.append(n))
+    assert progress == [5, 6] and {r.verdict for r in read(file).rows} == {"agree"}
+
+
+CRASHING = """
+import os, signal
+from pathlib import Path
+from bptt_oracle.runs import examine, record
+
+VICTIM = "{victim}"
+finish, judge = record.finish_case, examine.examine
+judge_all = examine.examine_dtypes
+
+def finish_case(case, dtypes, paths, values):
+    end(case, paths)
+    return finish(case, dtypes, paths, values)
+
+def examine_or_end(case, dtype, paths):
+    end(case, [path.name for path in paths])
+    return judge(case, dtype, paths)
+
+def examine_dtypes(case, dtypes, paths):
+    return judge_all(case, dtypes, paths)
+
+def end(case, names):
+    if case.id == VICTIM and "cpu-cells" in names:
+        os.kill(os.getpid(), signal.{signal})
+
+record.finish_case, examine.examine = finish_case, examine_or_end
+examine.examine_dtypes = examine_dtypes
+"""
+
+
+def run_crashing(folder, name, *command):
+    """A command under which a case of the corpus ends its process on cpu-cells."""
+    victim = next(c.id for c in corpus(6) if not c.P)
+    program = CRASHING.format(victim=victim, signal=name)
+    (folder / "crashing.py").write_text(program)
+    ran = subprocess.run(
+        [sys.executable, "-c", "import crashing; from bptt_oracle.__main__ import main; main()"]
+        + [*command, "--cases=6", "--path=cpu-native", "--path=cpu-cells", "--workers=2"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{folder}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "Traceback" not in ran.stderr
+    return victim, ran.returncode, ran.stdout, ran.stderr
+
+
+@linux
+@pytest.mark.slow
+def test_a_case_that_kills_its_worker_is_recorded_as_a_crash_and_compare_exits_2(tmp_path, capsys):
+    options = ["record", "-o", "run.json", "--dtype=float32"]
+    victim, code, _, err = run_crashing(tmp_path, "SIGSEGV", *options)
+    assert code == 0 and f"1 × crash ({victim} --path cpu-cells --dtype float32: its process" in err
+    rows = read(tmp_path / "run.json").rows
+    (crash,) = [r for r in rows if r.verdict == "crash"]
+    assert (crash.case, crash.path) == (victim, "cpu-cells") and "SIGSEGV" in crash.note
+    assert {r.verdict for r in rows if r is not crash} == {"agree"}
+    assert any(r.case == victim and r.path == "cpu-native" for r in rows)
+    code, out, _ = bptt_oracle(capsys, "compare", *[str(tmp_path / "run.json")] * 2)
+    assert code == 2 and "1 crash" in out and victim in out
+
+
+@linux
+@pytest.mark.slow
+def test_a_case_whose_worker_is_killed_by_the_system_is_not_recorded(tmp_path):
+    options = ["record", "-o", "run.json", "--dtype=float32"]
+    victim, code, out, err = run_crashing(tmp_path, "SIGKILL", *options)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"not finished: {victim} (cpu-cells float32: its process was ended by SIGKILL)" in err
+    assert (tmp_path / "run.json.journal").read_text().count("\n") == 6
+
+
+@linux
+@pytest.mark.slow
+def test_check_names_a_crash_and_exits_2(tmp_path):
+    victim, code, out, err = run_crashing(tmp_path, "SIGABRT", "check", "--json", "all.json")
+    assert code == 2 and "could not be judged completely: 2 × crash in" in out
+    assert f"crash  {victim} --path cpu-cells --dtype float32" in out and "SIGABRT" in out
+    results = json.loads((tmp_path / "all.json").read_text())["results"]
+    assert [r["path"] for r in results if r["verdict"] == "crash"] == ["cpu-cells"] * 2
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", *SMALL, "--workers=2"],
+        ["record", "-o", "run.json", *SMALL, "--workers=2"],
+        ["selftest", "--comparisons=1000", "--workers=2"],
+    ],
+    ids=lambda c: c[0],
+)
+def test_too_few_open_files_are_one_sentence(tmp_path, command):
+    code, out, err = shell(tmp_path, "ulimit -n 12;", *command)
+    assert (code, err.count("\n")) == (2, 1) and "Too many open files" in err
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["compare", "a", "b"], ["claims"], ["check", *SMALL]])
+@pytest.mark.parametrize("kilobytes", [70_000, 100_000, 150_000])
+def test_an_import_without_memory_exits_2_even_if_openblas_exits_with_1(
+    tmp_path, command, kilobytes
+):
+    code, out, err = shell(tmp_path, f"ulimit -v {kilobytes};", *command)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (MemoryError(), "ran out of memory"),
+        (RuntimeError("CUDA out of memory. Tried\nto"), "ran out of memory, files or processes"),
+        (EOFError(), "a process that this command started has ended"),
+        (BrokenPipeError(32, "Broken pipe"), "Broken pipe"),
+        (PermissionError(13, "Permission denied", "x.json"), "x.json: Permission denied"),
+        (RecursionError("too deep"), "an unexpected error ended this command (RecursionError: too"),
+        (BadRun("x is not a run"), "bptt-oracle: x is not a run\n"),
+        (ImportError("no y"), "cannot be imported (ImportError: no y)"),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_what_nobody_foresaw_is_one_sentence_and_status_2(capsys, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("bptt_oracle.ledger.claims.claims", fail)
+    code, out, err = bptt_oracle(capsys, "claims")
+    assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_the_traceback_can_be_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("BPTT_ORACLE_TRACEBACK", "1")
+    monkeypatch.setattr("bptt_oracle.ledger.claims.claims", lambda: 1 / 0)
+    code, _, err = bptt_oracle(capsys, "claims")
+    assert code == 2 and "Traceback" in err and "ZeroDivisionError" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("pair", [["run.json", "."], [".", "run.json"], ["", "run.json"]])
+def test_a_folder_is_not_a_run(capsys, tmp_path, monkeypatch, pair):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run.json", made_up(row()), {})
+    code, out, err = bptt_oracle(capsys, "compare", *pair)
+    assert (code, out, err) == (2, "", "bptt-oracle: . is not a file\n")
+
+
+@pytest.mark.parametrize("value", ["[/x]", "[bold]a", ":4096:8\n", "\x1b[2J", "\udcff", "a\tb"])
+def test_a_variable_with_markup_or_control_characters_is_printed_recorded_and_read(
+    capsys, tmp_path, monkeypatch, value
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", value)
+    code, out, _ = bptt_oracle(capsys, "check", *SMALL, "--workers=1", "--verbose")
+    cleaned = "".join(c if c.isprintable() else " " for c in value)
+    assert code == 0 and cleaned.strip() in out
+    file = str(tmp_path / "run.json")
+    with pytest.raises(SystemExit) as end:
+        main(["record", "-o", file, *SMALL, "--workers=1"])
+    assert end.value.code == 0
+    assert read(Path(file)).environment["CUBLAS_WORKSPACE_CONFIG"] == cleaned
+    assert bptt_oracle(capsys, "compare", file, file)[0] == 0
+
+
+def test_the_journal_is_kept_if_the_run_cannot_be_read_back(tmp_path, monkeypatch):
+    file, read_run = tmp_path / "run.json", recording.read
+
+    def unreadable(path):
+        raise BadRun(f"{path} was cut off")
+
+    monkeypatch.setattr(recording, "read", unreadable)
+    with pytest.raises(BadRun, match=r"was cut off; .*run\.json\.journal keeps all cases"):
+        record(file, PLAN, environment())
+    monkeypatch.setattr(recording, "read", read_run)
+    progress = []
+    record(file, PLAN, environment(), report_progress=lambda n, total: progress.append(n))
+    assert progress == [6] and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_run_that_could_not_be_read_is_not_written(tmp_path):
+    file = tmp_path / "run.json"
+    for bad in (
+        made_up(row())._replace(environment={"x": "\n"}),
+        made_up(row(R=17)),
+        made_up(row(), row()),
+    ):
+        with pytest.raises(BadRun):
+            write(file, bad, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        row(R=17, verdict="agree"),
+        row(R=0.5, R_h_n=99.0),
+        row(R=0.5, verdict="fault"),
+        row(R=0.5, verdict="crash"),
+        row(R=0.5, R_h_n=17.0, verdict="untrusted"),
+    ],
+)
+def test_a_stored_verdict_that_its_R_contradicts_is_rejected(tmp_path, monkeypatch, bad):
+    file = tmp_path / "run.json"
+    with monkeypatch.context() as patch:
+        patch.setattr("bptt_oracle.runs.run_file._parse", lambda *_: None)
+        write(file, made_up(bad), {})
+    with pytest.raises(BadRun, match=r"results\[0\].verdict is \w+, which its R contradicts"):
+        read(file)
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_leaves_no_temporary_file(tmp_path, number):
+    program = (
+        "import time, pathlib\n"
+        "from bptt_oracle.processes.interrupt import clean_up_on_termination, temporary\n"
+        "clean_up_on_termination()\n"
+        "with temporary(pathlib.Path('file')) as f, temporary(pathlib.Path('folder')) as d:\n"
+        "    f.touch(), d.mkdir(), (d / 'inner').touch(), print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    ran = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ran.stdout.readline() == "ready\n"
+    ran.send_signal(number)
+    assert ran.wait(60) == -number and ran.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "umask") or os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_umask_leaves_or_those_it_had(tmp_path, mask, mode):
+    file, before = tmp_path / "file", os.umask(mask)
+    try:
+        write_text(file, "word")
+        assert file.stat().st_mode & 0o777 == mode
+        file.chmod(0o640)
+        write_text(file, "another")
+        assert file.stat().st_mode & 0o777 == 0o640 and file.read_text() == "another"
+    finally:
+        os.umask(before)
+
+
+def lines_of(journal):
+    return [line.partition(b" ")[2] for line in journal.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda case: [],
+        lambda case: 1,
+        lambda case: {},
+        lambda case: case | {"rows": [1]},
+        lambda case: case | {"rows": None},
+        lambda case: case | {"values": {"x": ["O", [1], "AAAA"]}},
+        lambda case: case | {"values": {"x": ["<f8", [-5], "AAAA"]}},
+        lambda case: case | {"values": {"x": 7}},
+    ],
+)
+def test_a_crafted_journal_is_rejected_in_one_sentence(tmp_path, monkeypatch, change):
+    class Killed(BaseException):
+        pass
+
+    def stop(finished, total):
+        if finished == 2:
+            raise Killed
+
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    with pytest.raises(Killed):
+        record(file, PLAN, environment(), report_progress=stop)
+    lines = lines_of(journal)
+    lines[1] = json.dumps(change(json.loads(lines[1]))).encode()
+    content = b"".join(digest(text).encode() + b" " + text + b"\n" for text in lines)
+    journal.write_bytes(content)
+    with pytest.raises(BadRun, match=r"holds a line that record has not written \("):
+        record(file, PLAN, environment())
+    assert journal.read_bytes() == content
+
+
+@pytest.mark.parametrize("head", [b"[1]", b'{"plan": 1}', b'{"plan": []}', b'{"', b'{"x": "\xff"}'])
+def test_a_crafted_head_of_a_journal_is_rejected_in_one_sentence(tmp_path, head):
+    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    journal.write_bytes(digest(head).encode() + b" " + head + b"\n")
+    with pytest.raises(BadRun) as rejection:
+        record(file, PLAN, environment())
+    assert "\n" not in str(rejection.value) and journal.exists()
+
+
+def compare_limited(folder, old, new, kilobytes):
+    code, _, err = shell(folder, f"ulimit -v {kilobytes};", "compare", old, new, "-q")
+    return code, err
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_compressed_values_are_compared_in_bounded_memory(tmp_path, dtype):
+    """255 kB on each side took 10 GB."""
+    array = np.zeros(250 * 2**20 // np.dtype(dtype).itemsize, dtype)
+    for name in ("a", "b"):
+        file = tmp_path / f"{name}.json"
+        np.savez_compressed(values_path(file), **{tensor_key(row(), "output"): array})
+        checksum = digest(values_path(file).read_bytes())
+        write(file, made_up(row())._replace(values=checksum), {})
+    assert compare_limited(tmp_path, "a.json", "b.json", 1_100_000) == (0, "")
+
+
+@linux
+@pytest.mark.slow
+def test_the_largest_run_is_compared_in_bounded_memory(tmp_path):
+    """Many tensors of different names in few bytes take the most memory for each byte."""
+    from bptt_oracle.runs.run_file import LARGEST, SCHEMA
+
+    head = '"code_digest": "x", "limit": 16, "environment": {}, "plan": {}, "values": "", '
+    head += '"results": ['
+    texts = '"path":"","dtype":"","verdict":"agree","tensor":"","place":"","kernel":"","note":""'
+    rows, size, n = [], 0, 0
+    while size < LARGEST - 2**17:
+        tensors = ",".join(f'"{n + k:x}":[1.5,"{n + k:016x}"]' for k in range(1900))
+        rows.append(
+            f'{{"case":"{n}",{texts},"masks":"","R":2,"seconds":0,"tensors":{{{tensors}}}}}'
+        )
+        size, n = size + len(rows[-1]) + 2, n + 1900
+    rest = (head + ",\n".join(rows) + "]}").encode()
+    start = f'{{"format": "bptt-oracle run", "schema": {SCHEMA}, "checksum": "{digest(rest)}",\n'
+    (tmp_path / "run.json").write_bytes(start.encode() + rest)
+    assert compare_limited(tmp_path, "run.json", "run.json", 1_100_000) == (0, "")
+
+
+@linux
+@pytest.mark.slow
+def test_record_killed_at_random_moments_gives_the_same_bits(tmp_path):
+    rng = np.random.default_rng(5)
+    command = [sys.executable, "-m", "bptt_oracle", "record", "--cases=16", "--workers=2"]
+    command += ["--dtype=float32", "--path=cpu-native", "-o"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(4):
+        ran = subprocess.Popen([*command, "run.json"], cwd=tmp_path, env=environ)
+        time.sleep(float(rng.uniform(0.5, 4)))
+        ran.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+        ran.wait()
+    for name in ("run.json", "whole.json"):
+        subprocess.run([*command, name], cwd=tmp_path, env=environ, check=True)
+    assert untimed(read(tmp_path / "run.json")) == untimed(read(tmp_path / "whole.json"))
+
+
+@linux
+@pytest.mark.parametrize("device", ["/dev/full"])
+def test_a_report_on_a_full_disk_is_one_sentence(capsys, tmp_path, monkeypatch, device):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run.json", made_up(row()), {})
+    for option in ("--json", "--junit", "--html"):
+        code, out, err = bptt_oracle(capsys, "compare", "run.json", "run.json", option, device)
+        assert (code, err.count("\n")) == (2, 1) and "No space left on device" in err
+
+
+def test_an_invalid_call_that_lacks_memory_is_not_a_rejection(monkeypatch):
+    from bptt_oracle.judging.invalid_calls import has_invalid_calls
+
+    case = next(c for c in corpus(40) if has_invalid_calls(c))
+
+    def fail(call):
+        raise MemoryError
+
+    monkeypatch.setattr("bptt_oracle.implementations.responses.forward_of", lambda name: fail)
+    (result,) = examine_dtypes(case, [], ["cpu-native"])
+    assert (result.path, result.verdict) == ("cpu-invalid-calls", "out of resources")
