@@ -12,6 +12,7 @@ Adjoint
          δb = Σ δy                   δḃ = Σ δẏ
 
 Source: Pearlmutter 1994, where v̇ is R{v}.
+The adjoint is derived on docs/derivatives/second_order.md.
 Page: docs/derivatives/tangent.md
 """
 

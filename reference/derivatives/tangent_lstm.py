@@ -23,6 +23,7 @@ Adjoint
     (1′) δx = δa W_ih, …                   (1′˙) by `dual.linear_back`
 
 Source: Pearlmutter 1994, applied to `lstm`. All products of vectors are elementwise.
+The adjoint is derived on docs/derivatives/second_order.md.
 Page: docs/derivatives/tangent.md
 """
 

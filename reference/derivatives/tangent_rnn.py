@@ -16,6 +16,7 @@ Adjoint
 φ″(a) ȧ = −2 h ḣ for tanh; 0 for relu, which is linear on either side of its kink.
 
 Source: Williams & Zipser 1989 for the tangent; Pearlmutter 1994 for its adjoint.
+The adjoint is derived on docs/derivatives/second_order.md.
 Page: docs/derivatives/tangent.md
 """
 
