@@ -14,13 +14,15 @@ from .fault import FAULTS, KINDS
 
 HEAD = ("fault", *CELLS, "check", "seconds")
 LEGEND = """\
-Each row is one fault, planted in a correct module. An entry is the first tensor that detects it,
-and the number of corpus cases judged up to then, in float32 and in float64: `h_n 3 7`. A single
-number holds for both. An empty entry is a cell to which the fault does not apply. Seconds are the
-longest time that any entry of the row took, without the expected results, which all faults share.
+Each row is one fault, planted in a correct module. An entry names the first tensor that detects
+it, and the number of corpus cases judged up to and including that one, in float32 and in float64:
+`h_n 3 7`. A single number holds for both dtypes. An empty entry is a cell to which the fault does
+not apply. The seconds are the longest time that any entry of the row took, without computing the
+expected results, which all faults share. The column `check` states what differed: a comma joins
+what differed in one combination of cell and dtype, a semicolon separates combinations.
 
     value         output, h_n or c_n differs from the truth by more than rounding explains
-    gradient      a gradient does
+    gradient      a gradient differs from the truth by more than rounding explains
     not bitwise   a bit differs in a case where no operation rounds
     not finite    NaN or infinity where the truth is finite
     invalid call  a call that must be rejected returns a result
@@ -79,9 +81,10 @@ def markdown(detections: Sequence[Detection], command: str) -> str:
     sections = [
         "# Planted faults",
         f"Written by `{command}` with torch {torch.__version__}.",
-        "These are known bugs of recurrent modules, most of them silent, and others of the same "
-        "kinds, each re-created in a correct module on the CPU. No planted fault raises an "
-        "exception. The corpus is that of `bptt-oracle check`.",
+        "A fault with a source is a bug that a recurrent module has had; the others are mistakes "
+        "of the same kinds. Each is re-created in a correct module on the CPU, and none raises an "
+        "exception. The corpus is that of `bptt-oracle check`. A fault is *killed* in a cell and "
+        "dtype if the judge detects it there.",
         f"**{summary(detections)}.**",
         LEGEND.rstrip(),
     ]

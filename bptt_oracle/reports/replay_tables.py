@@ -28,17 +28,20 @@ WIDE = 130  # columns from which torch's number and the true one are side by sid
 
 
 class Excluded(ValueError):
-    """The path does not exist for the case."""
+    """The path cannot compute the case in the dtype."""
 
 
 def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expected]:
     """The results of a case on a path, or the message of the exception that torch raised; and the
-    truth with its noise. Raises Excluded if the path does not exist for the case, and
-    WrongKernel."""
+    truth with its noise. Raises Excluded if the path cannot compute the case in the dtype, and
+    WrongKernel if torch ran another kernel than the path's."""
     problem = draw(case)
     reason = exclusion_reason(path, problem, dtype)
     if reason:
-        raise Excluded(f"{path.name} does not exist for this case: {reason}; choose another --path")
+        raise Excluded(
+            f"{path.name} cannot compute this case in {dtype}: {reason}; "
+            "choose another --path or --dtype"
+        )
     masks = dropout_masks(problem, dtype)
     precision = product_precision(path, dtype)
     expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
@@ -58,7 +61,7 @@ def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expecte
 def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expected) -> str:
     """Print R of every tensor and its worst element in torch and in truth; return the verdict.
 
-    Below 130 columns torch's number stands above the true one, so that no digit is cut.
+    Below WIDE columns torch's number is printed above the true one, so that no digit is cut.
     """
     exact = case.regime == "exact" and expected.exact
     verdict = judge(outcome.results, expected, exact)

@@ -6,27 +6,29 @@ PATHS, which a check runs where the device is available:
     cpu-native     nn.RNN, GRU, LSTM in ATen's own code
     cpu-cells      a loop of nn.RNNCell, GRUCell, LSTMCell
     cpu-manual     plain tensor operations, time outside, layers inside
-    cpu-onednn-again, cpu-native-again     a module that was called before with other batches and
-                   weights; its gradient is taken twice, and the second is judged
-    cpu-plain      nn.RNN, GRU, LSTM in bfloat16 and float16, by whichever kernel torch chooses
-    cuda-cudnn     the cuDNN kernels, float32 products in float32
-    cuda-tf32      the cuDNN kernels, float32 products in TF32
+    cpu-onednn-again, cpu-native-again     the same after a call with other batches and weights;
+                   two backward passes through one graph, of which the second is judged
+    cpu-plain      nn.RNN, GRU, LSTM in bfloat16 and float16; torch chooses the kernel
+    cuda-cudnn     the cuDNN kernels, products of float32 computed in float32
+    cuda-tf32      the cuDNN kernels, products of float32 computed in TF32
     cuda-native, cuda-cells, cuda-manual        as on the CPU
     mps            nn.RNN, GRU, LSTM on Apple's GPU
 
-OPTIONAL_PATHS, which run only when named. Each calls a net in one variant; those of nn's modules
-run whichever kernel torch chooses:
+OPTIONAL_PATHS, which run only when named or chosen by `--path all`. Each calls a net in one
+variant, and torch chooses the kernel unless the row names it:
 
     cpu-functional            parameters passed by torch.func.functional_call
     cpu-eval                  a call in eval mode first, then in training mode
-    cpu-thrice                the last of three equal evaluations
-    cpu-inference             outputs in inference mode
-    cpu-subsets               gradients of every other leaf, then of the remaining ones
-    cpu-deterministic         deterministic algorithms, uninitialised memory filled
+    cpu-thrice                three equal evaluations, of which the last is judged
+    cpu-inference             outputs in inference mode, gradients of a second call outside it
+    cpu-subsets               gradients of every second tensor, then of the remaining ones
+    cpu-deterministic         deterministic algorithms; torch fills uninitialised memory
     cpu-autocast-bfloat16, cpu-autocast-float16     products in a lower dtype, in ATen's own code
-    cpu-threads               as many threads as processors, at least two
-    cpu-module-compiled, cpu-cells-compiled, cpu-manual-compiled     minutes a case
-    cuda-…                    the same except threads, and cuda-cudnn-again
+    cpu-threads               one thread for each processor, at least two
+    cpu-module-compiled, cpu-cells-compiled, cpu-manual-compiled     torch.compile, minutes for
+                              each case; not part of `--path all`
+    cuda-…                    the same except threads; under autocast torch chooses the kernel
+    cuda-cudnn-again          as cpu-onednn-again, with the cuDNN kernels
 """
 
 import torch
@@ -48,15 +50,17 @@ def _variants_on(device: str) -> list[Path]:
     """One path for each variant that VARIANTS lists for the device."""
     return [
         Path(
-            f"{device}-{name}" if len(row.implementations) == 1 else f"{device}-{how}-{name}",
+            f"{device}-{name}"
+            if len(row.implementations) == 1
+            else f"{device}-{implementation}-{name}",
             device,
-            how,
+            implementation,
             row.kernels[device],
             variant=name,
         )
         for name, row in VARIANTS.items()
         if device in row.kernels
-        for how in row.implementations
+        for implementation in row.implementations
     ]
 
 
@@ -88,7 +92,7 @@ def path_named(name: str) -> Path:
 
 
 def devices() -> dict[str, str]:
-    """For each kind of device the reason why it cannot be used; empty if it can."""
+    """By kind of device, the reason why it cannot be used here; an empty string if it can."""
     return {
         "cpu": "",
         "cuda": "" if torch.cuda.is_available() else "no CUDA device on this machine",
@@ -103,12 +107,14 @@ def exclusion_reason(path: Path, problem: Problem, dtype: str) -> str:
         return f"torch.nn has no module with the equations of {net.mode}"
     if path.kernel == "MkldnnRnn":
         if net.mode != "LSTM" or dtype != "float32":
-            return "oneDNN computes only the LSTM in float32"
+            return "this path runs only the LSTM in float32 through oneDNN"
         if net.proj_size or net.dropout:
-            return "oneDNN leaves projections and dropout to ATen"
+            return "ATen, not oneDNN, computes LSTMs with a projection or dropout"
         lengths = problem.lengths
-        if lengths is not None and (len(set(lengths)) > 1 or not PACKS_IN_ONEDNN):
-            return "oneDNN leaves packed batches to ATen; from torch 2.13 on, only unequal lengths"
+        if lengths is not None and len(set(lengths)) > 1:
+            return "ATen, not oneDNN, computes packed batches of unequal lengths"
+        if lengths is not None and not PACKS_IN_ONEDNN:
+            return "before torch 2.13, ATen, not oneDNN, computes packed batches"
         if not torch.backends.mkldnn.is_available():
             return "this build of torch has no oneDNN"
     if path.implementation == "cells" and net.mode == "LSTM" and net.proj_size:
@@ -116,11 +122,11 @@ def exclusion_reason(path: Path, problem: Problem, dtype: str) -> str:
     if path.implementation == "manual" and net.bidirectional:
         return "a loop with time outside and layers inside runs in one direction only"
     if path.device == "cuda" and path.implementation == "module" and net.dropout not in (0, 1):
-        return "the masks that cuDNN draws cannot be read back"
+        return "the dropout masks that a module draws on CUDA cannot be read back"
     if path.variant == "plain" and dtype in ("float32", "float64"):
-        return "in this dtype torch chooses what is cpu-onednn or cpu-native"
+        return "in this dtype the path of torch's module is cpu-onednn or cpu-native"
     if path.tf32 and dtype != "float32":
-        return "TF32 is a rounding of float32"
+        return "TF32 applies only to products of float32"
     if path.device == "mps" and dtype == "float64":
         return "MPS has no float64"
     return _variant_exclusion_reason(path, problem, dtype)
@@ -130,9 +136,9 @@ def _variant_exclusion_reason(path: Path, problem: Problem, dtype: str) -> str:
     """Why the path's variant cannot be used; empty if it can."""
     autocast = path.variant.startswith("autocast")
     if autocast and dtype != "float32":
-        return "autocast lowers float32"
+        return "autocast lowers the precision of float32 only"
     if autocast and problem.net.dropout not in (0, 1):
-        return "torch draws different masks in the lower dtype"
+        return "torch draws different dropout masks in the lower dtype"
     if path.variant == "deterministic" and path.device == "cuda" and not cublas_is_deterministic():
         return "cuBLAS is deterministic only if CUBLAS_WORKSPACE_CONFIG=:4096:8 is set"
     if path.variant == "compiled" and not compiler():
