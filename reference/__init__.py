@@ -1,7 +1,7 @@
 """Recurrent networks derived by hand: forward and adjoint, in NumPy only.
 
 The notation of all files
-    T, B       steps and sequences       N = Σ n_t    rows: one for each step of each sequence
+    T, B       steps, sequences          N = Σ n_t    rows: one for each step of each sequence
     I, H, P    input, hidden and         n_t          sequences that reach step t; n_t = B if dense
                projected width           L, D         layers and directions
     x, h, c    input, hidden state,      W [out, in]  weights as torch has them: rows of x times Wᵀ
@@ -10,25 +10,31 @@ The notation of all files
     (k), (k′)  an equation and its adjoint; primed equations run in reverse order
 
     δv = ∂L/∂v, summed over every path from v to the loss L; it has the shape of v. Arguments and
-    results are named d_v: a function takes the cotangent d_output and returns the gradient d_x.
-    Inside a function, delta_v is a sum to which later lines may still add.
+    results are named d_v: a function takes the cotangent d_output = ∂L/∂output and returns the
+    gradient d_x = ∂L/∂x. Inside a function, delta_v is a sum to which later lines may still add.
 
-    Gates are in torch's order: i f g o for the LSTM, r z n for the GRU. Parameters have torch's
-    names. A gradient has the type of its variable: the gradient of a Params is a Params.
+    Gates are in torch's order: i f g o for the LSTM (input, forget, candidate, output), r z n for
+    the GRU (reset, update, candidate). Parameters have torch's names. A gradient has the type of
+    its variable: the gradient of a Params is a Params.
 
 Forward and backward
     `f(...)` returns its value and a tape; `f_back(tape, d_value)` returns gradients. The tape holds
     the values that the primed equations read. It holds x and the parameters themselves, not
     copies, so do not write into an argument between the two calls. The output of a net is
-    read-only if its tape holds the same memory; the outputs of `unroll` and `checkpoint` are not.
+    read-only if its tape holds the same memory. The outputs of `unroll` and `checkpoint` can be
+    written to, but must not be before the backward pass.
+
+    The names of the pair differ in three places: `unroll` and `unroll_back`; `forward` and
+    `backward` of a net; `step`, `step_back` and `gradients` of a cell, which write into arrays that
+    `unroll` has created for all steps.
 
 Dtypes
-    The same lines run in float32, float64, longdouble and complex128. The dtype matters only where
-    an argument is rejected and where the exponent of σ is capped. A function that accepts fewer
-    dtypes, for example because it uses LAPACK, says so in its docstring.
+    The same lines run in float32, float64, longdouble and complex128. Only two places depend on the
+    dtype: the check of arguments, and σ, which caps its exponent below log(max). A function
+    that accepts fewer dtypes, for example because it uses LAPACK, says so in its docstring.
 
 Folders, each imports only from those above it
-    activations, arithmetic    σ, tanh, relu, softmax; the operations that round
+    activations, arithmetic    σ, tanh, relu, softmax; which σ, tanh, relu and sum a net uses
     cells        one step of each cell; `cells.table` has one row for each cell
     sequences    the loop over time, packing, padding, checkpoints
     nets         layers and directions: RNN, GRU, LSTM, and RecurrentNet for any row of the table

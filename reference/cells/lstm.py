@@ -5,6 +5,9 @@
     m  [n, H]  gated cell       i f g o  [n, H]  gates              ⊙  elementwise product
     h  [n, P]  hidden state     W_ih [4H, I]   W_hh [4H, P]   W_hr [P, H]   b_ih, b_hh [4H]
 
+    The gates are i input, f forget, g candidate, o output. The code stores u and a as [4, n, H],
+    one block for each gate, and δa as [n, 4H].
+
 Forward                                    u, a are packed i f g o, as in torch.nn.LSTM
     (1)  u = x W_ihᵀ + b_ih + b_hh         all steps at once: nothing here depends on h
     (2)  a = u + h₋ W_hhᵀ                  the only line that depends on the step before
@@ -20,6 +23,7 @@ Adjoint                                    δv is ∂L/∂v summed over every pa
     (3′) δa_k = δk ⊙ k ⊙ (1 − k) for k in i f o     δa_g = δg ⊙ (1 − g²)
     (2′) δh₋ = δa W_hh
     (1′) δx = δa W_ih   δW_ih = Σ δaᵀ x   δW_hh = Σ δaᵀ h₋   δb = Σ δa   δW_hr = Σ δhᵀ m
+         Σ is over the rows of all steps; δb is the gradient of b_ih and of b_hh
 
 Source: Hochreiter & Schmidhuber 1997; forget gate, Gers et al. 2000; projection, Sak et al. 2014;
 the adjoint's δ as in Greff et al. 2017.
@@ -86,14 +90,20 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
 
 
 def new_tape(u: np.ndarray) -> Tape:
-    """Room for the tape of N rows; `step` overwrites u, first with a, then with the gates."""
+    """The tape of N rows: u [4, N, H] itself and an empty tanh_c [N, H]; `step` fills both.
+
+    `step` overwrites its rows of u, first with a, then with the gates.
+    """
     return Tape(u, np.empty_like(u[0]))
 
 
 def step(
     params: Params, u: np.ndarray, before: State, tape: Tape, after: State, arithmetic: Arithmetic
 ) -> None:
-    """Fill `tape` and `after` with one step from `before`."""
+    """Fill `tape` and `after`, views of n rows, with one step from `before`.
+
+    u [4, n, H] shares the memory of `tape.gates`; h is [n, P], c [n, H].
+    """
     a = u
     a += before.h @ by_gate(params.weight_hh).swapaxes(1, 2)  # (2)
     i, f, g, o = a
@@ -109,7 +119,11 @@ def step(
 
 
 def new_delta(params: Params, before: State, tape: Tape) -> Delta:
-    """An empty Delta of the N rows of all steps; `step_back` fills it."""
+    """An empty Delta of the N rows of all steps; `step_back` fills it.
+
+    `before` holds the state before each of the N rows. Every cell has this signature; the LSTM does
+    not read `tape`.
+    """
     a = np.empty_like(before.c, shape=(len(before.c), len(params.weight_hh)))
     return Delta(a, None if params.weight_hr is None else np.empty_like(before.h))
 
@@ -117,7 +131,10 @@ def new_delta(params: Params, before: State, tape: Tape) -> Delta:
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Replace δh, δc of this step in `total` by those of the step before; fill `delta`."""
+    """Replace δh [n, P], δc [n, H] of this step in `total` by those of the step before.
+
+    Fills `delta`. All arguments but `params` are views of the n rows of this step.
+    """
     (i, f, g, o), tanh_c = tape
     delta_m = total.h
     if params.weight_hr is not None and delta.h is not None:
@@ -138,7 +155,10 @@ def step_back(
 def gradients(
     params: Params, x: np.ndarray, before: State, tape: Tape, after: State, delta: Delta
 ) -> tuple[np.ndarray, Params]:
-    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps."""
+    """δx [N, I] and the gradient of every parameter, summed over the rows of all steps.
+
+    Every cell has this signature; the LSTM does not read `after`.
+    """
     d_bias_ih = None if params.bias_ih is None else delta.a.sum(axis=0)
     d_bias_hh = None if d_bias_ih is None else d_bias_ih.copy()
     d_weight_hr = None if delta.h is None else delta.h.T @ (tape.gates[3] * tape.tanh_c)

@@ -27,7 +27,11 @@ def _row(
     read_gates: Callable[..., Any],
     **options: Any,
 ) -> Cell:
-    """The row of the cell in the file `equations`; `options` replaces fields of it."""
+    """The row of the cell in the file `equations`, whose functions are taken by name.
+
+    `torch` is the name of the class in torch.nn, empty where there is none. `options` replaces
+    fields of the row.
+    """
     row: dict[str, Any] = {name: getattr(equations, name, None) for name in Cell._fields}
     row |= {"gates": gates, "torch": torch, "read_gates": read_gates, "projection": False}
     return Cell(**(row | options))
@@ -54,8 +58,8 @@ class HasMode(Protocol):
 
 
 def read_gates(net: HasMode, params: CellParams, x: np.ndarray, before: CellState) -> Any:
-    """The gates [n, H] of one step, from x [n, I] and the State before it, as plain values.
+    """The gates [n, H] of one step, unpacked, from x [n, I] and the state before the step.
 
-    Returns the RNN, GRU or LSTM of `cells.gates`.
+    Returns the named tuple RNN, GRU or LSTM of `cells.gates`.
     """
     return CELL_TABLE[net.mode].read_gates(params, x, *before)

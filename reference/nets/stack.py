@@ -1,5 +1,8 @@
 """Layers and directions: a whole net unrolled, and its adjoint.
 
+x_0 is the input, y_{L−1} the output, p the probability of dropout. F is the width of h: P with a
+projection, H without.
+
 The stack, for layer k = 0 … L−1 and direction d = forward, reverse
     (1)  y_kd = unroll(cell_kd, x_k)              the reverse direction over reversed sequences
     (2)  y_k = [y_k,forward, y_k,reverse]         concatenated, not summed
@@ -7,7 +10,7 @@ The stack, for layer k = 0 … L−1 and direction d = forward, reverse
 
 Adjoint
     (3′) δy_k = δx_{k+1} ⊙ mask_k / (1 − p)
-    (2′) δy_k,forward, δy_k,reverse = δy_k
+    (2′) δy_k,forward, δy_k,reverse = the first F and the last F columns of δy_k
     (1′) δx_k = Σ_d unroll′(δy_kd)
 
 Source: torch.nn.RNN, GRU, LSTM; Graves & Schmidhuber 2005 for two directions.
@@ -99,8 +102,9 @@ def backward(
     """Gradients of x, of the initial state and of every parameter.
 
     `d_output` has the layout of `output`, `d_state` that of the state. Either may be None, and so
-    may either half of a pair (h, c): that cotangent is zero. Raises TypeError for a cotangent that
-    is not an array or packed as x is, RuntimeError for another shape or dtype.
+    may either half of a pair (h, c): that cotangent is zero. Raises TypeError if a cotangent is not
+    an array, or if `d_output` is not a PackedSequence although x is one, or the reverse;
+    RuntimeError for another shape or dtype.
     """
     layout, rows, D, width = tape.layout, tape.rows, net.directions, net.output_size
     N, dtype = len(tape.layers[-1][0].x), tape.layers[-1][0].x.dtype

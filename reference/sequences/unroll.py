@@ -1,21 +1,25 @@
 """A cell unrolled over packed rows, and its adjoint: backpropagation through time.
 
     x  [N, I]       rows of all steps; step t has the first n_t sequences, n_0 = B ≥ n_1 ≥ …
-    h  [B + N, H]   h_0, then the h of every step: the history
+    h  [B + N, H]   h_0, then the h of every step: the history; [B + N, P] with a projection
     state           h, or h and c, rows [B, ·] before the first and after the last step
 
+For an LSTM the h of (1), (2) and their adjoints is the pair (h, c); output is h only.
 A dense batch has n_t = B for every t; a packed batch needs no special case. Step t reads the first
 n_t rows of the step before it. Where a sequence ends, its last state stays where it was written.
 
 Forward
-    (1)  h₋, h = the rows of step t − 1 that continue, the rows of step t
+    (1)  h₋ = the rows of step t − 1 that continue,  h = the rows of step t
     (2)  h = cell(x_t, h₋)                          for t = 0 … T−1
     (3)  output = h of every step,  h_n = h of every sequence's last step
 
 Adjoint
     (3′) δh = δh_n where a sequence ends
-    (2′) δh = δoutput_t + δh,  δh₋ = cell′(δh)       for t = T−1 … 0
-    (1′) δh_0 = δh after step 0,  δθ and δx from the rows of all steps at once
+    (2′) δh = δoutput_t + δh,  δh₋ = cell′(δh)       for t = T−1 … 0; cell′ is the cell's adjoint
+    (1′) δh_0 = δh after step 0,  δx and δθ, of the parameters, from the rows of all steps at once
+
+The code has one array of B rows for δh, a copy of δh_n. Step t changes its first n_t rows, so row b
+still is δh_n when the loop reaches the last step of sequence b: this is (3′).
 
 The reverse direction is the same loop after every sequence is reversed within its own length. This
 reversal is a permutation of the rows and its own inverse.
@@ -39,10 +43,10 @@ from ..cells.table import CellParams, CellState
 class Schedule(NamedTuple):
     """The rows that each step reads and writes."""
 
-    steps: list[slice]  # of the data
-    last: slice | np.ndarray  # of the history: the last state of every sequence
-    previous: slice | np.ndarray  # of the history: the state before each row of the data
-    reversal: np.ndarray  # of the data: every sequence reversed in its own length
+    steps: list[slice]  # of x: the rows of each step
+    last: slice | np.ndarray  # of the history: the last state of every sequence, [B]
+    previous: slice | np.ndarray  # of the history: the state before each row of x, [N]
+    reversal: np.ndarray  # of x: every sequence reversed in its own length, [N]
 
 
 class Tape(NamedTuple):
@@ -57,7 +61,7 @@ class Tape(NamedTuple):
 
 
 def schedule(batch_sizes: Sequence[int] | np.ndarray) -> Schedule:
-    """The rows of each step from batch_sizes [T], which must not grow."""
+    """The rows of each step from batch_sizes [T] = n_0, n_1, …, which never increase."""
     n = np.asarray(batch_sizes, dtype=np.intp)
     bounds = list(accumulate(n.tolist(), initial=0))  # step t has the rows bounds[t:t+2]
     T, B, N = len(n), int(n[0]), bounds[-1]
@@ -82,10 +86,10 @@ def unroll(
     rows: Schedule,
     arithmetic: Arithmetic = NUMPY,
 ) -> tuple[np.ndarray, CellState, Tape]:
-    """Output [N, H], each sequence's state [B, ·] after its last step, and the tape.
+    """Output [N, H] or [N, P], each sequence's state [B, ·] after its last step, and the tape.
 
-    x is [N, I], the state [B, ·] of the same dtype. The output is a view of the tape's history, and
-    so is the state of a dense batch.
+    x is [N, I], the state [B, ·] of the same dtype; `rows` is the schedule of the batch. The
+    output is a view of the tape's history, and so is the state of a dense batch.
     """
     B = len(state[0])
     u = cell.net_input(params, x)
@@ -109,7 +113,7 @@ def unroll_back(
 ) -> tuple[np.ndarray, CellState, CellParams]:
     """δx [N, I], δ of the initial state [B, ·] and of every parameter.
 
-    The cotangents are d_output [N, H] and d_state [B, ·] of the final state.
+    The cotangents are d_output, shaped like the output, and d_state [B, ·] of the final state.
     """
     params, x, history, cell_tape, rows, arithmetic = tape
     total = copy(d_state)  # (3′)
