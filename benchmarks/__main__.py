@@ -13,6 +13,7 @@ SETTINGS = {f"{library}_NUM_THREADS": "1" for library in LIBRARIES} | {
     # glibc keeps freed memory, because the cost of fresh pages varies widely between runs
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",  # one thread for JAX
 }
 SIZES = ["5,3,4,4", "50,16,32,32", "100,32,128,128", "100,64,256,512"]
 
@@ -50,6 +51,8 @@ def benchmarks(
     from . import measures
     from .clock import CLOCK
     from .contestants import Size
+    from .pages import measure_pages
+    from .peers import versions
     from .tables import print_table, to_markdown
     from .throughput import measure_throughput
 
@@ -61,7 +64,7 @@ def benchmarks(
     seconds = seconds or (0.5 if quick else 10.0)
     steps = (25, 50, 100) if quick else (100, 200, 400, 800, 1600)
     console = new_console()
-    header = environment() | {"cores": os.cpu_count(), "clock": CLOCK}
+    header = environment() | {"cores": os.cpu_count(), "clock": CLOCK} | versions()
     print_environment(console, header, verbose=True)
     results: dict[str, list[measures.Measurement]] = {"speed": []}
     tables = []
@@ -72,8 +75,18 @@ def benchmarks(
 
     for dtype in ("float64",) if quick else ("float64", "float32"):
         rows = [row for s in sizes for row in measures.measure_speed(s, dtype, seconds)]
-        add_table(f"Speed, {dtype}, one thread; both = forward and backward", rows)
+        add_table(
+            f"Speed, {dtype}, one thread; both = forward and backward",
+            [{k: v for k, v in row.items() if k not in measures.WALL_COLUMNS} for row in rows],
+        )
         results["speed"] += rows
+    columns = ("size", "cell", "dtype", "both ms", "both / torch", *measures.WALL_COLUMNS)
+    add_table(
+        "Both passes on both clocks, processor and wall",
+        [{column: row[column] for column in columns} for row in results["speed"]],
+    )
+    results["peers"] = [row for s in sizes for row in measures.measure_peers(s, seconds)]
+    add_table("Other libraries, float64; both passes", results["peers"])
     results["packed"] = [row for s in wide for row in measures.measure_packed(s, seconds)]
     add_table("Packed, lengths spread over 1 … T, against dense; both passes", results["packed"])
     results["linear"] = list(measures.measure_linear(steps, seconds))
@@ -82,6 +95,8 @@ def benchmarks(
     large = [] if quick else [s for s in wide if s.H >= 128]
     results["memory"] = [row for s in large for row in measures.measure_memory(s)]
     add_table("Peak memory of both passes", results["memory"])
+    results["pages"] = [row for s in large[-1:] for row in measure_pages(s, seconds)]
+    add_table("Fresh memory; both passes, float64", results["pages"])
     results["throughput"] = list(
         measure_throughput(40, 600) if quick else measure_throughput(200, 1500)
     )

@@ -14,6 +14,8 @@ FACTS = (
     "cpu capability",
     "cores",
     "clock",
+    "jax",
+    "autograd",
 )
 
 
