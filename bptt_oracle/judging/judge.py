@@ -12,7 +12,7 @@ It is the largest of four ratios, each measured by its own noise (`noise`):
 Verdicts
     agree      R ≤ LIMIT in every tensor, and NaN and infinities where truth has them
     fault      otherwise
-    untrusted  the case cannot tell: nothing finite to compare, or zeros would agree as well
+    untrusted  the case cannot decide: nothing finite to compare, or zeros would agree as well
 
 Elements of which zeros would agree as well are counted in every tensor. They are not judged by
 themselves, but take part in the rules for the whole tensor.
@@ -37,13 +37,13 @@ class Score(NamedTuple):
     tensor: str
     R: float
     at: tuple[int, ...]
-    ill: bool  # R tells nothing: zeros would agree as well
+    ill: bool  # R decides nothing: zeros would agree as well
     untrusted: int = 0  # elements of which zeros would agree as well
     offset: float = 0.0  # the standardised sum, in units of those of honest evaluations
 
 
 class Verdict(NamedTuple):
-    """The judge's word on one run, and the tensor that decided it."""
+    """The verdict on one run, and the tensor that decided it."""
 
     word: str
     worst: Score
@@ -64,10 +64,10 @@ def judge(results: Mapping[str, np.ndarray], expected: Expected, exact: bool = F
         )
         for name, truth in expected.truth.items()
     )
-    telling = [s for s in scores if not s.ill]
-    if not telling:
+    decisive = [s for s in scores if not s.ill]
+    if not decisive:
         return Verdict("untrusted", scores[0], scores)
-    worst = max(telling, key=lambda s: s.R)
+    worst = max(decisive, key=lambda s: s.R)
     return Verdict("agree" if worst.R <= LIMIT else "fault", worst, scores)
 
 
@@ -104,7 +104,7 @@ def score(
     if not math.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
         return Score(name, np.inf, index, math.isinf(noise[0]))
     R = _ratio(largest, error, noise) if largest else 0.0
-    ill = _tells_nothing(R, truth, noise)
+    ill = _zeros_agree(R, truth, noise)
     if elements is None:
         return Score(name, R, index, ill)
     ratios = error / elements.sizes
@@ -126,8 +126,8 @@ def _ratio(largest: float, error: np.ndarray, noise: tuple[float, float]) -> flo
     return max(largest / noise[0] if noise[0] else np.inf, mean / noise[1] if noise[1] else np.inf)
 
 
-def _tells_nothing(R: float, truth: np.ndarray, noise: tuple[float, float]) -> bool:
-    """Whether the noise exceeds the values, or R is small and that of zeros would be, too."""
+def _zeros_agree(R: float, truth: np.ndarray, noise: tuple[float, float]) -> bool:
+    """Whether the noise exceeds the values, or R is small and that of zeros as well."""
     largest = largest_of(truth)
     if noise[0] == 0 or largest <= noise[0]:
         return noise[0] > 0

@@ -58,7 +58,7 @@ class Expected(NamedTuple):
     truth: Results
     noise: dict[str, tuple[float, float]]
     exact: bool  # the evaluation in the tested type made no error at all
-    untrusted: str = ""  # why there is no truth to judge by; empty where there is one
+    untrusted: str = ""  # why there is no truth; empty if there is one
     elements: dict[str, ElementNoise] = {}
     u: float = 0.0  # unit roundoff of the products
 
