@@ -273,7 +273,7 @@ def prepare(folder):
     shutil.move(folder / "kept", folder / "run.json.journal")
 
 
-def run(folder, attack, seed, limit=60):
+def run(folder, attack, seed, limit=180):
     """Run one attack in a child; its command, status, standard output and error."""
     work = Path(tempfile.mkdtemp(dir=folder))
     for name in ("run.json", "run.npz"):

@@ -147,7 +147,7 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
         "www.a.b",
         "a | b",
     ]
-    + ["`x` @user", "``", "https://a.b", "a@b.c", "__x__", "*x*", "~x~", "&lt;", "x\\"],
+    + ["a | b", "`x` @user", "``", "https://a.b", "a@b.c", "__x__", "*x*", "~x~", "&lt;", "x\\"],
 )
 def test_markdown_shows_a_hostile_text_as_code(hostile):
     old = made_up(row(0, kernel="k"), torch=hostile)
