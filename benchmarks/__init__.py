@@ -21,7 +21,7 @@ sums, and at small sizes about a microsecond of Python for each operation.
 
 JAX (`jit` of `lax.scan`, compiled beforehand) and HIPS autograd join a table of their own if they
 are installed: `pip install jax autograd`. They differentiate the same equations, written for them
-in `benchmarks/peers.py`. JAX is told to multiply on one thread; threads that it starts all the same
+in `benchmarks/peers.py`. JAX is set to multiply on one thread; threads that it starts all the same
 count in processor time, not in wall time. numpy-ml 0.1.2, the last release, takes no part: it
 cannot be imported by Python 3.10 or later.
 

@@ -147,7 +147,7 @@ def inverse_of_no_permutation() -> bool:
 
 
 def inconsistent_packed_sequence() -> bool:
-    """Nine rows, five of them told."""
+    """Nine rows, of which the sizes state five."""
     packed = rnn.PackedSequence(torch.randn(9, 4), torch.tensor([3, 2]))
     return len(nn.GRU(4, 6)(packed)[0].data) == 5
 
@@ -167,7 +167,7 @@ def proj_size_by_position() -> bool:
 
 
 def arguments_of_any_type() -> bool:
-    """Three that are no number, no number and no truth value."""
+    """Three that are not a number, not a number and not a truth value."""
     return not (
         _rejection(lambda: nn.GRU(4, True))
         or _rejection(lambda: nn.GRU(4, 6, num_layers=True))
@@ -176,7 +176,7 @@ def arguments_of_any_type() -> bool:
 
 
 def layers_with_a_point() -> bool:
-    """2.0, where hidden_size=2.0 is told what type it should be of."""
+    """2.0, although hidden_size=2.0 is rejected with the type that it should have."""
     message = _rejection(lambda: nn.GRU(4, 6, num_layers=2.0))
     return "should be of type int" not in message
 

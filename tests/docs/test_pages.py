@@ -33,7 +33,7 @@ def test_github_leaves_the_mathematics_of_a_page_whole(page):
     assert [m for m in mathematics if EATEN.search(m)] == [], r"use ```math, \lVert, \lbrace"
     assert [m for m in mathematics if m != m.strip(" ")] == [], "a blank next to a dollar"
     assert not re.search(r"\w¤|¤\w|\$", rest), "a letter next to a dollar, or one dollar too many"
-    assert r"\operatorname" not in page.read_text(), r"GitHub refuses it; use \mathrm"
+    assert r"\operatorname" not in page.read_text(), r"GitHub rejects it; use \mathrm"
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def result_of(case, **changes):
 def test_a_deviation_is_reported_and_not_hidden():
     case = pinned()
     known = [MADE_UP._replace(when={"path": "cpu-native", "tensor": "d_x", "H": {">=": 2}})]
-    told = mark_known(result_of(case), case, known)
-    assert (told.verdict, told.note, told.R) == ("known deviation", "made-up", 99.0)
+    marked = mark_known(result_of(case), case, known)
+    assert (marked.verdict, marked.note, marked.R) == ("known deviation", "made-up", 99.0)
     agreeing = result_of(case, verdict="agree", R=1.0)
     assert mark_known(agreeing, case, known) == agreeing
 
@@ -97,8 +97,8 @@ def test_a_deviation_excuses_no_other_tensor_case_path_or_type():
     for other in ({"path": "cpu-cells"}, {"dtype": "float64"}):
         assert mark_known(result_of(case, **other), case, known).verdict == "fault"
     both = result_of(case)._replace(tensors={"d_x": 99.0, "h_n": 40.0})
-    told = mark_known(both, case, known)
-    assert (told.verdict, told.tensor, told.R) == ("fault", "h_n", 40.0)
+    marked = mark_known(both, case, known)
+    assert (marked.verdict, marked.tensor, marked.R) == ("fault", "h_n", 40.0)
     raised = result_of(case, R=float("inf"), tensor="", note="RuntimeError: no")
     assert mark_known(raised._replace(tensors={}), case, known).verdict == "fault"
 
@@ -110,8 +110,8 @@ def test_a_stale_deviation_fails_the_check_and_is_named(capsys, listed, tmp_path
     code, out, _ = bptt_oracle(capsys, "check", *arguments)
     assert code == 1
     assert "stale: made-up is listed for torch >=2.4" in out
-    (told,) = json.loads(file.read_text())["deviations"]
-    assert (told["id"], told["met"]) == ("made-up", 0)
+    (marked,) = json.loads(file.read_text())["deviations"]
+    assert (marked["id"], marked["met"]) == ("made-up", 0)
 
 
 def test_a_demonstration_that_no_longer_succeeds_is_stale_and_one_without_its_device_is_not():
@@ -127,8 +127,8 @@ def test_an_answer_that_no_deviation_excuses_is_a_fault(listed):
     case = PACKED[-2]
     assert examine_invalid_calls(case).verdict == "known deviation"
     listed()
-    told = examine_invalid_calls(case)
-    assert (told.verdict, told.R, told.place) == ("fault", float("inf"), "accepted")
+    marked = examine_invalid_calls(case)
+    assert (marked.verdict, marked.R, marked.place) == ("fault", float("inf"), "accepted")
 
 
 def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
@@ -138,14 +138,14 @@ def test_a_replay_shows_what_torch_says_to_every_spoiled_call(capsys):
         assert words in out
 
 
-def test_refusals_are_asked_of_every_second_case_and_of_sorted_packs_on_the_cpu_alone():
+def test_invalid_calls_are_made_for_every_second_case_and_for_sorted_packs_on_the_cpu_alone():
     cases = corpus(20)
     assert [has_invalid_calls(c) for c in cases] == [
         c.seed % 2 == 1 or c.layout == "sorted" for c in cases
     ]
     assert any(c.layout == "sorted" and c.seed % 2 == 0 for c in cases)
-    with_refusals = examine_dtypes(cases[1], ["float32"], ["cpu-native"])
-    assert [r.path for r in with_refusals] == ["cpu-native", "cpu-invalid-calls"]
+    with_invalid_calls = examine_dtypes(cases[1], ["float32"], ["cpu-native"])
+    assert [r.path for r in with_invalid_calls] == ["cpu-native", "cpu-invalid-calls"]
     assert [r.path for r in examine_dtypes(cases[1], ["float32"], ["cpu-cells"])] == ["cpu-cells"]
 
 
@@ -156,11 +156,13 @@ def test_what_is_known_to_be_answered_is_asked_for_by_a_default_check():
         if has_invalid_calls(case)
         for name, _ in respond(draw(case))
     ]
-    refusals = [d for d in KNOWN if d.when.get("path") == "cpu-invalid-calls"]
-    assert refusals and all(any(concerns(d, facts) for facts in asked_for) for d in refusals)
+    invalid_calls = [d for d in KNOWN if d.when.get("path") == "cpu-invalid-calls"]
+    assert invalid_calls and all(
+        any(concerns(d, facts) for facts in asked_for) for d in invalid_calls
+    )
 
 
-def test_every_refusal_is_asked_for_within_64_cases():
+def test_every_invalid_call_is_made_within_64_cases():
     asked_for = [
         name for case in corpus(64) if has_invalid_calls(case) for name, _ in respond(draw(case))
     ]
@@ -190,15 +192,15 @@ def test_a_malformed_list_gives_one_sentence_and_exits_2(
     capsys, tmp_path, monkeypatch, text, words
 ):
     entry = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = '>=2.4'\n"
-    refuses(capsys, tmp_path, monkeypatch, text.format(*[entry] * text.count("{}")), words)
+    rejects(capsys, tmp_path, monkeypatch, text.format(*[entry] * text.count("{}")), words)
 
 
-def test_a_range_that_is_none_is_refused(capsys, tmp_path, monkeypatch):
+def test_a_range_that_is_none_is_rejected(capsys, tmp_path, monkeypatch):
     text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = 'old'\nwhen = { H = 2 }\n"
-    refuses(capsys, tmp_path, monkeypatch, text, "'old' is not a range of versions")
+    rejects(capsys, tmp_path, monkeypatch, text, "'old' is not a range of versions")
 
 
-def refuses(capsys, tmp_path, monkeypatch, text, words):
+def rejects(capsys, tmp_path, monkeypatch, text, words):
     file = tmp_path / "deviations.toml"
     file.write_text(text)
     monkeypatch.setattr(deviations.load, "__defaults__", (file,))
@@ -219,10 +221,10 @@ def test_what_is_left_of_a_fault_is_its_worst_tensor_and_the_place_of_another_is
     case = pinned()
     known = [MADE_UP._replace(when={"tensor": "d_x"})]
     three = result_of(case, place="time 0 row 0 input 1")
-    told = mark_known(
+    marked = mark_known(
         three._replace(tensors={"d_x": 99.0, "h_n": 40.0, "c_n": 60.0, "output": 50.0}), case, known
     )
-    assert (told.verdict, told.tensor, told.R, told.place) == ("fault", "c_n", 60.0, "")
+    assert (marked.verdict, marked.tensor, marked.R, marked.place) == ("fault", "c_n", 60.0, "")
 
 
 def test_a_deviation_is_met_by_the_tensor_it_names_and_not_sought_where_no_path_was():

@@ -1,4 +1,4 @@
-"""The judge judged, before any case: what it must convict, and what it must not."""
+"""What the judge must detect, and what it must not report."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -47,47 +47,47 @@ def measured(case, dtype):
 
 @given(cases(), st.sampled_from(["float32", "float64"]))
 def test_the_reference_in_the_tested_type_is_never_a_fault(case, dtype):
-    problem, masks, yard = measured(case, dtype)
+    problem, masks, expected = measured(case, dtype)
     by_step = sum_step_by_step(NUMPY)
-    verdict = judge(evaluate(problem, np.dtype(dtype), masks, by_step), yard)
+    verdict = judge(evaluate(problem, np.dtype(dtype), masks, by_step), expected)
     assert verdict.word != "fault" and verdict.worst.R <= 1.001
-    assert judge(evaluate(problem, np.dtype(dtype), masks), yard).word != "fault"
+    assert judge(evaluate(problem, np.dtype(dtype), masks), expected).word != "fault"
 
 
 @given(cases(), st.sampled_from(["float32", "float64"]), st.sampled_from([-1, 1]))
-def test_a_fault_of_32_noises_in_one_element_is_convicted(case, dtype, sign):
-    problem, masks, yard = measured(case, dtype)
+def test_a_fault_of_32_noises_in_one_element_is_detected(case, dtype, sign):
+    problem, masks, expected = measured(case, dtype)
     results = run(NATIVE, problem, dtype, masks).results
-    telling = [s.tensor for s in judge(results, yard).scores if not s.ill]
-    telling = [n for n in telling if 0 < yard.noise[n][0] < np.inf]
-    assume(telling)
+    decisive = [s.tensor for s in judge(results, expected).scores if not s.ill]
+    decisive = [n for n in decisive if 0 < expected.noise[n][0] < np.inf]
+    assume(decisive)
     rng = rng_of(case)
-    name = telling[rng.integers(len(telling))]
-    wrong = results[name].astype(yard.truth[name].dtype)
-    wrong[tuple(rng.integers(wrong.shape))] += sign * 32 * yard.noise[name][0]
-    verdict = judge(results | {name: wrong}, yard)
+    name = decisive[rng.integers(len(decisive))]
+    wrong = results[name].astype(expected.truth[name].dtype)
+    wrong[tuple(rng.integers(wrong.shape))] += sign * 32 * expected.noise[name][0]
+    verdict = judge(results | {name: wrong}, expected)
     assert (verdict.word, verdict.worst.tensor) == ("fault", name)
 
 
 @given(cases(regimes=("generic", "saturated", "cancelling", "wide")))
-def test_one_element_of_one_gradient_off_by_a_millionth_is_convicted(case):
-    problem, masks, yard = measured(case, "float64")
+def test_one_element_of_one_gradient_off_by_a_millionth_is_detected(case):
+    problem, masks, expected = measured(case, "float64")
     results = run(NATIVE, problem, "float64", masks).results
     rng = rng_of(case)
     names = [n for n in results if n.startswith("d_") and np.abs(results[n]).max() > 0]
-    names = [n for n in names if yard.noise[n][0] < 1e-9 * np.abs(yard.truth[n]).max()]
+    names = [n for n in names if expected.noise[n][0] < 1e-9 * np.abs(expected.truth[n]).max()]
     assume(names)
     name = names[rng.integers(len(names))]
     wrong = results[name].copy()
     wrong[tuple(rng.integers(wrong.shape))] += 1e-6 * np.abs(wrong).max()
-    assert judge(results | {name: wrong}, yard).word == "fault"
+    assert judge(results | {name: wrong}, expected).word == "fault"
 
 
 @pytest.mark.parametrize("case", corpus(24), ids=lambda case: case.id)
-def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_convicted(case):
+def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_detected(case):
     outcome = run_trial(case)
     assert outcome.alarms == []
-    assert [mistake for mistake, convicted in outcome.planted if not convicted] == []
+    assert [mistake for mistake, detected in outcome.planted if not detected] == []
 
 
 @pytest.mark.slow
@@ -101,12 +101,14 @@ def test_over_many_tensors_the_median_of_R_is_near_one_half():
 
 
 def test_each_tensor_has_its_own_noise():
-    yard = Expected(
+    expected = Expected(
         {"large": np.array([1e6]), "small": np.array([1e-6])},
         {"large": (0.1, 0.1), "small": (1e-13, 1e-13)},
         False,
     )
-    assert judge({"large": np.array([1e6]), "small": np.array([1.001e-6])}, yard).word == "fault"
+    assert (
+        judge({"large": np.array([1e6]), "small": np.array([1.001e-6])}, expected).word == "fault"
+    )
 
 
 def test_a_slight_wrongness_of_all_elements_counts_though_none_is_large():
@@ -125,8 +127,8 @@ def test_what_is_not_finite_where_truth_is_finite_is_a_fault(bad):
 
 
 def test_nan_is_no_rounding_however_large_the_noise():
-    yard = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
-    assert judge({"x": np.array([1e-8, np.nan])}, yard).word == "fault"
+    expected = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, np.nan])}, expected).word == "fault"
 
 
 def test_infinities_and_nan_of_truth_must_be_met_exactly():
@@ -137,42 +139,42 @@ def test_infinities_and_nan_of_truth_must_be_met_exactly():
 
 
 def test_a_wrong_shape_is_a_fault_and_a_missing_tensor_an_error():
-    yard = Expected({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
-    assert judge({"x": np.ones((3, 2))}, yard).word == "fault"
+    expected = Expected({"x": np.ones((2, 3))}, {"x": (1e-9, 1e-9)}, False)
+    assert judge({"x": np.ones((3, 2))}, expected).word == "fault"
     with pytest.raises(KeyError):
-        judge({}, yard)
+        judge({}, expected)
 
 
 def test_a_case_whose_noise_exceeds_its_values_is_untrusted_not_faulty():
-    yard = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
-    assert judge({"x": np.array([1e-8, 0.0])}, yard).word == "untrusted"
+    expected = Expected({"x": np.array([1e-9, 2e-9])}, {"x": (1e-8, 1e-8)}, False)
+    assert judge({"x": np.array([1e-8, 0.0])}, expected).word == "untrusted"
 
 
 def test_agreement_that_zeros_would_find_as_well_is_untrusted():
     truth, noise = np.array([1.0, 2.0]), (0.2, 0.2)
-    yard = Expected({"x": truth}, {"x": noise}, False)
+    expected = Expected({"x": truth}, {"x": noise}, False)
     for value in truth, truth + 0.1, np.zeros(2), -0.5 * truth:
-        assert judge({"x": value}, yard).word == "untrusted"
-    assert judge({"x": 3 * truth}, yard).word == "fault", "20 noises off are no agreement"
-    for told in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
-        assert judge({"x": truth}, Expected({"x": truth}, {"x": told}, False)).word == "agree"
-        zeros = judge({"x": 0 * truth}, Expected({"x": truth}, {"x": told}, False))
+        assert judge({"x": value}, expected).word == "untrusted"
+    assert judge({"x": 3 * truth}, expected).word == "fault", "20 noises off are no agreement"
+    for noise in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
+        assert judge({"x": truth}, Expected({"x": truth}, {"x": noise}, False)).word == "agree"
+        zeros = judge({"x": 0 * truth}, Expected({"x": truth}, {"x": noise}, False))
         assert zeros.word == "fault"
 
 
 def test_zeros_agree_nowhere_over_the_corpus():
     for case in corpus(24):
-        problem, masks, yard = measured(case, "bfloat16")
-        zeros = {name: np.zeros_like(value) for name, value in yard.truth.items()}
-        for s in judge(zeros, yard).scores:
-            assert s.ill or s.R > LIMIT or not yard.truth[s.tensor].any(), (case.id, s.tensor)
+        problem, masks, expected = measured(case, "bfloat16")
+        zeros = {name: np.zeros_like(value) for name, value in expected.truth.items()}
+        for s in judge(zeros, expected).scores:
+            assert s.ill or s.R > LIMIT or not expected.truth[s.tensor].any(), (case.id, s.tensor)
 
 
 def test_in_the_exact_regime_the_last_bit_decides():
-    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
+    expected = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, True)
     off = np.array([1.0, np.nextafter(2.0, 3)])
-    assert judge({"x": off}, yard).word == "agree"
-    assert judge({"x": off}, yard, exact=True).word == "fault"
+    assert judge({"x": off}, expected).word == "agree"
+    assert judge({"x": off}, expected, exact=True).word == "fault"
 
 
 def test_where_longdouble_is_no_wider_float64_is_judged_by_mpmath_and_agrees(monkeypatch):
@@ -348,26 +350,26 @@ def test_noise_grows_with_the_unit_roundoff():
 
 
 def test_zeros_in_place_of_numbers_are_a_fault_not_an_ill_conditioned_tensor():
-    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
-    assert judge({"x": np.zeros(2)}, yard).word == "fault"
+    expected = Expected({"x": np.array([1.0, 2.0])}, {"x": (1e-7, 1e-7)}, False)
+    assert judge({"x": np.zeros(2)}, expected).word == "fault"
 
 
 def test_what_is_exactly_zero_has_no_noise_and_anything_else_there_is_a_fault():
-    problem, masks, yard = measured(pinned(dropout=1.0, cotangents=("output",)), "float32")
-    assert not yard.truth["d_x"].any() and yard.noise["d_x"] == (0, 0)
+    problem, masks, expected = measured(pinned(dropout=1.0, cotangents=("output",)), "float32")
+    assert not expected.truth["d_x"].any() and expected.noise["d_x"] == (0, 0)
     results = evaluate(problem, np.float32, masks)
     wrong = results["d_x"].copy()
     wrong[1, 2, 3] = 1e-30
-    verdict = judge(results | {"d_x": wrong}, yard)
+    verdict = judge(results | {"d_x": wrong}, expected)
     assert (verdict.word, verdict.worst.tensor, verdict.worst.at) == ("fault", "d_x", (1, 2, 3))
 
 
 def test_nan_is_no_fault_where_the_careful_evaluation_overflows_too():
-    yard = Expected({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
-    assert judge({"x": np.array([1.0, np.nan])}, yard).word == "untrusted"
+    expected = Expected({"x": np.array([1.0, 2.0])}, {"x": (np.inf, np.inf)}, False)
+    assert judge({"x": np.array([1.0, np.nan])}, expected).word == "untrusted"
 
 
-def test_the_worst_element_is_told_by_its_index():
+def test_the_worst_element_is_noise_by_its_index():
     truth = np.array([[1.0, 2.0, 9.0], [4.0, 5.0, 6.0]])
     value = truth + 1e-9
     value[1, 0] += 1e-6
@@ -376,7 +378,7 @@ def test_the_worst_element_is_told_by_its_index():
     assert score("x", value, truth, (1e-7, 1e-7)).at == (0, 1)
 
 
-def test_a_yardstick_is_exact_where_no_operation_rounds_and_only_there():
+def test_the_noise_is_zero_where_no_operation_rounds_and_only_there():
     dyadic = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact")
     assert expect(draw(dyadic), "float32").exact
     assert not expect(draw(pinned()), "float32").exact
