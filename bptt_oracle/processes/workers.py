@@ -6,6 +6,7 @@ imports torch, and the main process can import it at the same time.
 
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -80,14 +81,14 @@ def _work_in_pool(
     return [*running.values()]
 
 
-_ATTEMPTS = 3  # to start a process
+_PAUSES = (0.1, 0.2, 0.5, 1, 2, 4)  # seconds, after each failure to start a process
 _NO_PROCESS = (EOFError, ConnectionError)  # raised if the process that workers are forked from died
 
 
 def run_isolated(work: Callable[[Item], Output], item: Item) -> Output:
     """`work(item)` in a new process of its own. Raises what it raises; Crash if the process ends
     before it returns; and CommandError if no process can be started."""
-    for _ in range(_ATTEMPTS):
+    for pause in _PAUSES:
         context: Any = worker_context()
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_work_and_send, args=(sender, work, item), daemon=True)
@@ -97,6 +98,7 @@ def run_isolated(work: Callable[[Item], Output], item: Item) -> Output:
             break
         except _NO_PROCESS:
             receiver.close()
+            time.sleep(pause)  # a killed process takes a while to end, and is replaced only then
     else:
         raise CommandError(
             "no worker process can be started: the process that starts them ended again and again, "
