@@ -335,6 +335,7 @@ def test_a_terminated_command_leaves_no_temporary_file(tmp_path, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored
     )
     assert ran.stdout.readline() == "ready\n"
     ran.send_signal(number)

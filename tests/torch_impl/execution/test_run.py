@@ -7,6 +7,7 @@ import torch
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.cases.corpus import boundaries, cases_for, corpus
 from bptt_oracle.cli.options import Device, paths_of
+from bptt_oracle.judging import truth
 from bptt_oracle.judging.judge import LIMIT
 from bptt_oracle.runs.examine import examine, examine_dtypes, judge_paths
 from support.drawn_cases import pinned
@@ -54,11 +55,14 @@ def test_products_in_a_lower_dtype_are_a_fault_where_the_path_does_not_lower_it(
     assert (right.verdict, wrong.verdict) == ("agree", "fault") and wrong.R > 1000
 
 
-def test_a_slope_of_relu_that_rounding_decides_is_not_a_fault():
+def test_a_slope_of_relu_that_rounding_decides_is_not_a_fault(monkeypatch):
     case = parse("RNN_RELU.T1.B6.I2.H5.L2.bi.tied.batch.h0.strided.h_n.generic.s193")
-    (result,) = examine(case, "float32", [OPTIONAL_PATHS["cpu-autocast-bfloat16"]])
+    path = OPTIONAL_PATHS["cpu-autocast-bfloat16"]
+    (result,) = examine(case, "float32", [path])
     assert result.verdict == "agree"
-    assert result.R > 0.5  # 47 if all moved runs took one side of the kink
+    monkeypatch.setattr(truth, "NEAR_ZERO", 0)  # no run is bent at the kink
+    (without,) = examine(case, "float32", [path])
+    assert without.R > 2 * result.R, "rounding decides a slope, and the bent runs show it"
 
 
 def test_the_cotangents_of_a_strided_case_are_not_contiguous(monkeypatch):
