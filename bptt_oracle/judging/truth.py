@@ -47,7 +47,7 @@ from .wide import LARGEST_MULTIPRECISION, difference, narrow, wide_arithmetic, w
 
 MOVED_RUNS = 4
 RENUMBERED_RUNS = 2
-KINK = 4  # in units of roundoff, as of the largest net input beside it
+KINK = 4  # in units of roundoff, relative to the largest net input of the row
 NEAR_ZERO = 16  # times the largest error of a net input in the moved runs
 ENLARGED_ROUNDOFF = 2.0**-36  # of moved runs for float64
 
