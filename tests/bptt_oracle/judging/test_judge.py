@@ -16,7 +16,14 @@ from bptt_oracle.judging import wide
 from bptt_oracle.judging.confirmation import judge_and_confirm
 from bptt_oracle.judging.evaluation import evaluate
 from bptt_oracle.judging.judge import LIMIT, judge, score
-from bptt_oracle.judging.noise import Floors, deviation_of, element_noise, error_sizes, tensor_noise
+from bptt_oracle.judging.noise import (
+    ElementNoise,
+    Floors,
+    deviation_of,
+    element_noise,
+    error_sizes,
+    tensor_noise,
+)
 from bptt_oracle.judging.offsets import collect_offsets
 from bptt_oracle.judging.renumbering import evaluate_renumbered, is_tied
 from bptt_oracle.judging.rounding import move_activations, random_factors, sum_step_by_step
@@ -587,6 +594,16 @@ def with_offset(by):
         offsets = {s.tensor: s.offset for s in verdict.scores if not s.ill}
         results.append(SimpleNamespace(path="p", dtype="d", verdict=verdict.word, offsets=offsets))
     return results
+
+
+def test_an_error_of_one_sign_is_a_fault_and_of_random_sign_is_not():
+    truth, s = np.ones(10_000), np.full(10_000, 1e-7)
+    elements = {"x": ElementNoise(4 * s, s, 4.0)}
+    expected = Expected({"x": truth}, {"x": (1e-6, 1e-6)}, False, "", elements)
+    signs = np.where(np.arange(10_000) % 2, 1, -1)
+    assert judge({"x": truth + signs * s}, expected).word == "agree"
+    shifted = judge({"x": truth + s}, expected)
+    assert shifted.word == "fault" and 24 < shifted.worst.R < 26  # √10,000 / 4
 
 
 def test_an_offset_of_one_noise_in_one_tensor_is_systematic_over_the_cases():
