@@ -55,7 +55,7 @@ def check(
     with terminate_on_interrupt():
         import torch
 
-        from torch_impl.execution.backend import WrongKernel
+        from torch_impl.execution.path import WrongKernel
 
         from ..cases.corpus import cases_for
         from ..implementations.demonstrations import check_demonstration, demonstrate

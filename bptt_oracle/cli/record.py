@@ -47,7 +47,7 @@ def record(
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
-        from torch_impl.execution.backend import WrongKernel
+        from torch_impl.execution.path import WrongKernel
 
         from ..cases.case import parse
         from ..runs.environment import environment

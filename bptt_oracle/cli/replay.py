@@ -25,8 +25,8 @@ def replay(
 ) -> None:
     """Run one case again and print torch's numbers and the true ones; exit status as check."""
     with terminate_on_interrupt():
-        from torch_impl.execution.backend import WrongKernel
         from torch_impl.execution.catalogue import path_named
+        from torch_impl.execution.path import WrongKernel
 
         from ..cases.case import parse
         from ..reports.check_tables import print_environment

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case
@@ -32,12 +33,18 @@ Run = Callable[[Problem, str], Any]
 
 
 class Answer(NamedTuple):
-    """What an implementation returned for a problem."""
+    """What an implementation returned for a problem.
 
-    results: dict[str, np.ndarray]  # by name: output, h_n, c_n, d_x, d_h_0, d_c_0, d_weight_ih_l0 …
-    kernel: str = ""  # that computed them, where it is known
-    errors: dict[str, str] = {}  # of a tensor with another dtype or shape, or missing: what is wrong
-    not_returned: tuple[str, ...] = ()  # tensors that are not judged
+    results       by name: output, h_n, c_n, d_x, d_h_0, d_c_0, d_weight_ih_l0 …
+    kernel        that computed them, where it is known
+    errors        by name, what is wrong with a tensor: its dtype, its shape, or that it is missing
+    not_returned  tensors that are not judged
+    """
+
+    results: dict[str, np.ndarray]
+    kernel: str = ""
+    errors: dict[str, str] = {}
+    not_returned: tuple[str, ...] = ()
 
 
 def _no_version() -> str:
@@ -51,7 +58,7 @@ class Implementation(NamedTuple):
             mode     RNN_TANH, RNN_RELU, GRU or LSTM
             p        weight_ih [G·H, I], weight_hh [G·H, H], bias_ih and bias_hh [G·H] if any
             x        [T, B, I];  y  [T, B, H]
-            state    [h] or [h, c], each [B, H]; None for zeros;  final  the same after the last step
+            state    [h] or [h, c], each [B, H]; None for zeros;  final  the same at the end
             lengths  of the B rows; None if all are T
             reverse  whether time runs from the last step of every row to its first
     net     (net, params, x, state, lengths) → (output, final)
@@ -66,8 +73,8 @@ class Implementation(NamedTuple):
 
     With the engine "numpy", layer and net may return a third value, the backward pass:
     back(d_y, d_final) → (d_p, d_x, d_state) for a layer, where d_final and d_state are lists like
-    `final`, and back(d_output, d_final) → (d_params, d_x, d_state) for a net. Without it no gradient
-    is judged. The engine of a module is torch.
+    `final`, and back(d_output, d_final) → (d_params, d_x, d_state) for a net. Without it no
+    gradient is judged. The engine of a module is torch.
     """
 
     name: str

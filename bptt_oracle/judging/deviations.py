@@ -42,7 +42,7 @@ class Deviation(NamedTuple):
     id: str
     symptom: str
     issue: str
-    torch: str
+    versions: str
     when: dict[str, Any] = {}
     demonstrates: str = ""
 
@@ -93,8 +93,8 @@ def _contradiction(deviation: Deviation) -> str:
         numbers = all(isinstance(bound, (int, float)) for bound in wanted.values())
         if not (wanted.keys() <= COMPARISONS.keys() and numbers and field in NUMBERS):
             return f"compare a number with numbers by {', '.join(COMPARISONS)}, not {field}"
-    if not all(map(_RANGE.fullmatch, deviation.torch.split(","))):
-        return f"{deviation.torch!r} is not a range of versions such as >=2.4,<2.14"
+    if not all(map(_RANGE.fullmatch, deviation.versions.split(","))):
+        return f"{deviation.versions!r} is not a range of versions such as >=2.4,<2.14"
     return ""
 
 
@@ -106,13 +106,13 @@ def installed_torch() -> str:
         return "0"
 
 
-def in_range(deviation: Deviation, torch_version: str | None = None) -> bool:
-    """Whether the deviation is expected of a torch version, by default the one installed.
+def in_range(deviation: Deviation, installed: str | None = None) -> bool:
+    """Whether the deviation is expected of a version, of torch and by default the one installed.
 
     The build (+cpu) of the version is ignored.
     """
-    public = Version((torch_version or installed_torch()).split("+")[0])
-    bounds = (_RANGE.fullmatch(bound) for bound in deviation.torch.split(","))
+    public = Version((installed or installed_torch()).split("+")[0])
+    bounds = (_RANGE.fullmatch(bound) for bound in deviation.versions.split(","))
     return all(COMPARISONS[bound[1]](public, Version(bound[2])) for bound in bounds if bound)
 
 
@@ -133,6 +133,14 @@ def _holds(fact: Any, wanted: Any) -> bool:
 def installed_deviations() -> tuple[Deviation, ...]:
     """The deviations expected of the installed torch."""
     return tuple(deviation for deviation in load() if in_range(deviation))
+
+
+@cache
+def deviations_in(file: Path | None, version: str) -> tuple[Deviation, ...]:
+    """The deviations that a file expects of a version; none without a file. A range is not looked
+    at where the version is unknown. Raises ValueError, with one sentence, for an invalid file."""
+    listed = () if file is None else load(file)
+    return tuple(d for d in listed if not version or in_range(d, version))
 
 
 def known_ids(
@@ -228,7 +236,7 @@ def page(deviations: Sequence[Deviation]) -> str:
 def _row(d: Deviation) -> tuple[str, ...]:
     found = re.fullmatch(r"https://github\.com/(.+)/issues/(\d+)", d.issue)
     thread = f"[{found[1]}#{found[2]}]({d.issue})" if found else d.issue
-    return d.id, d.symptom, thread, f"`{d.torch}`", d.demonstrates or "cases"
+    return d.id, d.symptom, thread, f"`{d.versions}`", d.demonstrates or "cases"
 
 
 _PROLOGUE = """\

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -156,9 +156,11 @@ def limit_threads() -> None:
     and it reads OMP_NUM_THREADS only when it is loaded. The variable is set for processes that
     this one starts."""
     import numpy  # noqa: F401  loads the BLAS, so that threadpoolctl finds it
-    import torch
 
-    torch.set_num_threads(1)
+    with suppress(ImportError):  # other implementations are judged without it
+        import torch
+
+        torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
     os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -133,7 +133,7 @@ def print_deviations(console: Console, tallies: Sequence[Tally], table: bool = T
     for tally in tallies:
         if tally.stale:
             console.print(
-                f"stale: {tally.deviation.id} is listed for torch {tally.deviation.torch} in "
+                f"stale: {tally.deviation.id} is listed for torch {tally.deviation.versions} in "
                 "bptt_oracle/judging/deviations.toml and no longer occurs; close its range",
                 soft_wrap=True,
             )

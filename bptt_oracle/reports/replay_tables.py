@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from torch_impl.execution.backend import WrongKernel
 from torch_impl.execution.catalogue import exclusion_reason
-from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.path import Path, WrongKernel, product_precision
 from torch_impl.execution.run import Outcome, dropout_masks, run
 
 from ..cases.case import Case, draw

@@ -1,29 +1,33 @@
-"""Run cases on paths and judge the results: the work of `bptt-oracle check`."""
+"""Run cases on implementations and judge the results: the work of `bptt-oracle check`.
+
+An implementation has a name: that of a path of torch, or "module:object". Worker processes get the
+names. Imports no torch, so that other implementations are judged without it.
+"""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from torch_impl.execution.backend import WrongKernel
-from torch_impl.execution.catalogue import exclusion_reason, path_named
-from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.path import WrongKernel
 from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
-from torch_impl.execution.run import dropout_masks, run
 
 from ..cases.case import Case, draw
-from ..implementations.responses import respond
+from ..implementations.compute import compute, review
+from ..implementations.implementation import Answer, Implementation
+from ..implementations.loading import describe, implementation_named, is_torch_path
 from ..judging.confirmation import judge_and_confirm
-from ..judging.deviations import mark_known
+from ..judging.deviations import Deviation, deviations_in, installed_deviations, mark_known
 from ..judging.invalid_calls import has_invalid_calls
 from ..judging.location import location
 from ..judging.truth import Expected, expect
 from ..processes.failures import Crash, first_line, lacks_resources
 from ..processes.workers import map_unordered, run_isolated
 
+INVALID_CALLS_PATH = "cpu-invalid-calls"
 CRASH = "crash"
 OUT_OF_RESOURCES = "out of resources"
 UNFINISHED = (CRASH, OUT_OF_RESOURCES)  # verdicts without a result: no agreement, and no fault
@@ -46,6 +50,7 @@ class Result(NamedTuple):
     note: str  # why the path is excluded or nothing can be judged; torch's message if it raised
     tensors: dict[str, float]  # R of every tensor that is not ill-conditioned
     offsets: dict[str, float] = {}  # the offset of each of them
+    not_returned: tuple[str, ...] = ()  # tensors that the implementation does not return
 
 
 class JudgedOutcome(NamedTuple):
@@ -56,76 +61,148 @@ class JudgedOutcome(NamedTuple):
     masks: list[np.ndarray]
 
 
-def examine(case: Case, dtype: str, paths: Sequence[Path]) -> list[Result]:
-    """Judge a case on each path. Known deviations are marked as such."""
-    return [mark_known(outcome.result, case) for outcome in judge_paths(case, dtype, paths)]
+def examine(case: Case, dtype: str, implementations: Sequence[Implementation]) -> list[Result]:
+    """Judge a case on each implementation. Known deviations are marked as such."""
+    return [
+        mark_known(outcome.result, case, deviations_of(implementation))
+        for implementation, outcome in zip(
+            implementations, judge_implementations(case, dtype, implementations), strict=True
+        )
+    ]
 
 
-def judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[JudgedOutcome]:
-    """Run a case on each path and judge it; truth is computed once for each precision. An
-    exception that torch raises is a fault, except WrongKernel, which is raised again, and except a
-    lack of memory: the verdict is then OUT_OF_RESOURCES, also of the paths that it prevents."""
-    remaining = list(paths)
+def judge_implementations(
+    case: Case, dtype: str, implementations: Sequence[Implementation]
+) -> Iterator[JudgedOutcome]:
+    """Run a case on each implementation and judge it; truth is computed once for each precision. An
+    exception that an implementation raises is a fault, except WrongKernel, which is raised again,
+    and except a lack of memory: the verdict is then OUT_OF_RESOURCES, also of the implementations
+    that it prevents."""
+    remaining = list(implementations)
     try:
-        for outcome in _judge_paths(case, dtype, paths):
+        for outcome in _judge(case, dtype, implementations):
             remaining.pop(0)
             yield outcome
     except Exception as error:
         if isinstance(error, WrongKernel) or not lacks_resources(error):
             raise
-        for path in remaining:
-            unfinished = blank_result(case, path, dtype)._replace(
+        for implementation in remaining:
+            unfinished = blank_result(case, implementation.name, dtype)._replace(
                 verdict=OUT_OF_RESOURCES, R=float("inf"), note=first_line(error)
             )
             yield JudgedOutcome(unfinished, {}, [])
 
 
-def blank_result(case: Case, path: Path, dtype: str, note: str = "") -> Result:
-    """The result of a path that does not exist for a case, for the reason in `note`."""
-    return Result(case.id, path.name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
+def blank_result(case: Case, name: str, dtype: str, note: str = "") -> Result:
+    """The result of an implementation that cannot compute a case, for the reason in `note`."""
+    return Result(case.id, name, dtype, case.cell, "excluded", 0, "", "", "", 0, note, {})
 
 
-def _judge_paths(case: Case, dtype: str, paths: Sequence[Path]) -> Iterator[JudgedOutcome]:
-    problem = draw(case)
-    masks = dropout_masks(problem, dtype)
+def _judge(
+    case: Case, dtype: str, implementations: Sequence[Implementation]
+) -> Iterator[JudgedOutcome]:
+    drawn = draw(case)
+    masks = draw_masks(drawn, dtype)
     expectations: dict[str, Expected] = {}
-    for path in paths:
-        note = exclusion_reason(path, problem, dtype)
-        blank = blank_result(case, path, dtype, note)
+    for implementation in implementations:
+        problem = drawn
+        if implementation.constrain is not None:
+            problem = implementation.constrain(drawn)
+        note = _exclusion_reason(implementation, problem, dtype)
+        blank = blank_result(case, implementation.name, dtype, note)
         if note:
             yield JudgedOutcome(blank, {}, masks)
             continue
         start = time.perf_counter()
         try:
-            outcome = run(path, problem, dtype, masks)
+            answer = compute(implementation, problem, dtype)
         except WrongKernel:
             raise
-        except Exception as error:  # the case is valid, so any other exception is a fault of torch
+        except Exception as error:  # the case is valid, so any other exception is a fault
             word = OUT_OF_RESOURCES if lacks_resources(error) else "fault"
-            raised = blank._replace(verdict=word, R=float("inf"), note=first_line(error))
+            note = first_line(error) if is_torch_path(implementation.name) else describe(error)
+            raised = blank._replace(verdict=word, R=float("inf"), note=note)
             yield JudgedOutcome(raised, {}, masks)
             continue
         seconds = time.perf_counter() - start
-        precision = product_precision(path, dtype)
-        if precision not in expectations:
+        precision = implementation.precision(dtype) if implementation.precision else dtype
+        if precision not in expectations or problem is not drawn:
             expectations[precision] = expect_in_precision(problem, dtype, precision, masks)
         expected = expectations[precision]
-        exact = case.regime == "exact" and expected.exact
+        answer = review(implementation, answer, expected.truth, dtype)
         expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
-        verdict, _ = judge_and_confirm(outcome.results, expected, exact, expect_with)
-        word, worst, scores = verdict
-        judged = blank._replace(
-            verdict=word,
-            R=worst.R,
-            tensor=worst.tensor,
-            place=location(case, worst.tensor, worst.at),
-            kernel=outcome.kernel,
-            seconds=seconds,
-            note=expected.untrusted,
-            tensors={s.tensor: s.R for s in scores if not s.ill},
-            offsets={s.tensor: s.offset for s in scores if not s.ill},
+        judged = _judged(blank, case, answer, expected, expect_with)
+        yield JudgedOutcome(judged._replace(seconds=seconds), answer.results, masks)
+
+
+def _judged(
+    blank: Result,
+    case: Case,
+    answer: Answer,
+    expected: Expected,
+    expect_with: Callable[[int], Expected],
+) -> Result:
+    """The result of a reviewed answer. A tensor with an error is a fault, whatever the numbers."""
+    exact = case.regime == "exact" and expected.exact
+
+    def of_returned(whole: Expected) -> Expected:
+        return whole._replace(truth={n: whole.truth[n] for n in answer.results})
+
+    wrong = {name: float("inf") for name in answer.errors}
+    common = blank._replace(kernel=answer.kernel, not_returned=answer.not_returned)
+    if not answer.results:
+        name = min(wrong, default="output")
+        note = "; ".join(answer.errors.values()) or "no tensor was returned"
+        return common._replace(
+            verdict="fault", R=float("inf"), tensor=name, note=note, tensors=wrong
         )
-        yield JudgedOutcome(judged, outcome.results, masks)
+    verdict, _ = judge_and_confirm(
+        answer.results,
+        of_returned(expected),
+        exact,
+        lambda effort: of_returned(expect_with(effort)),
+    )
+    word, worst, scores = verdict
+    result = common._replace(
+        verdict=word,
+        R=worst.R,
+        tensor=worst.tensor,
+        place=location(case, worst.tensor, worst.at),
+        note=expected.untrusted,
+        tensors={s.tensor: s.R for s in scores if not s.ill} | wrong,
+        offsets={s.tensor: s.offset for s in scores if not s.ill},
+    )
+    if wrong:
+        note = "; ".join(answer.errors.values())
+        return result._replace(
+            verdict="fault", R=float("inf"), tensor=min(wrong), place="", note=note
+        )
+    return result
+
+
+def _exclusion_reason(implementation: Implementation, problem: Problem, dtype: str) -> str:
+    """Why an implementation cannot compute a problem in a dtype; empty if it can."""
+    if dtype not in implementation.dtypes:
+        return f"it has no {dtype}"
+    if implementation.exclusion_reason is None:
+        return ""
+    return implementation.exclusion_reason(problem, dtype)
+
+
+def draw_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
+    """The dropout masks that torch draws for a problem; none, and no torch, without dropout."""
+    if not problem.net.dropout:
+        return []
+    from torch_impl.execution.run import dropout_masks
+
+    return dropout_masks(problem, dtype)
+
+
+def deviations_of(implementation: Implementation) -> tuple[Deviation, ...]:
+    """The deviations expected of an implementation in its installed version."""
+    if is_torch_path(implementation.name):
+        return installed_deviations()
+    return deviations_in(implementation.deviations, implementation.version())
 
 
 def expect_in_precision(
@@ -152,17 +229,20 @@ def _examine_pieces(
     results: list[Result] = []
     for dtype in dtypes:
         for name in paths:
-            path = path_named(name)
             try:
-                results += run_isolated(partial(examine, dtype=dtype, paths=[path]), case)
+                results += run_isolated(partial(examine_named, dtype=dtype, names=[name]), case)
             except Crash as again:
-                results.append(crashed(blank_result(case, path, dtype), again))
+                results.append(crashed(blank_result(case, name, dtype), again))
     try:
         results += run_isolated(partial(examine_dtypes, dtypes=[], paths=paths), case)
     except Crash as again:
-        blank = blank_result(case, path_named("cpu-native"), "float32")
-        results.append(crashed(blank._replace(path="cpu-invalid-calls"), again))
+        results.append(crashed(blank_result(case, INVALID_CALLS_PATH, "float32"), again))
     return results
+
+
+def examine_named(case: Case, dtype: str, names: Sequence[str]) -> list[Result]:
+    """`examine` for implementations given by name."""
+    return examine(case, dtype, [implementation_named(name) for name in names])
 
 
 def crashed(blank: Result, crash: Crash) -> Result:
@@ -173,27 +253,36 @@ def crashed(blank: Result, crash: Crash) -> Result:
 def examine_dtypes(case: Case, dtypes: Sequence[str], paths: Sequence[str]) -> list[Result]:
     """`examine` in every dtype; for some cases, if a module runs on the CPU, also the invalid
     calls."""
-    chosen = [path_named(name) for name in paths]
+    chosen = [implementation_named(name) for name in paths]
     results = [result for dtype in dtypes for result in examine(case, dtype, chosen)]
-    if has_invalid_calls(case) and any(
-        path.device == "cpu" and path.implementation == "module" for path in chosen
-    ):
+    if has_invalid_calls(case) and any(map(_is_cpu_module, paths)):
         results.append(examine_invalid_calls(case))
     return results
+
+
+def _is_cpu_module(name: str) -> bool:
+    """Whether a name is that of a path on which a module of torch runs on the CPU."""
+    if not is_torch_path(name):
+        return False
+    from torch_impl.execution.catalogue import path_named
+
+    path = path_named(name)
+    return path.device == "cpu" and path.implementation == "module"
 
 
 def examine_invalid_calls(case: Case) -> Result:
     """Judge whether torch rejects the invalid calls made from a case. R is 0 for a call that is
     rejected and infinite for one that is accepted."""
+    from ..implementations.responses import respond
+
     start = time.perf_counter()
-    blank = blank_result(case, path_named("cpu-native"), "float32")
+    blank = blank_result(case, INVALID_CALLS_PATH, "float32")
     try:
         responses = respond(draw(case))
     except Exception as error:
         if not lacks_resources(error):
             raise
         return blank._replace(
-            path="cpu-invalid-calls",
             verdict=OUT_OF_RESOURCES,
             R=float("inf"),
             note=first_line(error),
@@ -202,7 +291,7 @@ def examine_invalid_calls(case: Case) -> Result:
     name, R = max(ratios.items(), key=lambda item: item[1])
     result = Result(
         case.id,
-        "cpu-invalid-calls",
+        INVALID_CALLS_PATH,
         "float32",
         case.cell,
         verdict="fault" if R else "agree",

@@ -21,10 +21,10 @@ import numpy as np
 import bptt_oracle
 import reference
 import torch_impl
-from torch_impl.execution.catalogue import path_named
 
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for
+from ..implementations.loading import implementation_named
 from ..judging.judge import LIMIT
 from ..processes.failures import Crash
 from ..processes.workers import map_unordered, run_isolated
@@ -33,7 +33,7 @@ from .examine import (
     JudgedOutcome,
     blank_result,
     crashed,
-    judge_paths,
+    judge_implementations,
     no_case_message,
 )
 from .files import printable
@@ -160,11 +160,11 @@ def finish_case(
 ) -> FinishedCase | UnfinishedCase:
     """Examine a case on every path in every dtype, without the paths that are excluded for it.
     The tensors are returned too if `values` has the id of the case."""
-    chosen = [path_named(name) for name in paths]
+    chosen = [implementation_named(name) for name in paths]
     rows: list[Row] = []
     tensors: dict[str, np.ndarray] = {}
     for dtype in dtypes:
-        for outcome in judge_paths(case, dtype, chosen):
+        for outcome in judge_implementations(case, dtype, chosen):
             if outcome.result.verdict == "excluded":
                 continue
             if outcome.result.verdict == OUT_OF_RESOURCES:
@@ -193,7 +193,7 @@ def _finish_pieces(
             except Crash as again:
                 if again.killed:
                     return UnfinishedCase(case.id, f"{path} {dtype}: {again}")
-                result = crashed(blank_result(case, path_named(path), dtype), again)
+                result = crashed(blank_result(case, path, dtype), again)
                 whole.rows.append(to_row(JudgedOutcome(result, {}, [])))
                 continue
             if isinstance(piece, UnfinishedCase):

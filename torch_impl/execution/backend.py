@@ -13,13 +13,9 @@ from typing import Any
 
 import torch
 
-from .path import ANY, NATIVE, Path
+from .path import ANY, NATIVE, Path, WrongKernel
 
 _FUSED = ("MkldnnRnn", "CudnnRnn", "MiopenRnn")
-
-
-class WrongKernel(RuntimeError):
-    """torch did not compute what the path names: another kernel, precision or switch was in use."""
 
 
 @contextmanager

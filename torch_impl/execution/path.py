@@ -9,6 +9,10 @@ NATIVE = "native"  # ATen's own code, no fused kernel
 ANY = "any"  # whichever kernel torch chooses
 
 
+class WrongKernel(RuntimeError):
+    """torch did not compute what the path names: another kernel, precision or switch was in use."""
+
+
 class Path(NamedTuple):
     """Where and how PyTorch computes a net."""
 

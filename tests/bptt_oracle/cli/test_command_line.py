@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import check_tables
 from bptt_oracle.reports.console import new_console
@@ -309,7 +310,9 @@ def test_a_narrow_terminal_shows_what_each_row_is_about(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     console = new_console(file=io.StringIO(), force_terminal=True, color_system=None)
     path = PATHS["cpu-native-again"]
-    check_tables.print_results(console, examine(pinned(cell="RNN_TANH"), "float32", [path]), {}, 1)
+    check_tables.print_results(
+        console, examine(pinned(cell="RNN_TANH"), "float32", [torch_implementation(path)]), {}, 1
+    )
     out = console.file.getvalue()
     assert "│ cpu-native-again │ RNN_TANH │ float32 │" in out and "…" not in out
     assert "\n1 result in 1.0 s" in out

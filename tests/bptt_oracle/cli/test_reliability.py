@@ -18,16 +18,16 @@ import pytest
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.torch_paths import torch_path
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.examine import examine_dtypes, judge_paths
+from bptt_oracle.runs.examine import examine_dtypes, judge_implementations
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.record import UnfinishedRun, record, select_cases
 from bptt_oracle.runs.run_file import BadRun, digest, read, tensor_key, values_path, write
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 from support.runs import PLAN, made_up, row, untimed
-from torch_impl.execution.catalogue import PATHS
 
 ROOT = Path(__file__).parents[3]
 LARGE = "LSTM.T64.B256.I64.H512.L2.time.h0.output.generic.s7"
@@ -69,12 +69,12 @@ def test_the_verdict_of_a_path_without_memory_is_no_fault(monkeypatch, error):
     def run(path, *_):
         raise error
 
-    monkeypatch.setattr("bptt_oracle.runs.examine.run", run)
-    paths = [PATHS["cpu-native"], PATHS["cpu-cells"]]
-    outcomes = list(judge_paths(pinned(), "float32", paths))
+    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run", run)
+    paths = [torch_path("cpu-native"), torch_path("cpu-cells")]
+    outcomes = list(judge_implementations(pinned(), "float32", paths))
     assert [o.result.verdict for o in outcomes] == ["out of resources"] * 2
     monkeypatch.setattr("bptt_oracle.runs.examine.draw", run)
-    assert [o.result.verdict for o in judge_paths(pinned(), "float32", paths)] == [
+    assert [o.result.verdict for o in judge_implementations(pinned(), "float32", paths)] == [
         "out of resources"
     ] * 2
 
@@ -83,14 +83,14 @@ def test_check_exits_2_if_memory_ran_out(capsys, monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("bptt_oracle.runs.examine.run", fail)
+    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run", fail)
     code, out, err = bptt_oracle(capsys, "check", *SMALL, "--workers=1")
     assert code == 2 and "could not be judged completely: 2 × out of resources" in out
     assert "some cases were not judged" in err
 
 
 def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeypatch):
-    file, work = tmp_path / "run.json", recording.judge_paths
+    file, work = tmp_path / "run.json", recording.judge_implementations
     victim = select_cases(PLAN)[2].id
 
     def judge_or_fail(case, dtype, paths):
@@ -98,11 +98,11 @@ def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeyp
             changed = outcome.result._replace(verdict="out of resources", note="MemoryError")
             yield outcome._replace(result=changed) if case.id == victim else outcome
 
-    monkeypatch.setattr(recording, "judge_paths", judge_or_fail)
+    monkeypatch.setattr(recording, "judge_implementations", judge_or_fail)
     with pytest.raises(UnfinishedRun, match=rf"not finished: {re.escape(victim)} \(MemoryError"):
         record(file, PLAN, environment())
     assert not file.exists()
-    monkeypatch.setattr(recording, "judge_paths", work)
+    monkeypatch.setattr(recording, "judge_implementations", work)
     progress = []
     record(file, PLAN, environment(), report_progress=lambda n, total: progress.append(n))
     assert progress == [5, 6] and {r.verdict for r in read(file).rows} == {"agree"}

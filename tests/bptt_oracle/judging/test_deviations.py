@@ -61,7 +61,7 @@ def test_every_deviation_is_of_some_version_of_this_torch_or_of_none():
     ],
 )
 def test_a_range_holds_versions_whatever_their_build(bounds, version, expects):
-    assert in_range(MADE_UP._replace(torch=bounds), version) is expects
+    assert in_range(MADE_UP._replace(versions=bounds), version) is expects
 
 
 def result_of(case, **changes):
@@ -176,7 +176,7 @@ def test_every_invalid_call_is_made_within_64_cases():
         ('deviation = "none"\n', "entries [[deviation]] and nothing else"),
         ("[[deviations]]\n", "entries [[deviation]] and nothing else"),
         ("", "entries [[deviation]] and nothing else"),
-        ("[[deviation]]\nid = 'a'\n", "missing ['symptom', 'issue', 'torch']"),
+        ("[[deviation]]\nid = 'a'\n", "missing ['symptom', 'issue', 'versions']"),
         ("{}surprise = 1\n", "unexpected ['surprise']"),
         ("{}when = 'always'\n", "unexpected ['when']"),
         ("{}", "give either when or demonstrates"),
@@ -191,12 +191,12 @@ def test_every_invalid_call_is_made_within_64_cases():
 def test_a_malformed_list_gives_one_sentence_and_exits_2(
     capsys, tmp_path, monkeypatch, text, words
 ):
-    entry = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = '>=2.4'\n"
+    entry = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\nversions = '>=2.4'\n"
     rejects(capsys, tmp_path, monkeypatch, text.format(*[entry] * text.count("{}")), words)
 
 
 def test_a_range_that_is_none_is_rejected(capsys, tmp_path, monkeypatch):
-    text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\ntorch = 'old'\nwhen = { H = 2 }\n"
+    text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\nversions = 'old'\nwhen = { H = 2 }\n"
     rejects(capsys, tmp_path, monkeypatch, text, "'old' is not a range of versions")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.torch_paths import torch_implementation, torch_path
 from bptt_oracle.judging import truth as truths
 from bptt_oracle.judging import wide
 from bptt_oracle.judging.confirmation import judge_and_confirm
@@ -33,7 +34,7 @@ from bptt_oracle.runs.selftest import run_trial
 from reference.arithmetic import NUMPY, Arithmetic
 from reference.cells.table import CELL_TABLE
 from support.drawn_cases import cases, pinned, rng_of
-from torch_impl.execution.catalogue import PATHS, path_named
+from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.run import dropout_masks, run
 
 NATIVE = PATHS["cpu-native"]
@@ -185,10 +186,10 @@ def test_in_the_exact_regime_the_last_bit_decides():
 
 
 def test_where_longdouble_is_no_wider_float64_is_judged_by_mpmath_and_agrees(monkeypatch):
-    (before,) = examine(pinned(), "float64", [NATIVE])
+    (before,) = examine(pinned(), "float64", [torch_implementation(NATIVE)])
     monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
-    (after,) = examine(pinned(), "float64", [NATIVE])
-    (single,) = examine(pinned(), "float32", [NATIVE])
+    (after,) = examine(pinned(), "float64", [torch_implementation(NATIVE)])
+    (single,) = examine(pinned(), "float32", [torch_implementation(NATIVE)])
     assert (before.verdict, after.verdict, single.verdict) == ("agree", "agree", "agree")
     assert pytest.approx(before.R, rel=0.01) == after.R
     assert "mpmath" in wide.describe_longdouble()
@@ -222,7 +223,7 @@ def test_a_mistake_in_float64_is_a_fault_where_longdouble_is_no_wider(monkeypatc
 def test_a_case_too_large_for_mpmath_is_untrusted_and_says_why(monkeypatch):
     monkeypatch.setattr(wide, "longdouble_is_wider", lambda: False)
     monkeypatch.setattr(truths, "LARGEST_MULTIPRECISION", 10)
-    (result,) = examine(pinned(), "float64", [NATIVE])
+    (result,) = examine(pinned(), "float64", [torch_implementation(NATIVE)])
     assert result.verdict == "untrusted" and "too large for mpmath" in result.note
 
 
@@ -461,7 +462,7 @@ def test_an_overflow_in_bfloat16_is_nobodys_fault(path):
     """A relu net that grows to 10⁷⁶ in truth; bfloat16 ends where float32 does."""
     case = parse("RNN_RELU.T97.B2.I4.H3.L1.bi.time.strided.output+h_n.wide.s68")
     dtype = "float32" if "autocast" in path else "bfloat16"
-    (result,) = examine(case, dtype, [path_named(path)])
+    (result,) = examine(case, dtype, [torch_path(path), torch_implementation(path)])
     assert result.verdict == "untrusted"
 
 
@@ -550,7 +551,9 @@ def test_chaos_overflow_and_kinks_are_not_faults(name):
     """Each was a fault when the noise came from four runs without renumbering."""
     case = parse(name)
     problem = draw(case)
-    results = examine(case, "float32", [NATIVE, PATHS["cpu-manual"]])
+    results = examine(
+        case, "float32", [torch_implementation(NATIVE), torch_implementation(PATHS["cpu-manual"])]
+    )
     assert {r.verdict for r in results} <= {"agree", "untrusted"}
     expected, expect_with = (
         expect(problem, "float32"),

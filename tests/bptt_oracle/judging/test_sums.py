@@ -6,6 +6,7 @@ from hypothesis import given
 
 import reference
 from bptt_oracle.cases.case import draw, parse
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.judging import truth as truths
 from bptt_oracle.judging.evaluation import evaluate
 from bptt_oracle.judging.rounding import sum_step_by_step
@@ -27,14 +28,14 @@ LONG = {  # each was near a false alarm, R 14 to 16, while the noise knew of sum
 @pytest.mark.parametrize("name", LONG)
 def test_what_a_loop_of_many_steps_rounds_in_its_sums_is_far_from_a_fault(name):
     path, dtype = LONG[name]
-    (result,) = examine(parse(name), dtype, [PATHS[path]])
+    (result,) = examine(parse(name), dtype, [torch_implementation(PATHS[path])])
     assert result.verdict == "agree" and result.R < 5
 
 
 def test_what_many_rows_of_one_step_round_in_their_sums_is_far_from_a_fault():
     """R came to 13.7 while the rows of a step were summed at once."""
     case = parse("RNN_TANH.T1.B4000.I4.H3.L1.time.h0.h_n.tiny.s1")
-    (result,) = examine(case, "float32", [PATHS["cpu-native"]])
+    (result,) = examine(case, "float32", [torch_implementation(PATHS["cpu-native"])])
     assert result.verdict == "agree" and result.R < 5
 
 

@@ -5,13 +5,14 @@ from hypothesis import given
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import cases, pinned
 from support.skips import skip_inapplicable
 from torch_impl.execution import backend
-from torch_impl.execution.backend import WrongKernel
 from torch_impl.execution.catalogue import PACKS_IN_ONEDNN, PATHS, devices, exclusion_reason
 from torch_impl.execution.dtypes import DTYPES
+from torch_impl.execution.path import WrongKernel
 from torch_impl.execution.run import run
 
 
@@ -54,7 +55,7 @@ def test_every_path_agrees_with_the_reference_in_value_and_gradient(path, dtype,
 
     @given(cases_on(path))
     def law(case):
-        (result,) = examine(case, dtype, [path])
+        (result,) = examine(case, dtype, [torch_implementation(path)])
         included.append(result.verdict != "excluded")
         assert result.verdict in ("agree", "untrusted", "excluded"), result
 
@@ -65,7 +66,11 @@ def test_every_path_agrees_with_the_reference_in_value_and_gradient(path, dtype,
 
 @pytest.mark.claim("A1", "A2", "A4", "A7", "A9", "P6", "X7")
 def test_every_path_agrees_over_the_covering_design(path, dtype, record_cases):
-    results = [result for case in corpus(43) for result in examine(case, dtype, [path])]
+    results = [
+        result
+        for case in corpus(43)
+        for result in examine(case, dtype, [torch_implementation(path)])
+    ]
     ran = [r for r in results if r.verdict != "excluded"]
     record_cases(path.name, len(ran))
     assert [r for r in ran if r.verdict != "agree"] == []
@@ -77,7 +82,7 @@ def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_c
     counted = 0
     for seed in range(12):
         case = pinned(cell="RNN_RELU", T=3, cotangents=("output", "h_n"), regime="exact", seed=seed)
-        (result,) = examine(case, "float32", [path])
+        (result,) = examine(case, "float32", [torch_implementation(path)])
         if result.verdict != "excluded":
             counted += 1
             assert result.R == 0, result
@@ -92,7 +97,7 @@ def test_where_no_operation_rounds_torch_is_right_to_the_last_bit(path, record_c
 def test_a_pack_of_equal_lengths_agrees_in_onednn(dense):
     case = dense._replace(layout="sorted", lengths=(dense.T,) * dense.B)
     for path in PATHS["cpu-onednn"], PATHS["cpu-onednn-again"]:
-        (result,) = examine(case, "float32", [path])
+        (result,) = examine(case, "float32", [torch_implementation(path)])
         assert result.verdict in ("agree", "untrusted") and "Mkldnn" in result.kernel, result
 
 

@@ -21,11 +21,12 @@ import reference
 import torch_impl
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw, parse
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs import run_file
 from bptt_oracle.runs.compare import compare
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.examine import judge_paths
+from bptt_oracle.runs.examine import judge_implementations
 from bptt_oracle.runs.record import Plan, code_digest, record, select_cases
 from bptt_oracle.runs.run_file import (
     FORMAT,
@@ -650,7 +651,7 @@ def test_a_case_of_the_corpus_that_values_names_is_recorded_once(tmp_path):
 
 def test_the_digest_of_the_masks_covers_every_layer():
     case = pinned(cell="GRU", layers=3, dropout=0.5, cotangents=("output",))
-    (outcome,) = judge_paths(case, "float32", [PATHS["cpu-native"]])
+    (outcome,) = judge_implementations(case, "float32", [torch_implementation(PATHS["cpu-native"])])
     first, second = outcome.masks
     changed = [[first, 1 - second], [1 - first, second], [second, first]]
     digests = {recording.to_row(outcome._replace(masks=m)).masks for m in [outcome.masks, *changed]}

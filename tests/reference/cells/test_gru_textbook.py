@@ -6,6 +6,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs.examine import examine
 from reference import RecurrentCell, RecurrentNet
 from reference.cells import gru, gru_textbook
@@ -183,7 +184,11 @@ def test_with_one_reset_for_all_units_and_no_bias_under_the_gate_the_two_forms_a
 @given(case=cases(cells=["GRU_TEXTBOOK"]), dtype=st.sampled_from(["float32", "float64"]))
 def test_nets_of_it_have_the_values_and_gradients_of_a_loop_in_torch(case, dtype):
     """Every layout, length, depth and direction, each tensor judged in units of rounding."""
-    results = examine(case, dtype, [PATHS["cpu-cells"], PATHS["cpu-manual"]])
+    results = examine(
+        case,
+        dtype,
+        [torch_implementation(PATHS["cpu-cells"]), torch_implementation(PATHS["cpu-manual"])],
+    )
     assert results[0].verdict in ("agree", "untrusted")
     assert {r.verdict for r in results} <= {"agree", "untrusted", "excluded"}
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bptt_oracle.cases.case import parse
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs.examine import examine
 from reference import LSTM, RecurrentCell, RecurrentNet
 from support.drawn_cases import cases
@@ -101,14 +102,18 @@ def test_the_adjoint_identity_holds_for_one_step():
 
 @given(case=cases(cells=["LSTM_PEEPHOLE"]), dtype=st.sampled_from(["float32", "float64"]))
 def test_values_and_gradients_are_those_of_a_loop_in_torch(case, dtype):
-    results = examine(case, dtype, [PATHS["cpu-cells"], PATHS["cpu-manual"]])
+    results = examine(
+        case,
+        dtype,
+        [torch_implementation(PATHS["cpu-cells"]), torch_implementation(PATHS["cpu-manual"])],
+    )
     assert results[0].verdict in ("agree", "untrusted")
     assert {r.verdict for r in results} <= {"agree", "untrusted", "excluded"}
 
 
 def test_torch_has_no_module_of_these_equations():
     case = parse("LSTM_PEEPHOLE.T3.B2.I3.H4.L1.time.h0.output.generic.s1")
-    (result,) = examine(case, "float32", [PATHS["cpu-native"]])
+    (result,) = examine(case, "float32", [torch_implementation(PATHS["cpu-native"])])
     assert result.verdict == "excluded" and "LSTM_PEEPHOLE" in result.note
 
 

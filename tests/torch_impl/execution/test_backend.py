@@ -7,8 +7,9 @@ import torch
 
 from bptt_oracle.cases.case import draw
 from support.drawn_cases import pinned
-from torch_impl.execution.backend import WrongKernel, flags, identify_kernel
+from torch_impl.execution.backend import flags, identify_kernel
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, path_named
+from torch_impl.execution.path import WrongKernel
 from torch_impl.execution.run import run
 
 CPU = [p for p in OPTIONAL_PATHS.values() if p.device == "cpu" and p.variant != "compiled"]

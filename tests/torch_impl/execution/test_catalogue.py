@@ -3,6 +3,7 @@
 import pytest
 
 from bptt_oracle.cases.case import draw
+from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import pinned
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, exclusion_reason
@@ -11,7 +12,7 @@ from torch_impl.execution.path import NATIVE, product_precision, unit_roundoff
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_kernel_that_torch_chooses_is_excluded_where_it_is_another_path(dtype):
-    (result,) = examine(pinned(), dtype, [PATHS["cpu-plain"]])
+    (result,) = examine(pinned(), dtype, [torch_implementation(PATHS["cpu-plain"])])
     assert result.verdict == "excluded" and "is cpu-onednn or cpu-native" in result.note
 
 

@@ -7,9 +7,10 @@ import torch
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.cases.corpus import boundaries, cases_for, corpus
 from bptt_oracle.cli.options import Device, paths_of
+from bptt_oracle.implementations.torch_paths import torch_implementation, torch_path
 from bptt_oracle.judging import truth
 from bptt_oracle.judging.judge import LIMIT
-from bptt_oracle.runs.examine import examine, examine_dtypes, judge_paths
+from bptt_oracle.runs.examine import examine, examine_dtypes, judge_implementations
 from support.drawn_cases import pinned
 from torch_impl.execution import calls
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
@@ -23,11 +24,11 @@ CASE = pinned(bidirectional=True, dropout=0.0, layout="packed", lengths=(2, 5, 1
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_dtypes_agree_with_truth(dtype, record_cases):
-    chosen = [PATHS["cpu-native"], PATHS["cpu-cells"]]
+    chosen = [torch_path("cpu-native"), torch_path("cpu-cells")]
     verdicts = [r.verdict for case in corpus(10) for r in examine(case, dtype, chosen)]
     record_cases(f"cpu-native {dtype}", verdicts.count("agree"))
     assert "fault" not in verdicts and verdicts.count("agree") >= 12
-    ((result, tensors, _),) = judge_paths(pinned(), dtype, chosen[:1])
+    ((result, tensors, _),) = judge_implementations(pinned(), dtype, chosen[:1])
     assert result.verdict == "agree" and 0.01 < result.R < LIMIT
     assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
 
@@ -47,21 +48,20 @@ def test_an_error_of_the_kernel_that_torch_chooses_is_a_fault_in_a_lower_dtype(m
     assert [r.path for r in results if r.verdict == "fault"] == ["cpu-plain"]
 
 
-def test_products_in_a_lower_dtype_are_a_fault_where_the_path_does_not_lower_it(monkeypatch):
-    lower = OPTIONAL_PATHS["cpu-autocast-bfloat16"]
+def test_products_in_a_lower_dtype_are_a_fault_where_the_path_does_not_lower_it():
+    lower = torch_path("cpu-autocast-bfloat16")
     (right,) = examine(pinned(), "float32", [lower])
-    monkeypatch.setattr("bptt_oracle.runs.examine.product_precision", lambda path, dtype: dtype)
-    (wrong,) = examine(pinned(), "float32", [lower])
+    (wrong,) = examine(pinned(), "float32", [lower._replace(precision=lambda dtype: dtype)])
     assert (right.verdict, wrong.verdict) == ("agree", "fault") and wrong.R > 1000
 
 
 def test_a_slope_of_relu_that_rounding_decides_is_not_a_fault(monkeypatch):
     case = parse("RNN_RELU.T1.B6.I2.H5.L2.bi.tied.batch.h0.strided.h_n.generic.s193")
     path = OPTIONAL_PATHS["cpu-autocast-bfloat16"]
-    (result,) = examine(case, "float32", [path])
+    (result,) = examine(case, "float32", [torch_implementation(path)])
     assert result.verdict == "agree"
     monkeypatch.setattr(truth, "NEAR_ZERO", 0)  # no run is bent at the kink
-    (without,) = examine(case, "float32", [path])
+    (without,) = examine(case, "float32", [torch_implementation(path)])
     assert without.R > 2 * result.R, "rounding decides a slope, and the bent runs show it"
 
 
@@ -99,6 +99,6 @@ def test_widths_on_both_sides_of_cudnn_kernels_are_cases_only_for_cuda(record_ca
     assert cases_for(5, 0, ["cpu-native", "cuda-tf32"]) == corpus(5) + boundaries()
     widest = [max(boundaries(), key=lambda c: (c.cell == cell, c.H)) for cell in ("GRU", "LSTM")]
     for case in widest:
-        (result,) = examine(case, "float32", [PATHS["cpu-native"]])
+        (result,) = examine(case, "float32", [torch_implementation(PATHS["cpu-native"])])
         assert (result.verdict, case.H) == ("agree", 385)
     record_cases("cpu-native", len(widest))

@@ -6,11 +6,12 @@ import torch
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.torch_paths import torch_implementation, torch_path
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import pinned
-from torch_impl.execution.backend import WrongKernel, compiler
+from torch_impl.execution.backend import compiler
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, path_named
-from torch_impl.execution.path import ANY, Path
+from torch_impl.execution.path import ANY, Path, WrongKernel
 from torch_impl.execution.run import dropout_masks, run
 
 CPU = [p for p in OPTIONAL_PATHS.values() if p.device == "cpu" and p.variant != "compiled"]
@@ -21,7 +22,9 @@ CASE = pinned(bidirectional=True, dropout=0.0, layout="packed", lengths=(2, 5, 1
 
 @pytest.mark.parametrize("path", CPU, ids=lambda p: p.name)
 def test_every_variant_agrees_with_truth(path, record_cases):
-    results = [r for case in corpus(8) for r in examine(case, "float32", [path])]
+    results = [
+        r for case in corpus(8) for r in examine(case, "float32", [torch_implementation(path)])
+    ]
     assert {r.verdict for r in results} <= {"agree", "excluded", "untrusted"}
     ran = sum(r.verdict == "agree" for r in results)
     record_cases(path.name, ran)
@@ -146,7 +149,7 @@ def test_compiled_code_agrees_with_truth(implementation, request, monkeypatch):
     if not compiler():
         pytest.skip("this machine has no C++ compiler")
     case = pinned(cell="GRU", T=2, layers=1, cotangents=("output", "h_n"))
-    (result,) = examine(case, "float32", [path_named(f"cpu-{implementation}-compiled")])
+    (result,) = examine(case, "float32", [torch_path(f"cpu-{implementation}-compiled")])
     assert result.verdict == "agree", result.note
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
     with pytest.raises(WrongKernel, match="compiled"):

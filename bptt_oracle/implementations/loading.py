@@ -1,0 +1,127 @@
+"""An implementation by its name: "module:object", "file.py:object", or a path of torch."""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..processes.failures import CommandError, first_line
+from .engines import ENGINES
+from .fitting import with_abilities_of_module
+from .implementation import Implementation
+
+CELLS_BY_WORD = {"LSTM": ("LSTM",), "GRU": ("GRU",), "RNN": ("RNN_TANH", "RNN_RELU")}
+_PACKAGES = Path(__file__).parents[2]
+
+
+def is_torch_path(name: str) -> bool:
+    """Whether a name is that of one of torch's paths, and not of an implementation to load."""
+    return ":" not in name
+
+
+def implementation_named(name: str) -> Implementation:
+    """The implementation of that name. Raises KeyError for a path that torch does not have, and
+    CommandError, with one sentence, for what cannot be loaded."""
+    if is_torch_path(name):
+        from .torch_paths import torch_path
+
+        return torch_path(name)
+    return load(name)
+
+
+@cache
+def load(name: str) -> Implementation:
+    """The implementation `object` of "module:object" or "file.py:object", called by that name. A
+    module is looked for in the current directory too. Raises CommandError, with one sentence."""
+    source, _, attribute = name.rpartition(":")
+    if not source or not attribute:
+        raise CommandError(
+            f"{name!r} does not name an implementation; expected module:object or file.py:object"
+        )
+    try:
+        found: Any = _module(source)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except CommandError:
+        raise
+    except AttributeError as error:
+        if not hasattr(error, "name") or error.name not in attribute.split("."):
+            raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
+        raise CommandError(f"{source} has no {attribute!r}; name an Implementation in it") from None
+    except Exception as error:
+        raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
+    return as_implementation(found, name)._replace(name=name)
+
+
+def _module(source: str) -> ModuleType:
+    """The module of a dotted name or of a file."""
+    if not source.endswith(".py"):
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return importlib.import_module(source)
+    path = Path(source).resolve()
+    if not path.is_file():
+        raise CommandError(f"there is no file {source}")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    return importlib.import_module(path.stem)
+
+
+def as_implementation(value: Any, name: str) -> Implementation:
+    """An Implementation, or a subclass of torch.nn.Module as one. Raises CommandError for anything
+    else, and for fields that contradict each other."""
+    if isinstance(value, type) and not issubclass(value, Implementation):
+        value = _of_class(value, name)
+    if not isinstance(value, Implementation):
+        raise CommandError(
+            f"{name} is a {type(value).__name__}; expected a bptt_oracle.Implementation or a "
+            "subclass of torch.nn.Module"
+        )
+    ways = [way for way in ("layer", "net", "run", "module") if getattr(value, way) is not None]
+    if len(ways) != 1:
+        given = " and ".join(ways) or "no function"
+        raise CommandError(f"{name} gives {given}; give one of layer, net, run, module")
+    if value.engine not in ENGINES:
+        raise CommandError(f"{name}: there is no engine {value.engine!r}; {', '.join(ENGINES)}")
+    if ways == ["module"]:
+        return with_abilities_of_module(value)._replace(engine="torch")
+    return value
+
+
+def _of_class(value: type, name: str) -> Implementation:
+    """The implementation that a class of modules is; its cell is taken from its name or base."""
+    words = [base.__name__.upper() for base in value.__mro__]
+    for word in words:
+        for key, cells in CELLS_BY_WORD.items():
+            if key in word and word != "RNNBASE":
+                return Implementation(name, module=value, cells=cells)
+    raise CommandError(
+        f"the cell of {name} is unknown; write Implementation({value.__name__!r}, "
+        f"module={value.__name__}, cells=('LSTM',)) and name that"
+    )
+
+
+def describe(error: BaseException) -> str:
+    """The first line of an exception, and the last line of the user's code that it passed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f" ({Path(error.filename).name}, line {error.lineno})"
+    return f"{first_line(error)}{place}"
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a file is neither of this project nor of a library."""
+    path = Path(filename)
+    if "site-packages" in path.parts or "dist-packages" in path.parts or "<" in filename:
+        return False
+    if str(path).startswith(os.path.dirname(os.__file__)):
+        return False
+    names = ("bptt_oracle", "reference", "torch_impl")
+    return not any(path.is_relative_to(_PACKAGES / package) for package in names)
