@@ -1,5 +1,6 @@
 """`bptt-oracle check`: judge this torch on the corpus."""
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,14 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
+from .check_implementation import check_implementations
 from .exits import stop
 from .options import (
     Cases,
     Device,
     DeviceOption,
     Dtypes,
+    Implementations,
     Paths,
     Quiet,
     Seed,
@@ -37,6 +40,7 @@ def check(
     deviations: Annotated[
         bool, typer.Option("--deviations", help="Print the known deviations of this torch.")
     ] = False,
+    implementation: Implementations = None,
     quiet: Quiet = False,
     verbose: Annotated[
         bool,
@@ -45,11 +49,19 @@ def check(
         ),
     ] = False,
 ) -> None:
-    """Judge this torch against the derivations.
+    """Judge this torch, or an implementation, against the derivations.
 
     The last line is the verdict. Exit status: 0 agree, 1 a fault or a listed
     deviation that no longer occurs, 2 could not run, or a case crashed.
     """
+    if implementation:
+        if path or device is not Device.auto:
+            stop("--implementation replaces --path and --device; leave them out")
+        chosen_dtypes = dtypes_of(dtype) if dtype else None
+        count = workers or os.cpu_count() or 1
+        check_implementations(
+            implementation, chosen_dtypes, cases, seed, json, count, quiet, verbose
+        )
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():

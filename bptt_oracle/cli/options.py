@@ -49,6 +49,13 @@ Paths = Annotated[
         "Default: the common ones."
     ),
 ]
+Implementations = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:OBJECT",
+        help="Judge this implementation instead of torch's paths; may be repeated.",
+    ),
+]
 Cases = Annotated[int, typer.Option(min=1, max=MOST, help="Number of cases of the corpus.")]
 Seed = Annotated[int, typer.Option(min=0, max=LAST, help="Seed of the corpus.")]
 Workers = Annotated[

@@ -25,6 +25,7 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case
+from ..judging.deviations import Deviation
 
 Lengths = tuple[int, ...] | None
 Layer = Callable[[str, Mapping[str, Any], Any, Sequence[Any] | None, Lengths, bool], Any]
@@ -98,5 +99,5 @@ class Implementation(NamedTuple):
     not_returned: tuple[str, ...] = ()  # beginnings of names of tensors that it does not return
     exclusion_reason: Callable[[Problem, str], str] | None = None  # why it cannot compute a problem
     precision: Callable[[str], str] | None = None  # that of products in a dtype; default the dtype
-    deviations: Path | None = None  # a file of expected deviations, as judging/deviations.toml
+    deviations: Path | tuple[Deviation, ...] = ()  # that are expected, or a file of them
     version: Callable[[], str] = _no_version

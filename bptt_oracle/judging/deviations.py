@@ -12,6 +12,7 @@ import operator
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,10 @@ from typing import Any, NamedTuple
 
 from packaging.version import Version
 
-from ..cases.case import Case, parse
+from reference.cells.table import CELL_TABLE
+from torch_impl.execution.precision import UNIT_ROUNDOFF
+
+from ..cases.case import LAYOUTS, REGIMES, Case, parse
 from . import judge
 
 FILE = Path(__file__).with_name("deviations.toml")
@@ -126,7 +130,11 @@ def concerns(deviation: Deviation, facts: Mapping[str, Any]) -> bool:
 def _holds(fact: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
         return all(COMPARISONS[sign](fact, other) for sign, other in wanted.items())
-    return fact in wanted if isinstance(wanted, list) else fact == wanted
+    if isinstance(wanted, list):
+        return fact in wanted
+    if isinstance(wanted, str) and "*" in wanted:
+        return fnmatchcase(fact, wanted)
+    return bool(fact == wanted)
 
 
 @cache
@@ -135,12 +143,41 @@ def installed_deviations() -> tuple[Deviation, ...]:
     return tuple(deviation for deviation in load() if in_range(deviation))
 
 
+def expected_deviations_of(reasons: Mapping[str, str]) -> tuple[Deviation, ...]:
+    """Deviations from {"words": reason}: a word is a tensor, dtype, cell, layout or regime, or
+    field=value; all words of a key must hold. Raises ValueError for a word that names nothing."""
+    return tuple(
+        Deviation(words, reason, "none known", ">=0", _conditions(words))
+        for words, reason in reasons.items()
+    )
+
+
+def _conditions(words: str) -> dict[str, Any]:
+    conditions: dict[str, Any] = {}
+    for word in map(str.strip, words.split(",")):
+        field, _, value = word.rpartition("=")
+        kinds = {
+            "dtype": word in UNIT_ROUNDOFF,
+            "cell": word in CELL_TABLE,
+            "layout": word in LAYOUTS,
+            "regime": word in REGIMES,
+            "tensor": word in ("output", "h_n", "c_n") or word.startswith("d_"),
+        }
+        field = field or next((name for name, holds in kinds.items() if holds), "")
+        if field not in FIELDS:
+            raise ValueError(
+                f"{word!r} names no tensor, dtype, cell, layout or regime; expected one, or "
+                f"field=value with a field of {', '.join(FIELDS)}"
+            )
+        conditions[field] = float(value) if field in NUMBERS else value or word
+    return conditions
+
+
 @cache
-def deviations_in(file: Path | None, version: str) -> tuple[Deviation, ...]:
-    """The deviations that a file expects of a version; none without a file. A range is not looked
-    at where the version is unknown. Raises ValueError, with one sentence, for an invalid file."""
-    listed = () if file is None else load(file)
-    return tuple(d for d in listed if not version or in_range(d, version))
+def deviations_in(file: Path, version: str) -> tuple[Deviation, ...]:
+    """The deviations that a file expects of a version; all of them if the version is unknown.
+    Raises ValueError, with one sentence, for an invalid file."""
+    return tuple(d for d in load(file) if not version or in_range(d, version))
 
 
 def known_ids(

@@ -1,5 +1,6 @@
 """The environment of a run: versions, devices, threads, and every flag that changes numbers."""
 
+import importlib.util
 import os
 import platform
 import re
@@ -7,23 +8,56 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
+from ..implementations.implementation import Implementation
 from ..judging.wide import describe_longdouble
 from .files import printable
 
+VARIABLES = (  # of the environment, which change numbers
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MKL_CBWR",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "XLA_FLAGS",
+)
 
-def environment() -> dict[str, Any]:
+
+def environment(*implementations: Implementation) -> dict[str, Any]:
     """Names and values, JSON-serialisable, in the order in which they are printed. Control
-    characters, which a variable may hold and a run file may not, are spaces."""
-    facts: dict[str, Any] = {
-        "torch": torch.__version__,
+    characters, which a variable may hold and a run file may not, are spaces. Where torch is not
+    installed, the facts about it are missing."""
+    facts: dict[str, Any] = {one.name: one.version() or "–" for one in implementations}
+    torch_is_there = importlib.util.find_spec("torch") is not None
+    facts |= {"torch": _torch_version()} if torch_is_there else {}
+    facts |= {
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
+    }
+    if torch_is_there:
+        facts |= _facts_of_torch()
+    facts |= {"blas (numpy)": _blas(), "driver": _driver(), "longdouble": describe_longdouble()}
+    facts |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return {n: printable(v) if isinstance(v, str) else v for n, v in facts.items()}
+
+
+def _torch_version() -> str:
+    import torch
+
+    return str(torch.__version__)
+
+
+def _facts_of_torch() -> dict[str, Any]:
+    """What torch was built with, its devices, threads and switches."""
+    import torch
+
+    return {
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
-        "blas (numpy)": _blas(),
         "blas (torch)": _built_with(r"BLAS_INFO=(\w+)"),
         "mkl (torch)": _built_with(r"(?:Math Kernel Library|oneAPI.*?) Version ([\d.\w-]+)"),
         "onednn": _built_with(r"MKL-DNN v([\d.]+)"),
@@ -31,11 +65,9 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda or "none",
         "cudnn": _cudnn_version() if torch.cuda.is_available() else "none",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "driver": _driver(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "longdouble": describe_longdouble(),
+        **_precision(),
     }
-    return {n: printable(v) if isinstance(v, str) else v for n, v in (facts | _precision()).items()}
 
 
 def _cpu() -> str:
@@ -56,11 +88,15 @@ def _blas() -> str:
 
 def _built_with(pattern: str) -> str:
     """The part of torch's build configuration that a pattern captures."""
+    import torch
+
     match = re.search(pattern, torch.__config__.show())
     return match[1] if match else "none"
 
 
 def _cudnn_version() -> int | None:
+    import torch
+
     version: Callable[[], int | None] = torch.backends.cudnn.version
     return version()
 
@@ -76,8 +112,9 @@ def _driver() -> str:
 
 
 def _precision() -> dict[str, str]:
-    """The flags of reduced precision that this torch has, and the environment variables that change
-    numbers."""
+    """The flags of reduced precision that this torch has."""
+    import torch
+
     flags: dict[str, str] = {"matmul precision": torch.get_float32_matmul_precision()}
     for name in ("cudnn.rnn", "cuda.matmul", "mkldnn.rnn", "mkldnn.matmul"):
         owner: Any = torch.backends
@@ -92,14 +129,4 @@ def _precision() -> dict[str, str]:
     for name in ("fp16", "bf16"):
         reduced = f"allow_{name}_reduced_precision_reduction"
         flags[f"cuda.matmul {name} reduction"] = str(getattr(torch.backends.cuda.matmul, reduced))
-    variables = (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "MKL_CBWR",
-        "ATEN_CPU_CAPABILITY",
-        "ONEDNN_MAX_CPU_ISA",
-        "ONEDNN_DEFAULT_FPMATH_MODE",
-        "NVIDIA_TF32_OVERRIDE",
-        "CUBLAS_WORKSPACE_CONFIG",
-    )
-    return flags | {name: os.environ[name] for name in variables if name in os.environ}
+    return flags

@@ -7,6 +7,7 @@ names. Imports no torch, so that other implementations are judged without it.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -202,7 +203,10 @@ def deviations_of(implementation: Implementation) -> tuple[Deviation, ...]:
     """The deviations expected of an implementation in its installed version."""
     if is_torch_path(implementation.name):
         return installed_deviations()
-    return deviations_in(implementation.deviations, implementation.version())
+    listed = implementation.deviations
+    if isinstance(listed, Path):
+        return deviations_in(listed, implementation.version())
+    return tuple(listed)
 
 
 def expect_in_precision(

@@ -196,7 +196,8 @@ def test_a_malformed_list_gives_one_sentence_and_exits_2(
 
 
 def test_a_range_that_is_none_is_rejected(capsys, tmp_path, monkeypatch):
-    text = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\nversions = 'old'\nwhen = { H = 2 }\n"
+    head = "[[deviation]]\nid = 'a'\nsymptom = 'b'\nissue = 'c'\n"
+    text = f"{head}versions = 'old'\nwhen = {{ H = 2 }}\n"
     rejects(capsys, tmp_path, monkeypatch, text, "'old' is not a range of versions")
 
 

@@ -1,0 +1,225 @@
+"""`bptt_oracle.judge`: a module or function judged on the caller's own weights and numbers.
+
+Page: docs/implementations/your_implementation.md
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import reference
+from reference.cells.table import CELL_TABLE
+from torch_impl.execution.precision import UNIT_ROUNDOFF
+from torch_impl.execution.problem import Problem
+
+from ..judging.judge import LIMIT
+from ..judging.judge import judge as judge_results
+from ..judging.truth import expect
+
+NAMES = ("output", "h_n", "c_n")
+
+
+class Judgement(NamedTuple):
+    """R of every tensor that was returned. It is true if all of them agree."""
+
+    verdict: str  # agree, fault, or untrusted if the numbers cannot decide
+    R: dict[str, float]  # by tensor; above 16 it is a fault; nan if the tensor cannot be judged
+    worst: str  # the tensor with the largest R
+    at: tuple[int, ...]  # the index of its worst element
+    not_returned: tuple[str, ...]  # tensors that could not be judged because they did not come
+
+    def __bool__(self) -> bool:
+        return self.verdict == "agree"
+
+    def __str__(self) -> str:
+        lines = [f"{name:<24}{R:>12.3g}" for name, R in self.R.items()]
+        return "\n".join(
+            [*lines, f"{self.verdict}: {self.worst}{list(self.at)} of limit {LIMIT:g}"]
+        )
+
+
+def judge(
+    function: Any,
+    x: Any,
+    *,
+    state: Any = None,
+    lengths: Sequence[int] | None = None,
+    params: Mapping[str, Any] | None = None,
+    cell: str | None = None,
+    batch_first: bool | None = None,
+    d_output: Any = None,
+    d_state: Any = None,
+    seed: int = 0,
+) -> Judgement:
+    """Judge `function` on these numbers, in the dtype of the parameters.
+
+    function     a torch.nn.Module with torch's parameter names, called as nn.LSTM is called, or a
+                 function of x, or of x and state, that returns the output [T, B, D·H], or the
+                 output and the final state: h_n, or (h_n, c_n), each [L·D, B, H]
+    x            [T, B, I], [B, T, I] with batch_first, or [T, I]; an array or a tensor
+    state        h_0, for an LSTM (h_0, c_0); None for zeros
+    lengths      of the B rows; a module then gets a PackedSequence; x is [T, B, I]
+    params       of a function, by torch's names, as arrays or tensors
+    cell         RNN_TANH, RNN_RELU, GRU or LSTM; needed unless the module's class says it
+    d_output, d_state    the cotangents; drawn from `seed` if None
+
+    Gradients are judged if torch can differentiate what is returned; NumPy functions have none
+    here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
+    stay as they are. Raises ValueError, in one sentence, for arguments that contradict each other.
+    """
+    from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
+
+    if params is None:
+        params, cell, batch_first = parameters_of(function, cell, batch_first)
+    if not params:
+        raise ValueError("the function has no parameters by torch's names; give params=")
+    arrays, dtype = arrays_of(params)
+    net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
+    own_state = None if state is None else tuple(_pair(net, state))
+    x_array = arrays_of({"x": x})[0]["x"]
+    problem = Problem(
+        net,
+        arrays,
+        x_array,
+        None if lengths is None else tuple(int(n) for n in lengths),
+        False,
+        None if own_state is None else tuple(arrays_of(dict(enumerate(own_state)))[0].values()),
+        None,
+        (),
+        strided=False,
+        seed=seed,
+    )
+    problem = _with_cotangents(problem, d_output, d_state)
+    if is_tensor(x) or any(map(is_tensor, params.values())):
+        results = call_on_tensors(function, problem, params, x, own_state)
+    else:
+        results = _call_numpy(function, problem, x, state)
+    return _judgement(problem, results, dtype)
+
+
+def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> Judgement:
+    """The judgement of results by name; a value that did not come has no cotangent."""
+    cotangents = [
+        d if name in results else None
+        for name, d in zip(NAMES, (problem.d_output, *problem.d_state), strict=False)
+    ]
+    problem = problem._replace(d_output=cotangents[0], d_state=tuple(cotangents[1:]))
+    expected = expect(problem, dtype)
+    for name, value in results.items():
+        true = expected.truth[name]
+        if str(value.dtype) != ("float32" if dtype == "bfloat16" else dtype):
+            raise ValueError(f"{name} is {value.dtype}, and the parameters are {dtype}")
+        if value.shape != true.shape:
+            raise ValueError(
+                f"{name} has shape {list(value.shape)}, expected {list(true.shape)} for x of shape "
+                f"{list(problem.x.shape)}"
+            )
+    returned = expected._replace(truth={n: t for n, t in expected.truth.items() if n in results})
+    word, worst, scores = judge_results(results, returned)
+    R = {s.tensor: math.nan if s.ill else s.R for s in scores}
+    missing = tuple(name for name in expected.truth if name not in results)
+    return Judgement(word, R, worst.tensor, worst.at, missing)
+
+
+def net_of_parameters(
+    shapes: Mapping[str, tuple[int, ...]], cell: str | None, batch_first: bool
+) -> Any:
+    """The reference's net whose parameters have these names and shapes. Raises ValueError if there
+    is none."""
+    if cell not in CELL_TABLE:
+        raise ValueError(f"the cell is {cell!r}; give cell=, one of {', '.join(CELL_TABLE)}")
+    if "weight_ih_l0" not in shapes or "weight_hh_l0" not in shapes:
+        raise ValueError(
+            f"the parameters are {', '.join(shapes)}; expected torch's names, weight_ih_l0 "
+            "[G·H, I] and weight_hh_l0 [G·H, H]; see docs/porting/porting.md"
+        )
+    rows, I = shapes["weight_ih_l0"]  # noqa: E741  the input size, as in every equation
+    H, remainder = divmod(rows, len(CELL_TABLE[cell].gates))
+    if remainder:
+        raise ValueError(
+            f"weight_ih_l0 has {rows} rows, which the {len(CELL_TABLE[cell].gates)} gates of "
+            f"{cell} cannot share"
+        )
+    projection = {"proj_size": shapes["weight_hr_l0"][0]} if "weight_hr_l0" in shapes else {}
+    options: dict[str, Any] = {
+        "num_layers": sum(_is_layer(name) for name in shapes),
+        "bias": "bias_ih_l0" in shapes,
+        "batch_first": batch_first,
+        "bidirectional": "weight_ih_l0_reverse" in shapes,
+        **projection,
+    }
+    if cell == "LSTM":
+        net: Any = reference.LSTM(I, H, **options)
+    elif cell == "GRU":
+        net = reference.GRU(I, H, **options)
+    elif CELL_TABLE[cell].torch == "RNN":
+        net = reference.RNN(I, H, nonlinearity=cell[4:].lower(), **options)
+    else:
+        net = reference.RecurrentNet(cell, I, H, **options)
+    expected = {name: tuple(shape) for name, shape in net.parameter_shapes().items()}
+    if expected != dict(shapes):
+        wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
+        raise ValueError(
+            f"{wrong[0]} has shape {shapes.get(wrong[0])}, expected {expected.get(wrong[0])} for a "
+            f"{cell} with input_size {I} and hidden_size {H}"
+        )
+    return net
+
+
+def _is_layer(name: str) -> bool:
+    """Whether a name is that of the forward input weights of a layer."""
+    return name.startswith("weight_ih_l") and not name.endswith("_reverse")
+
+
+def _pair(net: Any, state: Any) -> Sequence[Any]:
+    """h_0, or h_0 and c_0, as a sequence."""
+    if len(net.state_sizes) == 1:
+        return state if isinstance(state, (tuple, list)) else (state,)
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise ValueError(
+            f"the state of {net.mode} is a {type(state).__name__}, expected (h_0, c_0)"
+        )
+    return state
+
+
+def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
+    """The problem with cotangents: those given, or random ones."""
+    from .torch_calls import arrays_of
+
+    net, rng = problem.net, np.random.default_rng(problem.seed)
+    batch_shape = problem.x.shape[:-1]
+    rows = () if problem.x.ndim == 2 else (problem.x.shape[0 if net.batch_first else 1],)
+    shapes = [(net.num_layers * net.directions, *rows, width) for width in net.state_sizes]
+    drawn = rng.standard_normal((*batch_shape, net.directions * net.output_size))
+    if d_output is not None:
+        drawn = arrays_of({"d": d_output})[0]["d"]
+    states = [rng.standard_normal(shape) for shape in shapes]
+    if d_state is not None:
+        states = [*arrays_of(dict(enumerate(_pair(net, d_state))))[0].values()]
+    return problem._replace(d_output=drawn, d_state=tuple(states))
+
+
+def _call_numpy(function: Any, problem: Problem, x: Any, state: Any) -> dict[str, np.ndarray]:
+    """Values of a function on arrays."""
+    returned = function(x) if state is None else function(x, state)
+    results = named_values(problem, returned)
+    for name, value in results.items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{name} is a {type(value).__name__}, expected an array")
+    return results
+
+
+def named_values(problem: Problem, returned: Any) -> dict[str, Any]:
+    """What a function returned, by the names output, h_n, c_n."""
+    output, final = returned if isinstance(returned, (tuple, list)) else (returned, ())
+    parts = () if final is None else _pair(problem.net, final) if len(final) else ()
+    return dict(zip(NAMES, (output, *parts), strict=False))
+
+
+def known_dtype(name: str) -> str:
+    """The dtype, if it can be judged; otherwise ValueError."""
+    if name not in UNIT_ROUNDOFF:
+        raise ValueError(f"the numbers are {name}; expected one of {', '.join(UNIT_ROUNDOFF)}")
+    return name

@@ -1,0 +1,176 @@
+"""What `check --implementation` prints after the table: counts, the control, the smallest failing
+case, the diagnosis, and the verdict."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from ..implementations.implementation import Implementation
+from ..judging import judge
+from ..judging.deviations import Deviation, Tally
+from ..judging.offsets import Offset
+from ..runs.control import Control
+from ..runs.examine import UNFINISHED, Result
+from ..runs.files import to_json
+from ..runs.study import Study
+from .console import AGREE, COULD_NOT_RUN, FAULT, plural
+
+LEAST_CASES = 16  # that must be judged, unless fewer were asked for
+
+
+class Counts(NamedTuple):
+    """How much a run judged."""
+
+    judged: int  # cases with a verdict on numbers in at least one dtype
+    cases: int  # that the implementation can compute
+    tensors: int  # judged, over all dtypes
+    not_returned: int  # tensors
+    raised: int  # results that are an exception
+    too_little: str  # why the run judged too little; empty if it did not
+
+
+def count_run(results: Sequence[Result], cases: int, asked: int, control: Control) -> Counts:
+    """The counts of a run of an implementation on `cases` cases, of `asked` that were wanted."""
+    judged = [r for r in results if r.verdict in ("agree", "fault", "known deviation")]
+    with_numbers = {r.case for r in judged if r.tensors}
+    raised = [r for r in judged if not r.tensors]
+    tensors = sum(len(r.tensors) for r in judged)
+    reason = ""
+    if len(with_numbers) < min(asked, LEAST_CASES):
+        reason = (
+            f"only {plural(len(with_numbers), 'case')} could be judged, and at least "
+            f"{min(asked, LEAST_CASES)} must be"
+        )
+        if raised:
+            reason += f"; {plural(len(raised), 'result')} raised, the first {raised[0].note}"
+    elif not control.planted and not any(r.verdict == "fault" for r in results):
+        reason = "no mistake could be planted in an agreeing answer, so the run has no control"
+    return Counts(
+        len(with_numbers),
+        cases,
+        tensors,
+        sum(len(r.not_returned) for r in results),
+        len(raised),
+        reason,
+    )
+
+
+def counts_sentence(counts: Counts, control: Control) -> str:
+    """Cases, tensors and the control of a run, in one line."""
+    return (
+        f"ran {counts.judged} of {plural(counts.cases, 'case')}, "
+        f"{plural(counts.tensors, 'tensor')} judged, {counts.not_returned} not returned; "
+        f"control: {plural(control.planted, 'mistake')} planted in its answers, "
+        f"{control.detected} detected"
+    )
+
+
+def print_study(
+    console: Console,
+    counts: Counts,
+    study: Study,
+    tallies: Sequence[Tally],
+    known: Sequence[Deviation],
+) -> None:
+    """Print what was found out about a run, the counts last."""
+
+    def line(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    if study.smallest:
+        line(f"\nsmallest failing case: {study.smallest} --dtype {study.dtype}")
+    if study.diagnosis is not None:
+        line(f"diagnosis: {study.diagnosis.sentence}")
+        if study.diagnosis.start:
+            line(f"starts: {study.diagnosis.start}")
+    symptoms = {d.id: d.symptom for d in known}
+    for tally in tallies:
+        state = "no longer occurs" if tally.stale else f"{tally.met} of {tally.concerned} tensors"
+        line(f"expected deviation {tally.deviation.id}: {symptoms[tally.deviation.id]}: {state}")
+    for missed in study.control.missed:
+        line(f"control: not detected: {missed}")
+    line(counts_sentence(counts, study.control))
+
+
+def status_of(
+    results: Sequence[Result],
+    counts: Counts,
+    study: Study,
+    tallies: Sequence[Tally],
+    offsets: Sequence[Offset],
+) -> int:
+    """The exit status of a run: 1 if the implementation is wrong or an expected deviation no longer
+    occurs, 2 if too little was judged or the control failed."""
+    if counts.too_little or study.control.detected < study.control.planted:
+        return COULD_NOT_RUN
+    if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+        return FAULT
+    return COULD_NOT_RUN if any(r.verdict in UNFINISHED for r in results) else AGREE
+
+
+def verdict_on(
+    implementation: Implementation,
+    results: Sequence[Result],
+    counts: Counts,
+    study: Study,
+    tallies: Sequence[Tally],
+    offsets: Sequence[Offset],
+) -> str:
+    """The verdict on an implementation in one sentence."""
+    name = f"{implementation.name} {implementation.version()}".strip()
+    count = Counter(r.verdict for r in results)
+    total = plural(count.total() - count["excluded"], "result")
+    if study.control.detected < study.control.planted:
+        return f"{name} was not judged: the control failed, see above"
+    if counts.too_little:
+        return f"{name} was not judged: {counts.too_little}"
+    if count["fault"]:
+        worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
+        size = f"R {worst.R:.2f} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        mistake = study.diagnosis.sentence if study.diagnosis and study.diagnosis.names else ""
+        return (
+            f"{name} does not agree with the derivations: {plural(count['fault'], 'fault')} in "
+            f"{total}, the worst in {worst.cell}, {worst.dtype} ({worst.note or size})"
+            + (f"; it {mistake}" if mistake else "")
+        )
+    if offsets:
+        tensors = ", ".join(sorted({o.tensor for o in offsets}))
+        return f"{name} does not agree with the derivations: errors of one sign in {tensors}"
+    stale = [t.deviation.id for t in tallies if t.stale]
+    if stale:
+        return f"{name} agrees, but expected deviations no longer occur: {', '.join(stale)}"
+    unfinished = [f"{count[word]} × {word}" for word in UNFINISHED if count[word]]
+    if unfinished:
+        return f"{name} could not be judged completely: {', '.join(unfinished)} in {total}"
+    worst_R = max((r.R for r in results if r.verdict == "agree"), default=math.nan)
+    parts = [total, f"worst R {worst_R:.2f} of {judge.LIMIT:g}"]
+    if count["known deviation"]:
+        parts.append(f"{count['known deviation']} expected deviations")
+    if count["untrusted"]:
+        parts.append(f"{count['untrusted']} untrusted")
+    return f"{name} agrees with the derivations: {', '.join(parts)}"
+
+
+def report(
+    environment: Mapping[str, Any],
+    results: Sequence[Result],
+    counts: Counts,
+    study: Study,
+    tallies: Sequence[Tally],
+) -> str:
+    """All of it as JSON."""
+    diagnosis = study.diagnosis._asdict() if study.diagnosis else None
+    return to_json(
+        {
+            "environment": environment,
+            "counts": counts._asdict(),
+            "control": study.control._asdict(),
+            "smallest": study.smallest,
+            "diagnosis": diagnosis,
+            "deviations": [t.deviation._asdict() | {"met": t.met} for t in tallies],
+            "results": [r._asdict() for r in results],
+        }
+    )

@@ -1,0 +1,67 @@
+"""The control of a run: mistakes are planted in answers that agree, and must be detected.
+
+A green run says little if the harness compared nothing. So after each run of an implementation, a
+few of its own answers are changed, and judged again.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ..cases.case import Case, parse
+from ..implementations.answer_faults import ANSWER_FAULTS, plant_in_answer
+from ..implementations.compute import compute, review
+from ..implementations.fitting import problem_for
+from ..implementations.implementation import Implementation
+from ..judging.judge import judge
+from ..judging.truth import Expected, expect
+from .examine import Result
+
+ANSWERS = 6  # agreeing answers that are changed
+
+
+class Control(NamedTuple):
+    """How many mistakes were planted and detected, and which were not."""
+
+    planted: int
+    detected: int
+    missed: tuple[str, ...]  # the mistake, the case and the dtype
+
+
+def control(implementation: Implementation, results: Iterable[Result]) -> Control:
+    """Plant every mistake that applies in some answers that agree: those of the last cases, which
+    have the most options."""
+    agreeing = [r for r in results if r.verdict == "agree" and r.path == implementation.name]
+    planted = detected = 0
+    missed = []
+    step = max(len(agreeing) // ANSWERS, 1)
+    for result in agreeing[::-step][:ANSWERS]:
+        case = parse(result.case)
+        for fault, found in plant_all(implementation, case, result.dtype):
+            planted, detected = planted + 1, detected + found
+            if not found:
+                missed.append(f"{fault} in {result.case} --dtype {result.dtype}")
+    return Control(planted, detected, tuple(missed))
+
+
+def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterator[tuple[str, bool]]:
+    """Each mistake that applies to the implementation's answer to a case, and whether it is
+    detected. A mistake in a tensor that is ill-conditioned, or whose noise is infinite, does not
+    apply; nothing is planted in an answer that does not agree."""
+    problem = problem_for(implementation, case)
+    expected = expect(problem, dtype)
+    answer = review(implementation, compute(implementation, problem, dtype), expected.truth, dtype)
+    returned = _of(expected, answer.results)
+    verdict = judge(answer.results, returned)
+    if verdict.word != "agree" or answer.errors:
+        return
+    clear = {s.tensor for s in verdict.scores if not s.ill and s.R < 16}
+    for name in ANSWER_FAULTS:
+        wrong = plant_in_answer(name, answer.results)
+        changed = {t for t in wrong if wrong[t] is not answer.results[t]}
+        if changed and changed <= clear:
+            yield name, judge(wrong, returned).word == "fault"
+
+
+def _of(expected: Expected, names: Iterable[str]) -> Expected:
+    """Truth of these tensors alone."""
+    return expected._replace(truth={name: expected.truth[name] for name in names})

@@ -1,0 +1,83 @@
+"""What is found out about an implementation after its cases were judged: the smallest failing case,
+the mistake that it looks like, and the control.
+
+`study` runs in a process of its own, because the implementation may end its process.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..cases.case import Case, parse
+from ..diagnosis.diagnose import Diagnosis, Evidence, diagnose_results
+from ..diagnosis.evidence import diagnostic_cases
+from ..implementations.compute import compute, review
+from ..implementations.fitting import fit, fit_all, problem_for
+from ..implementations.implementation import Implementation
+from ..implementations.loading import implementation_named
+from ..judging.truth import expect
+from ..processes.failures import lacks_resources
+from .control import Control, control
+from .examine import Result, examine
+from .shrink import shrink
+
+FAILING = 4  # cases of a run that are evidence, beside the diagnostic ones
+
+
+class Study(NamedTuple):
+    """What was found out."""
+
+    control: Control
+    smallest: str = ""  # the id of the smallest failing case
+    dtype: str = ""  # in which it fails
+    diagnosis: Diagnosis | None = None
+
+
+def study(results: Sequence[Result], name: str) -> Study:
+    """The control of a run, and if a case failed its smallest form and the diagnosis."""
+    implementation = implementation_named(name)
+    checked = control(implementation, results)
+    failed = [r for r in results if r.verdict == "fault"]
+    if not failed:
+        return Study(checked)
+    first = failed[0]
+    smallest = shrink_failure(implementation, parse(first.case), first.dtype)
+    cases = [smallest, *(parse(r.case) for r in failed[:FAILING] if r.dtype == first.dtype)]
+    return Study(checked, smallest.id, first.dtype, diagnose(implementation, cases, first.dtype))
+
+
+def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Case:
+    """A smallest case that the implementation gets wrong, from one that it gets wrong."""
+
+    def fails(simpler: Case) -> bool:
+        if fit(implementation, simpler) != simpler:
+            return False
+        return examine(simpler, dtype, [implementation])[0].verdict == "fault"
+
+    return shrink(case, fails)
+
+
+def diagnose(
+    implementation: Implementation, cases: Sequence[Case] = (), dtype: str = "float32"
+) -> Diagnosis:
+    """The mistake that explains an implementation's answers to these cases, and to those that tell
+    mistakes apart."""
+    if not cases:
+        cases = [c for cell in implementation.cells for c in diagnostic_cases(cell)]
+    cells = dict.fromkeys(case.cell for case in cases)
+    more = fit_all(implementation, (c for cell in cells for c in diagnostic_cases(cell)))
+    evidence = []
+    for case in dict.fromkeys([*cases, *more]):
+        try:
+            evidence.append(collect_evidence(implementation, case, dtype))
+        except Exception as error:  # an answer to one case may be an exception
+            if lacks_resources(error):
+                raise
+    return diagnose_results(evidence)
+
+
+def collect_evidence(implementation: Implementation, case: Case, dtype: str) -> Evidence:
+    """The implementation's answer to a case, without tensors that have the wrong form."""
+    problem = problem_for(implementation, case)
+    truth = expect(problem, dtype).truth
+    answer = review(implementation, compute(implementation, problem, dtype), truth, dtype)
+    return Evidence(case, dtype, answer.results)
