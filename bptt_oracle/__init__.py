@@ -3,10 +3,10 @@
     bptt-oracle check            the command line, or `python -m bptt_oracle check`
     bptt_oracle.__version__      the version
 
-    bptt_oracle.Implementation, judge, assert_agrees, parametrize_with_cases, diagnose
-                                 your own implementation, docs/implementations/your_implementation.md
-    bptt_oracle.check_adjoint    a backward pass written by hand, docs/implementations/adjoint.md
-    bptt_oracle.to_torch_names, from_torch_names    weights of other frameworks, docs/porting
+    Implementation, judge, assert_agrees, parametrize_with_cases, diagnose
+                                 for your own code: docs/implementations/your_implementation.md
+    check_adjoint                for a hand-written backward: docs/implementations/adjoint.md
+    to_torch_names, from_torch_names    for weights of other frameworks: docs/porting/porting.md
 
 Importing this package raises ImportError if another module named `reference` or `torch_impl` is
 found before the ones it is installed with. It imports neither of them, nor torch; the names above

@@ -1,6 +1,5 @@
 """`bptt-oracle check`: judge this torch on the corpus."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -58,9 +57,9 @@ def check(
         if path or device is not Device.auto:
             stop("--implementation replaces --path and --device; leave them out")
         chosen_dtypes = dtypes_of(dtype) if dtype else None
-        count = workers or os.cpu_count() or 1
+        processes = workers_of(workers, [])
         check_implementations(
-            implementation, chosen_dtypes, cases, seed, json, count, quiet, verbose
+            implementation, chosen_dtypes, cases, seed, json, processes, quiet, verbose
         )
     if workers != 1:
         worker_context()  # it imports torch while this process does

@@ -14,6 +14,7 @@ from .options import (
     Device,
     DeviceOption,
     Dtypes,
+    Implementations,
     Paths,
     Seed,
     Workers,
@@ -31,6 +32,7 @@ def record(
     path: Paths = None,
     cases: Cases = 200,
     seed: Seed = 0,
+    implementation: Implementations = None,
     values: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Also keep the tensors of this case; may be repeated."),
@@ -40,7 +42,7 @@ def record(
         bool, typer.Option("--quiet", "-q", help="Print only the last line, no progress.")
     ] = False,
 ) -> None:
-    """Record what this torch computes: R and the exact bits of every tensor.
+    """Record what this torch, or an implementation, computes: R and the exact bits of all tensors.
 
     A run that was stopped is continued by the same command. Exit 0 written, 2 not written.
     """
@@ -50,6 +52,7 @@ def record(
         from torch_impl.execution.path import WrongKernel
 
         from ..cases.case import parse
+        from ..implementations.loading import load
         from ..runs.environment import environment
         from ..runs.record import Plan
         from ..runs.record import record as run_all
@@ -66,7 +69,8 @@ def record(
         cases_to_keep = [parse(name).id for name in values or ()]
     except ValueError as error:
         stop(str(error))
-    chosen, _ = paths_of(device, path)
+    loaded = [load(name) for name in implementation or ()]
+    chosen = implementation or paths_of(device, path)[0]
     plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
     limit_threads()
     try:
@@ -76,7 +80,8 @@ def record(
             def show_progress(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
-            run = run_all(output, plan, environment(), workers_of(workers, chosen), show_progress)
+            processes = workers_of(workers, [] if implementation else chosen)
+            run = run_all(output, plan, environment(*loaded), processes, show_progress)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     except (WrongKernel, ValueError) as error:

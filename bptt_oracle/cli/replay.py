@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from ..cases.case import Case
+from ..judging.truth import Expected
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, write_output
@@ -14,31 +16,37 @@ from .options import Device, Dtype, paths_of
 def replay(
     case: Annotated[str, typer.Argument(metavar="ID", help="A case id, as check prints it.")],
     path: Annotated[str, typer.Option(help="Path to run.")] = "cpu-native",
+    implementation: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:OBJECT", help="Run this implementation instead of a path."),
+    ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Dtype to test.")] = Dtype.float32,
     script: Annotated[
         bool,
-        typer.Option("--script", help="Print a program instead that needs only torch and numpy."),
+        typer.Option("--script", help="Print a program instead, for a bug report."),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print the environment, too.")
     ] = False,
 ) -> None:
-    """Run one case again and print torch's numbers and the true ones; exit status as check."""
+    """Run one case again and print the numbers and the true ones; exit status as check.
+
+    The program that --script prints needs only torch and numpy, or the implementation.
+    """
     with terminate_on_interrupt():
-        from torch_impl.execution.catalogue import path_named
         from torch_impl.execution.path import WrongKernel
 
         from ..cases.case import parse
+        from ..implementations.loading import implementation_named, load
         from ..reports.check_tables import print_environment
         from ..reports.replay_tables import print_invalid_calls, print_replay, run_case
-        from ..reports.script import script as program
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED
+        from ..runs.examine import INVALID_CALLS_PATH, UNFINISHED
 
     limit_threads()
-    if path == "cpu-invalid-calls" and script:
+    if path == INVALID_CALLS_PATH and script:
         stop("cpu-invalid-calls has no --script; leave it out, or name another --path")
-    if path == "cpu-invalid-calls" and dtype is not Dtype.float32:
+    if path == INVALID_CALLS_PATH and dtype is not Dtype.float32:
         stop("cpu-invalid-calls runs only in float32; leave --dtype out, or name another --path")
     if path == "all":
         stop("a case is replayed on one --path at a time; name one")
@@ -47,7 +55,7 @@ def replay(
     except ValueError as error:
         stop(str(error))
     console = new_console()
-    if path == "cpu-invalid-calls":
+    if path == INVALID_CALLS_PATH:
         if verbose:
             print_environment(console, environment(), True)
         try:
@@ -56,26 +64,41 @@ def replay(
             stop(str(error))
         status = COULD_NOT_RUN if verdict in UNFINISHED else AGREE
         raise typer.Exit(FAULT if verdict == "fault" else status)
-    (name,), _ = paths_of(Device.auto, [path])
-    if script and path_named(name).variant == "subsets":
+    name = implementation or paths_of(Device.auto, [path])[0][0]
+    if script and name.endswith("-subsets"):
         stop(
             f"{name} asks for gradients in turns and has no --script; leave it out, "
             "or name another --path"
         )
+    judged = load(implementation) if implementation else implementation_named(name)
     try:
-        outcome, expected = run_case(described, path_named(name), dtype.value)
+        answer, expected = run_case(described, judged, dtype.value)
     except (ValueError, WrongKernel) as error:
         stop(str(error))
     if script:
-        write_output(program(described, path_named(name), dtype.value, expected))
+        write_output(_program(described, name, dtype.value, expected))
         return
     if verbose:
-        print_environment(console, environment(), True)
+        print_environment(console, environment(*([judged] if implementation else [])), True)
+    option = "--implementation" if implementation else "--path"
     console.print(
-        f"{described.id}  --path {name} --dtype {dtype.value}", soft_wrap=True, highlight=False
+        f"{described.id}  {option} {name} --dtype {dtype.value}", soft_wrap=True, highlight=False
     )
-    if isinstance(outcome, str):
-        console.print(f"torch raised {outcome}; verdict: fault", soft_wrap=True, markup=False)
+    if isinstance(answer, str):
+        raiser = f"{implementation}:" if implementation else "torch raised"
+        console.print(f"{raiser} {answer}; verdict: fault", soft_wrap=True, markup=False)
         raise typer.Exit(FAULT)
-    verdict = print_replay(console, described, outcome, expected)
+    verdict = print_replay(console, described, answer, expected)
     raise typer.Exit({"agree": AGREE, "fault": FAULT}.get(verdict, COULD_NOT_RUN))
+
+
+def _program(case: Case, name: str, dtype: str, expected: Expected) -> str:
+    """The program of --script for a path of torch, or for an implementation."""
+    from ..implementations.loading import is_torch_path
+    from ..reports.script import implementation_script, script
+
+    if not is_torch_path(name):
+        return implementation_script(case, name, dtype, expected)
+    from torch_impl.execution.catalogue import path_named
+
+    return script(case, path_named(name), dtype, expected)

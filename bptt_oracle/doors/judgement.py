@@ -35,9 +35,9 @@ class Judgement(NamedTuple):
 
     def __str__(self) -> str:
         lines = [f"{name:<24}{R:>12.3g}" for name, R in self.R.items()]
-        return "\n".join(
-            [*lines, f"{self.verdict}: {self.worst}{list(self.at)} of limit {LIMIT:g}"]
-        )
+        place = f"{self.worst}{list(self.at)}"
+        last = f"{self.verdict}: the worst is {place}; R above {LIMIT:g} is a fault"
+        return "\n".join([*lines, last])
 
 
 def judge(
@@ -60,7 +60,7 @@ def judge(
                  output and the final state: h_n, or (h_n, c_n), each [L·D, B, H]
     x            [T, B, I], [B, T, I] with batch_first, or [T, I]; an array or a tensor
     state        h_0, for an LSTM (h_0, c_0); None for zeros
-    lengths      of the B rows; a module then gets a PackedSequence; x is [T, B, I]
+    lengths      of the B rows; a module then gets a PackedSequence, and `at` counts as [T, B, ·]
     params       of a function, by torch's names, as arrays or tensors
     cell         RNN_TANH, RNN_RELU, GRU or LSTM; needed unless the module's class says it
     d_output, d_state    the cotangents; drawn from `seed` if None
@@ -75,14 +75,19 @@ def judge(
         params, cell, batch_first = parameters_of(function, cell, batch_first)
     if not params:
         raise ValueError("the function has no parameters by torch's names; give params=")
+    if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
+        x, batch_first = x.swapaxes(0, 1), False
+        d_output = None if d_output is None else d_output.swapaxes(0, 1)
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
     own_state = None if state is None else tuple(_pair(net, state))
-    x_array = arrays_of({"x": x})[0]["x"]
+    of_x, x_dtype = arrays_of({"x": x})
+    if x_dtype != dtype:
+        raise ValueError(f"x is {x_dtype}, and the parameters are {dtype}; convert one of them")
     problem = Problem(
         net,
         arrays,
-        x_array,
+        of_x["x"],
         None if lengths is None else tuple(int(n) for n in lengths),
         False,
         None if own_state is None else tuple(arrays_of(dict(enumerate(own_state)))[0].values()),

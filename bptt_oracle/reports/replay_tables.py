@@ -9,18 +9,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from torch_impl.execution.catalogue import exclusion_reason
-from torch_impl.execution.path import Path, WrongKernel, product_precision
-from torch_impl.execution.run import Outcome, dropout_masks, run
+from torch_impl.execution.path import WrongKernel
 
 from ..cases.case import Case, draw
-from ..implementations.responses import respond
+from ..implementations.compute import compute, review
+from ..implementations.fitting import problem_for
+from ..implementations.implementation import Answer, Implementation
+from ..implementations.loading import describe, is_torch_path
 from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
 from ..processes.failures import lacks_resources
-from ..runs.examine import examine_invalid_calls, expect_in_precision
+from ..runs.examine import (
+    draw_masks,
+    examine_invalid_calls,
+    exclusion_reason_of,
+    expect_in_precision,
+)
 from .styles import STYLES
 
 WIDE = 130  # columns from which torch's number and the true one are side by side
@@ -30,34 +36,51 @@ class Excluded(ValueError):
     """The path cannot compute the case in the dtype."""
 
 
-def run_case(case: Case, path: Path, dtype: str) -> tuple[Outcome | str, Expected]:
-    """The results of a case on a path, or the message of the exception that torch raised; and the
-    truth with its noise. Raises Excluded if the path cannot compute the case in the dtype, and
-    WrongKernel if torch ran another kernel than the path's."""
-    problem = draw(case)
-    reason = exclusion_reason(path, problem, dtype)
+def run_case(
+    case: Case, implementation: Implementation, dtype: str
+) -> tuple[Answer | str, Expected]:
+    """The reviewed answer of an implementation to a case, or the message of the exception that it
+    raised; and the truth with its noise, of the tensors that were returned. Raises Excluded if it
+    cannot compute the case in the dtype, and WrongKernel if torch ran another kernel than the
+    path's."""
+    problem = problem_for(implementation, case)
+    reason = exclusion_reason_of(implementation, case, problem, dtype)
     if reason:
         raise Excluded(
-            f"{path.name} cannot compute this case in {dtype}: {reason}; "
+            f"{implementation.name} cannot compute this case in {dtype}: {reason}; "
             "choose another --path or --dtype"
         )
-    masks = dropout_masks(problem, dtype)
-    precision = product_precision(path, dtype)
+    masks = draw_masks(problem, dtype)
+    precision = implementation.precision(dtype) if implementation.precision else dtype
     expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
     expected = expect_with()
     try:
-        outcome = run(path, problem, dtype, masks)
+        answer = compute(implementation, problem, dtype)
     except WrongKernel:
         raise
-    except Exception as error:  # any other exception is torch's answer to a valid case
+    except Exception as error:  # any other exception is the answer to a valid case
         if lacks_resources(error):
             raise
-        return f"{type(error).__name__}: {error}", expected
+        own = not is_torch_path(implementation.name)
+        return describe(error) if own else f"{type(error).__name__}: {error}", expected
+    answer = review(implementation, answer, expected.truth, dtype)
+    if not answer.results:
+        return "; ".join(answer.errors.values()) or "no tensor was returned", expected
+
+    def of_returned(whole: Expected) -> Expected:
+        return whole._replace(truth={n: whole.truth[n] for n in answer.results})
+
     exact = case.regime == "exact" and expected.exact
-    return outcome, judge_and_confirm(outcome.results, expected, exact, expect_with)[1]
+    _, judged_by = judge_and_confirm(
+        answer.results,
+        of_returned(expected),
+        exact,
+        lambda effort: of_returned(expect_with(effort)),
+    )
+    return answer, judged_by
 
 
-def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expected) -> str:
+def print_replay(console: Console, case: Case, outcome: Answer, expected: Expected) -> str:
     """Print R of every tensor and its worst element in torch and in truth; return the verdict.
 
     Below WIDE columns torch's number is printed above the true one, so that no digit is cut.
@@ -89,8 +112,15 @@ def print_replay(console: Console, case: Case, outcome: Outcome, expected: Expec
     if untrusted:
         counts = ", ".join(f"{n} of {name}" for name, n in untrusted.items())
         console.print(f"elements that could not be judged by themselves: {counts}", soft_wrap=True)
-    print_replay_verdict(console, verdict.word, f"kernel: {outcome.kernel}; ")
-    return verdict.word
+    if outcome.not_returned:
+        missing = ", ".join(outcome.not_returned)
+        console.print(f"not returned: {missing}", markup=False, soft_wrap=True)
+    for error in outcome.errors.values():
+        console.print(f"wrong: {error}", markup=False, soft_wrap=True)
+    word = "fault" if outcome.errors else verdict.word
+    kernel = f"kernel: {outcome.kernel}; " if outcome.kernel else ""
+    print_replay_verdict(console, word, kernel)
+    return word
 
 
 def _noise_at(expected: Expected, score: Score) -> float:
@@ -119,6 +149,8 @@ def print_invalid_calls(console: Console, case: Case) -> str:
     table = Table("invalid call", "torch's response")
     for column in table.columns:
         column.overflow = "fold"
+    from ..implementations.responses import respond
+
     for name, exception in respond(draw(case)):
         table.add_row(name, Text(exception) if exception else "[bold red]accepted[/]")
     console.print(table)

@@ -9,10 +9,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-import torch_impl.nets.modules
-from torch_impl.cells.table import STEPS
 from torch_impl.execution.path import Path
-from torch_impl.execution.run import dropout_masks
 
 from ..cases.case import Case, draw
 from ..judging.truth import Expected
@@ -48,6 +45,8 @@ def script(case: Case, path: Path, dtype: str, expected: Expected) -> str:
         options["proj_size"] = net.proj_size
     elif net.cell.torch == "RNN":
         options["nonlinearity"] = net.nonlinearity
+    from torch_impl.execution.run import dropout_masks
+
     masks = dropout_masks(problem, dtype)
     return _TEMPLATES.get_template("script.py.j2").render(
         case=case.id,
@@ -71,8 +70,31 @@ def script(case: Case, path: Path, dtype: str, expected: Expected) -> str:
     )
 
 
+def implementation_script(case: Case, name: str, dtype: str, expected: Expected) -> str:
+    """A program that computes the case with the implementation of that name, and prints the error
+    of every tensor against the truth, which it holds as numbers."""
+    problem = draw(case)
+    first = {id(p): name for name, p in reversed(problem.params.items())}
+    return _TEMPLATES.get_template("implementation_script.py.j2").render(
+        case=case.id,
+        implementation=name,
+        dtype=dtype,
+        names=["output", "h_n", "c_n"][: 1 + len(problem.d_state)],
+        first_names={name: first[id(p)] for name, p in problem.params.items()},
+        params=_literal(problem.params),
+        x=_literal(problem.x),
+        state=_literal(problem.state),
+        cotangents=_literal([problem.d_output, *problem.d_state]),
+        truth=_literal(expected.truth),
+        noise=pprint.pformat({name: noise[0] for name, noise in expected.noise.items()}),
+    )
+
+
 def _source(mode: str) -> str:
     """The code that runs the net, and the step of a cell that torch.nn does not have."""
+    import torch_impl.nets.modules
+    from torch_impl.cells.table import STEPS
+
     step, steps = "", "{}"
     if mode in STEPS:
         step, steps = inspect.getsource(STEPS[mode]), f'{{"{mode}": step}}'

@@ -18,6 +18,7 @@ from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, draw
 from ..implementations.compute import compute, review
+from ..implementations.fitting import fit
 from ..implementations.implementation import Answer, Implementation
 from ..implementations.loading import describe, implementation_named, is_torch_path
 from ..judging.confirmation import judge_and_confirm
@@ -109,7 +110,7 @@ def _judge(
         problem = drawn
         if implementation.constrain is not None:
             problem = implementation.constrain(drawn)
-        note = _exclusion_reason(implementation, problem, dtype)
+        note = exclusion_reason_of(implementation, case, problem, dtype)
         blank = blank_result(case, implementation.name, dtype, note)
         if note:
             yield JudgedOutcome(blank, {}, masks)
@@ -181,8 +182,12 @@ def _judged(
     return result
 
 
-def _exclusion_reason(implementation: Implementation, problem: Problem, dtype: str) -> str:
-    """Why an implementation cannot compute a problem in a dtype; empty if it can."""
+def exclusion_reason_of(
+    implementation: Implementation, case: Case, problem: Problem, dtype: str
+) -> str:
+    """Why an implementation cannot compute a problem of a case in a dtype; empty if it can."""
+    if not is_torch_path(implementation.name) and fit(implementation, case) != case:
+        return "the case has an option that it lacks"
     if dtype not in implementation.dtypes:
         return f"it has no {dtype}"
     if implementation.exclusion_reason is None:

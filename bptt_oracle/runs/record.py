@@ -24,7 +24,8 @@ import torch_impl
 
 from ..cases.case import Case, parse
 from ..cases.corpus import cases_for
-from ..implementations.loading import implementation_named
+from ..implementations.growing import growing_cases
+from ..implementations.loading import implementation_named, is_torch_path
 from ..judging.judge import LIMIT
 from ..processes.failures import Crash
 from ..processes.workers import map_unordered, run_isolated
@@ -149,8 +150,13 @@ def record(
 
 
 def select_cases(plan: Plan) -> list[Case]:
-    """The corpus, then the cases of `plan.values` that are not in it."""
-    cases = cases_for(plan.cases, plan.seed, plan.paths)
+    """The corpus, or the cases that grow for each implementation that is not a path of torch; then
+    the cases of `plan.values` that are not among them."""
+    on_torch = [name for name in plan.paths if is_torch_path(name)]
+    cases = cases_for(plan.cases, plan.seed, on_torch) if on_torch else []
+    for name in plan.paths:
+        if name not in on_torch:
+            cases += growing_cases(implementation_named(name), plan.cases, plan.seed)
     named = [parse(name) for name in plan.values]
     return list({case.id: case for case in [*cases, *named]}.values())
 
