@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Console
+from rich.table import Table
 
 from ..implementations.implementation import Implementation
 from ..judging import judge
 from ..judging.deviations import Deviation, Tally
 from ..judging.offsets import Offset
-from ..runs.control import Control
+from ..runs.control import Control, Detection
 from ..runs.examine import UNFINISHED, Result
 from ..runs.files import to_json
 from ..runs.study import Study
@@ -173,4 +174,32 @@ def report(
             "deviations": [t.deviation._asdict() | {"met": t.met} for t in tallies],
             "results": [r._asdict() for r in results],
         }
+    )
+
+
+def print_fault_matrix(console: Console, detections: Sequence[Detection]) -> None:
+    """Print a row for each mistake and a column for each cell and dtype: in how many answers it was
+    planted until it was detected."""
+    columns = list(dict.fromkeys((d.cell, d.dtype) for d in detections))
+    table = Table("mistake", *(f"{cell} {dtype}" for cell, dtype in columns))
+    for fault in dict.fromkeys(d.fault for d in detections):
+        row = {(d.cell, d.dtype): d for d in detections if d.fault == fault}
+        table.add_row(fault, *(_entry(row[column]) for column in columns))
+    console.print(table)
+
+
+def _entry(detection: Detection) -> str:
+    if not detection.planted:
+        return ""
+    return str(detection.planted) if detection.detected else "SURVIVES"
+
+
+def fault_summary(name: str, detections: Sequence[Detection]) -> str:
+    """One line: how many mistakes were planted in which answers, and how many were detected."""
+    planted = [d for d in detections if d.planted]
+    faults = plural(len({d.fault for d in planted}), "mistake")
+    detected = sum(d.detected for d in planted)
+    return (
+        f"{faults} planted in answers of {name}, {len(planted)} combinations with cell and dtype; "
+        f"detected: {detected}"
     )

@@ -4,7 +4,7 @@ A green run says little if the harness compared nothing. So after each run of an
 few of its own answers are changed, and judged again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..cases.case import Case, parse
@@ -41,6 +41,39 @@ def control(implementation: Implementation, results: Iterable[Result]) -> Contro
             if not found:
                 missed.append(f"{fault} in {result.case} --dtype {result.dtype}")
     return Control(planted, detected, tuple(missed))
+
+
+class Detection(NamedTuple):
+    """One mistake in the answers of one cell in one dtype."""
+
+    fault: str
+    cell: str
+    dtype: str
+    planted: int  # in how many cases it was planted until it was detected
+    detected: bool
+
+
+def detect_answer_faults(
+    implementation: Implementation, cases: Sequence[Case], dtype: str
+) -> list[Detection]:
+    """Plant each mistake in the answers to the cases of each cell, in order, until one case detects
+    it. A mistake that applies to no case of a cell has planted = 0."""
+    detections = []
+    for cell in implementation.cells:
+        planted = dict.fromkeys(ANSWER_FAULTS, 0)
+        open_faults = set(ANSWER_FAULTS)
+        for case in cases:
+            if case.cell != cell or not open_faults:
+                continue
+            for fault, found in plant_all(implementation, case, dtype):
+                if fault in open_faults:
+                    planted[fault] += 1
+                    open_faults -= {fault} if found else set()
+        detections += [
+            Detection(fault, cell, dtype, count, fault not in open_faults)
+            for fault, count in planted.items()
+        ]
+    return detections
 
 
 def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterator[tuple[str, bool]]:
