@@ -40,6 +40,9 @@ def check(
         bool, typer.Option("--deviations", help="Print the known deviations of this torch.")
     ] = False,
     implementation: Implementations = None,
+    max_faults: Annotated[
+        int, typer.Option(min=0, help="Stop an --implementation after so many faults; 0: never.")
+    ] = 20,
     quiet: Quiet = False,
     verbose: Annotated[
         bool,
@@ -59,7 +62,7 @@ def check(
         chosen_dtypes = dtypes_of(dtype) if dtype else None
         processes = workers_of(workers, [])
         check_implementations(
-            implementation, chosen_dtypes, cases, seed, json, processes, quiet, verbose
+            implementation, chosen_dtypes, cases, seed, max_faults, json, processes, quiet, verbose
         )
     if workers != 1:
         worker_context()  # it imports torch while this process does

@@ -10,9 +10,11 @@ import typer
 from ..processes.failures import Crash
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, run_isolated
-from ..reports.console import COULD_NOT_RUN, new_console, print_verdict, progress_bar
+from ..reports.console import new_console, print_verdict, progress_bar
 from .exits import stop
 from .output_files import require_report_file, save
+
+OPTION = "--implementation"
 
 
 def check_implementations(
@@ -20,6 +22,7 @@ def check_implementations(
     dtypes: Sequence[str] | None,
     count: int,
     seed: int,
+    max_faults: int,
     json: Path | None,
     workers: int,
     quiet: bool,
@@ -27,7 +30,8 @@ def check_implementations(
 ) -> None:
     """Judge each implementation. The exit status is the worst of all: 2 before 1 before 0."""
     statuses = [
-        _check_one(name, dtypes, count, seed, json, workers, quiet, verbose) for name in names
+        _check_one(name, dtypes, count, seed, max_faults, json, workers, quiet, verbose)
+        for name in names
     ]
     raise typer.Exit(max(statuses))
 
@@ -37,6 +41,7 @@ def _check_one(
     dtypes: Sequence[str] | None,
     count: int,
     seed: int,
+    max_faults: int,
     json: Path | None,
     workers: int,
     quiet: bool,
@@ -69,14 +74,19 @@ def _check_one(
     cases = growing_cases(implementation, count, seed)
     console, header, results = new_console(quiet=quiet), environment(implementation), []
     print_environment(console, header, verbose)
-    start = time.perf_counter()
+    start, faults = time.perf_counter(), 0
     with progress_bar(quiet) as progress:
         finished = check(cases, chosen, [name], workers)
         for some in progress.track(finished, len(cases), description="cases checked"):
             results.extend(some)
+            faults += sum(r.verdict == "fault" for r in some)
+            if max_faults and faults >= max_faults:
+                break
+    finished.close()
+    stopped = len({r.case for r in results}) < len(cases)
     order = {case.id: number for number, case in enumerate(cases)}
     results.sort(key=lambda r: (order[r.case], r.dtype))
-    print_results(console, results, {}, time.perf_counter() - start, verbose)
+    print_results(console, results, {}, time.perf_counter() - start, verbose, OPTION)
     known = deviations_of(implementation)
     tallies = tally((r for r in results if r.verdict not in UNFINISHED), known)
     offsets = [offset for offset in collect_offsets(results) if offset.is_systematic]
@@ -85,12 +95,10 @@ def _check_one(
         studied = run_isolated(partial(study, name=name), results)
     except Crash as crash:
         stop(f"{name} ended its process again while its results were studied: {crash}")
-    counts = count_run(results, len(cases), count, studied.control)
+    counts = count_run(results, len(cases), count, stopped, studied.control)
     print_study(console, counts, studied, tallies, known)
     if json is not None:
         save(json, report(header, results, counts, studied, tallies))
     status = status_of(results, counts, studied, tallies, offsets)
     print_verdict(verdict_on(implementation, results, counts, studied, tallies, offsets), status)
-    if status == COULD_NOT_RUN and not quiet:
-        console.print(counts.too_little, soft_wrap=True, markup=False)
     return status

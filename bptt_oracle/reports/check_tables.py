@@ -11,7 +11,7 @@ from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
 from ..runs.examine import UNFINISHED, Result
-from .console import plural
+from .console import format_R, plural
 from .styles import STYLES
 
 HEADER = ("torch", "numpy", "python", "cpu", "cpu capability", "onednn", "gpu", "longdouble")
@@ -38,10 +38,12 @@ def print_results(
     devices: Mapping[str, str],
     seconds: float,
     verbose: bool = False,
+    option: str = "--path",
 ) -> None:
     """Print the table, the time it took, why devices were left out, and the worst cases.
 
-    `devices` gives for each device the reason why it was not run, or an empty string.
+    `devices` gives for each device the reason why it was not run, or an empty string. `option` is
+    the option of `replay` that names what ran.
     """
     ran = [r for r in results if r.verdict != "excluded"]
     groups: dict[tuple[str, str, str], list[Result]] = {}
@@ -74,13 +76,17 @@ def print_results(
         soft_wrap=True,
     )
     for r in judged:
+        command = f"{r.case} {option} {r.path} --dtype {r.dtype}"
         console.print(
-            f"  [{STYLES[r.verdict]}]{_measure(r)}[/]  {r.case} --path {r.path} --dtype {r.dtype}",
+            f"  [{STYLES[r.verdict]}]{_measure(r)}[/]  {command}",
             soft_wrap=True,
             highlight=False,
         )
         console.print(f"             {_place(r)}", soft_wrap=True, highlight=False, markup=False)
-    console.print("replay one: bptt-oracle replay ID --path PATH --dtype DTYPE", highlight=False)
+    name = "PATH" if option == "--path" else "MODULE:OBJECT"
+    console.print(
+        f"replay one: bptt-oracle replay ID {option} {name} --dtype DTYPE", highlight=False
+    )
 
 
 def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) -> Table:
@@ -94,7 +100,7 @@ def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) 
     for key, results in sorted(groups.items()):
         verdict = overall_verdict(results)
         worst = max((r for r in results if r.verdict == verdict), key=lambda r: r.R)
-        R = "–" if verdict in ("known deviation", *UNFINISHED) else f"{worst.R:.2f}"
+        R = "–" if verdict in ("known deviation", *UNFINISHED) else format_R(worst.R)
         place = [_place(worst)] if wide else []
         style = STYLES[verdict]
         table.add_row(*key, str(len(results)), R, *place, f"[{style}]{verdict}[/]")
@@ -103,7 +109,7 @@ def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) 
 
 def _measure(result: Result) -> str:
     """R in nine columns, or the verdict of a result that has none."""
-    return f"{result.verdict:>9}" if result.verdict in UNFINISHED else f"{result.R:9.2f}"
+    return f"{result.verdict:>9}" if result.verdict in UNFINISHED else f"{format_R(result.R):>9}"
 
 
 def _place(result: Result) -> str:

@@ -1,6 +1,7 @@
 """Standard output and standard error: exit statuses, consoles, progress, and failed writes."""
 
 import errno
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,11 @@ def print_verdict(sentence: str, status: int) -> None:
 def plural(n: int, noun: str) -> str:
     """A number and its noun: `1 fault`, `2 faults`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def format_R(R: float) -> str:
+    """R with two digits after the point; a large one as a power of ten."""
+    return f"{R:.2f}" if R < 1e5 or math.inf == R else f"{R:.0e}"
 
 
 def notify(sentence: str) -> None:

@@ -17,7 +17,7 @@ from ..runs.control import Control, Detection
 from ..runs.examine import UNFINISHED, Result
 from ..runs.files import to_json
 from ..runs.study import Study
-from .console import AGREE, COULD_NOT_RUN, FAULT, plural
+from .console import AGREE, COULD_NOT_RUN, FAULT, format_R, plural
 
 LEAST_CASES = 16  # that must be judged, unless fewer were asked for
 
@@ -26,21 +26,24 @@ class Counts(NamedTuple):
     """How much a run judged."""
 
     judged: int  # cases with a verdict on numbers in at least one dtype
-    cases: int  # that the implementation can compute
+    cases: int  # that the implementation can compute, of those that were asked for
+    stopped: bool  # after many faults
     tensors: int  # judged, over all dtypes
     not_returned: int  # tensors
     raised: int  # results that are an exception
     too_little: str  # why the run judged too little; empty if it did not
 
 
-def count_run(results: Sequence[Result], cases: int, asked: int, control: Control) -> Counts:
+def count_run(
+    results: Sequence[Result], cases: int, asked: int, stopped: bool, control: Control
+) -> Counts:
     """The counts of a run of an implementation on `cases` cases, of `asked` that were wanted."""
     judged = [r for r in results if r.verdict in ("agree", "fault", "known deviation")]
     with_numbers = {r.case for r in judged if r.tensors}
     raised = [r for r in judged if not r.tensors]
     tensors = sum(len(r.tensors) for r in judged)
     reason = ""
-    if len(with_numbers) < min(asked, LEAST_CASES):
+    if len(with_numbers) < min(asked, LEAST_CASES) and not (stopped and with_numbers):
         reason = (
             f"only {plural(len(with_numbers), 'case')} could be judged, and at least "
             f"{min(asked, LEAST_CASES)} must be"
@@ -52,6 +55,7 @@ def count_run(results: Sequence[Result], cases: int, asked: int, control: Contro
     return Counts(
         len(with_numbers),
         cases,
+        stopped,
         tensors,
         sum(len(r.not_returned) for r in results),
         len(raised),
@@ -61,11 +65,17 @@ def count_run(results: Sequence[Result], cases: int, asked: int, control: Contro
 
 def counts_sentence(counts: Counts, control: Control) -> str:
     """Cases, tensors and the control of a run, in one line."""
-    return (
-        f"ran {counts.judged} of {plural(counts.cases, 'case')}, "
-        f"{plural(counts.tensors, 'tensor')} judged, {counts.not_returned} not returned; "
+    checked = (
         f"control: {plural(control.planted, 'mistake')} planted in its answers, "
         f"{control.detected} detected"
+    )
+    if not control.planted:
+        checked = "control: no answer agrees, so that no mistake could be planted"
+    return (
+        f"ran {counts.judged} of {plural(counts.cases, 'case')}"
+        f"{' and stopped after many faults' * counts.stopped}, "
+        f"{plural(counts.tensors, 'tensor')} judged, {counts.not_returned} not returned; "
+        f"{checked}"
     )
 
 
@@ -130,7 +140,9 @@ def verdict_on(
         return f"{name} was not judged: {counts.too_little}"
     if count["fault"]:
         worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
-        size = f"R {worst.R:.2f} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        size = (
+            f"R {format_R(worst.R)} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        )
         mistake = study.diagnosis.sentence if study.diagnosis and study.diagnosis.names else ""
         return (
             f"{name} does not agree with the derivations: {plural(count['fault'], 'fault')} in "

@@ -27,6 +27,7 @@ from ..runs.examine import (
     exclusion_reason_of,
     expect_in_precision,
 )
+from .console import format_R
 from .styles import STYLES
 
 WIDE = 130  # columns from which torch's number and the true one are side by side
@@ -94,7 +95,7 @@ def print_replay(console: Console, case: Case, outcome: Answer, expected: Expect
         column.no_wrap = column.header != "worst at"
     for score in sorted(verdict.scores, key=lambda s: -s.R):
         value, truth = outcome.results[score.tensor], expected.truth[score.tensor]
-        R = "–" if score.ill else f"{score.R:.2f}"
+        R = "–" if score.ill else format_R(score.R)
         place = location(case, score.tensor, score.at)
         noise = f"{_noise_at(expected, score):.1e}"
         condition = _condition(expected, score)

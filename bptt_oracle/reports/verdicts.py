@@ -10,7 +10,7 @@ from ..judging.offsets import Offset
 from ..runs.compare import Change
 from ..runs.examine import UNFINISHED, Result
 from ..runs.selftest import Summary
-from .console import plural
+from .console import format_R, plural
 
 NOT_FINISHED = (
     "some cases were not judged, because a process crashed or because memory or another resource "
@@ -39,7 +39,9 @@ def check_verdict(
     unfinished = ", ".join(f"{count[word]} × {word}" for word in UNFINISHED if count[word])
     if count["fault"]:
         worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
-        size = f"R {worst.R:.2f} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        size = (
+            f"R {format_R(worst.R)} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
+        )
         return (
             f"torch {version} does not agree with the derivations: "
             f"{plural(count['fault'], 'fault')} in {total}, "

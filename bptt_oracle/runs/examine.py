@@ -5,7 +5,7 @@ names. Imports no torch, so that other implementations are judged without it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -224,11 +224,12 @@ def expect_in_precision(
 
 def check(
     cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """Yield the results of each case as soon as it is finished. A case that ends its worker is
     repeated piece by piece, and what ends its process again has the verdict CRASH."""
     work = partial(examine_dtypes, dtypes=dtypes, paths=paths)
-    return map_unordered(work, cases, workers, partial(_examine_pieces, dtypes=dtypes, paths=paths))
+    in_pieces = partial(_examine_pieces, dtypes=dtypes, paths=paths)
+    yield from map_unordered(work, cases, workers, in_pieces)
 
 
 def _examine_pieces(
