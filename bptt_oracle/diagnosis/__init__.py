@@ -1,0 +1,1 @@
+"""The mistake by name: wrong results are compared with what known mistakes would have given."""

@@ -1,0 +1,263 @@
+"""Which mistake gives the results that an implementation gave.
+
+The results of each cell and dtype are compared with the truth of every mistaken net of the list. A
+mistake is named if it agrees, by the judge's rules, in every tensor of every case, those included
+in which the implementation is right. Most mistakes are ruled out by a glance at the smallest wrong
+case: their truth is far from the results by more than rounding makes anywhere. Only the others are
+judged.
+
+    wrong values and gradients     mistakes whose gradients follow the mistaken equations
+    wrong values                   the same mistakes by their values alone, where no gradients fit
+    wrong gradients only           mistakes of the backward pass
+    none of these                  a lower precision, or else the place where the error starts
+
+Page: docs/diagnosis/diagnosis.md
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from torch_impl.execution.precision import UNIT_ROUNDOFF
+from torch_impl.execution.problem import Problem
+
+from ..cases.case import Case, draw
+from ..judging.judge import LIMIT, judge, score
+from ..judging.truth import Expected, largest_of
+from ..judging.wide import absolute_difference
+from .mistake import Change, Mistake
+from .mistakes import mistakes
+from .net import CELLS
+from .precision import inaccurate_function, lower_precision, score_of
+from .question import Question
+from .start import start_of
+
+GLANCE = 4096  # units of roundoff, of the largest element of a tensor
+COARSEST = 0.25  # of the largest element, for types of few digits
+MOST_CASES = 12  # of each cell and dtype, wrong ones and right ones
+CONFIRMED = 1000.0  # an R above which more runs cannot make a fault of noise
+EFFORT = 8
+VALUES = ("output", "h_n", "c_n")
+
+
+class Evidence(NamedTuple):
+    """The results of an implementation in one case, by name; absent ones are not judged."""
+
+    case: Case
+    dtype: str
+    results: Mapping[str, np.ndarray]
+    problem: Problem | None = None  # if it is not that drawn from the case
+
+
+class Diagnosis(NamedTuple):
+    """Which mistakes agree with the results, in a sentence, and where the error starts.
+
+    `names` is empty if all results are right, or if no mistake of the list agrees; more than one
+    name means that these cases cannot tell the mistakes apart.
+    """
+
+    names: tuple[str, ...]
+    sentence: str
+    start: str  # empty if all results are right
+
+
+class Item(NamedTuple):
+    """One evidence with its question, and the names of its wrong tensors."""
+
+    evidence: Evidence
+    question: Question
+    wrong: tuple[str, ...]
+
+
+def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
+    """The mistake by name. Cases with dropout, and cells that torch.nn lacks, are left out."""
+    items = [_examine(e) for e in evidence if not e.case.dropout and e.case.cell in CELLS]
+    wrong = [item for item in items if item.wrong]
+    if not items:
+        return Diagnosis((), "no case without dropout of a cell of torch.nn was given", "")
+    if not wrong:
+        return Diagnosis((), f"no mistake: all {len(items)} cases agree", "")
+    findings = {}
+    for cell in CELLS:
+        groups = [
+            [item for item in items if (item.evidence.case.cell, item.evidence.dtype) == (cell, d)]
+            for d in dict.fromkeys(item.evidence.dtype for item in items)
+        ]
+        found = _merge([_diagnose_group(g) for g in groups if any(item.wrong for item in g)])
+        if found is not None:
+            findings[cell] = found
+    names = tuple(dict.fromkeys(name for found in findings.values() for name in found.names))
+    start = start_of([(i.evidence.case, i.evidence.dtype, i.evidence.results, i.question.right())
+                      for i in _in_order(wrong)])
+    return Diagnosis(names, _sentence(findings), start)
+
+
+class Finding(NamedTuple):
+    """The mistakes that explain a group of cases, and how much of them."""
+
+    names: tuple[str, ...]
+    cases: int
+    of: int  # what agrees: "" for everything, or the values
+    values_only: bool = False
+
+
+@lru_cache(maxsize=128)
+def _question(case: Case, dtype: str) -> Question:
+    return Question(draw(case), dtype)
+
+
+def _examine(evidence: Evidence) -> Item:
+    case, dtype, results, problem = evidence
+    question = _question(case, dtype) if problem is None else Question(problem, dtype)
+    scores = _scores(results, question.right())
+    worst = max(scores.values(), default=0.0)
+    if LIMIT < worst < CONFIRMED:
+        scores = _scores(results, question.right(EFFORT))
+    return Item(evidence, question, tuple(name for name, R in scores.items() if R > LIMIT))
+
+
+def _scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, float]:
+    """R of every tensor that is there and can be judged."""
+    known = {name: truth for name, truth in expected.truth.items() if name in results}
+    if not known or expected.untrusted:
+        return {}
+    verdict = judge(results, expected._replace(truth=known))
+    return {s.tensor: s.R for s in verdict.scores if not s.ill}
+
+
+def _in_order(items: Sequence[Item]) -> list[Item]:
+    """Generic numbers first, because rounding is not amplified there, then small cases."""
+
+    def cost(item: Item) -> tuple[bool, int]:
+        case = item.evidence.case
+        size = case.T * case.layers * (1 + case.bidirectional) * (case.H + case.I)
+        return case.regime != "generic", size
+
+    return sorted(items, key=cost)
+
+
+def _merge(findings: Sequence[Finding]) -> Finding | None:
+    """The findings of a cell in several dtypes: what they have in common, if anything."""
+    if not findings:
+        return None
+    common = [n for n in findings[0].names if all(n in f.names for f in findings)]
+    names = common or list(dict.fromkeys(n for f in findings for n in f.names))
+    return Finding(
+        tuple(names),
+        sum(f.cases for f in findings),
+        0,
+        any(f.values_only for f in findings),
+    )
+
+
+def _diagnose_group(group: Sequence[Item]) -> Finding:
+    """The mistakes that explain the results of one cell and dtype."""
+    wrong = _in_order([item for item in group if item.wrong])[:MOST_CASES]
+    right = _in_order([item for item in group if not item.wrong])[:MOST_CASES]
+    items = [*wrong, *right]
+    in_values = any(name in VALUES for item in wrong for name in item.wrong)
+    judged_values = any(name in item.evidence.results for item in wrong for name in VALUES)
+    cell = wrong[0].evidence.case.cell
+    candidates = [
+        (mistake, change)
+        for mistake in mistakes()
+        if cell in mistake.cells and (mistake.in_values == in_values or not judged_values)
+        for change in mistake.changes
+    ]
+    names = _fitting(candidates, items, values_only=False)
+    if names:
+        return Finding(names, len(items), 0)
+    questions = [(i.question, i.evidence.results, bool(i.wrong)) for i in items]
+    lower = lower_precision(questions)
+    if lower:
+        return Finding((lower,), len(items), 0)
+    names = tuple(inaccurate_function(questions))
+    if not names and in_values:
+        names = _fitting(candidates, items, values_only=True)
+        return Finding(names, len(items), 0, values_only=True)
+    return Finding(names, len(items), 0)
+
+
+def _fitting(
+    candidates: Sequence[tuple[Mistake, Change]], items: Sequence[Item], values_only: bool
+) -> tuple[str, ...]:
+    """The names of the mistakes that agree with all items."""
+    for item in items:
+        if candidates:
+            candidates = [c for c in candidates if _may_agree(*c, item, values_only)]
+    fitting = [
+        mistake.name
+        for mistake, change in candidates
+        if all(_agrees(change, item, values_only) for item in items)
+    ]
+    return tuple(dict.fromkeys(fitting))
+
+
+def _may_agree(mistake: Mistake, change: Change, item: Item, values_only: bool) -> bool:
+    """Whether a mistake's truth is near the results; always, where rounding may be amplified."""
+    if item.evidence.case.regime != "generic":
+        return True
+    results = item.evidence.results
+    relative = min(GLANCE * UNIT_ROUNDOFF[item.evidence.dtype], COARSEST)
+    stages = (False,) if values_only else (False, True) if mistake.in_values else (True,)
+    for gradients in stages:
+        truth = item.question.truth(change, gradients)
+        for name, exact in truth.items():
+            if name not in results or (values_only and name not in VALUES):
+                continue
+            value = results[name]
+            if type(value) is not np.ndarray or value.shape != exact.shape:
+                return False
+            error = absolute_difference(value, exact).max(initial=0)
+            if not error <= relative * largest_of(exact):
+                return False
+    return True
+
+
+def _agrees(change: Change, item: Item, values_only: bool) -> bool:
+    """Whether a mistake's truth agrees, and differs from the right one where that does not."""
+    results = item.evidence.results
+    names = [n for n in results if not values_only or n in VALUES]
+    right, truth = item.question.right(), item.question.truth(change)
+    wrong = [name for name in item.wrong if name in names]
+    if any(score_of(name, truth[name], right) <= LIMIT for name in wrong):
+        return False
+    expected = item.question.expected(change)
+    known = [name for name in names if name in expected.truth]
+    scores = [
+        score(
+            name,
+            results[name],
+            expected.truth[name],
+            expected.noise[name],
+            elements=expected.elements.get(name),
+        )
+        for name in known
+    ]
+    if any(s.R > LIMIT for s in scores):
+        return False
+    return not item.wrong or any(not s.ill for s in scores)
+
+
+def _sentence(findings: Mapping[str, Finding]) -> str:
+    """What was found, cell by cell, or at once where all cells have the same mistakes."""
+    same = len({(found.names, found.values_only) for found in findings.values()}) == 1
+    if same:
+        (first, *_), cases = findings.values(), sum(f.cases for f in findings.values())
+        return _of_cell(first._replace(cases=cases))
+    return "; ".join(f"{cell}: {_of_cell(found)}" for cell, found in findings.items())
+
+
+def _of_cell(found: Finding) -> str:
+    if not found.names:
+        return "no mistake of the list agrees"
+    what = "the values agree" if found.values_only else "agrees"
+    cases = f"in {found.cases} of {found.cases} cases"
+    only = ", but the gradients do not" * found.values_only
+    if len(found.names) == 1:
+        return f"{what} with {found.names[0]} {cases}{only}"
+    names = ", or ".join(found.names[:6])
+    more = f", or one of {len(found.names) - 6} more" * (len(found.names) > 6)
+    return f"{what} {cases} with mistakes that these cases cannot tell apart: {names}{more}{only}"

@@ -1,0 +1,165 @@
+"""Mistakes in the equations of one step: gates, activations, and how the new state is made."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .mistake import Change, Mistake
+from .net import Candidate, Equations, Fields, Moment, Tape, Var
+
+TANH_CELLS = ("RNN_TANH", "GRU", "LSTM")
+GATED = ("GRU", "LSTM")
+GRU, LSTM, RELU = ("GRU",), ("LSTM",), ("RNN_RELU",)
+Tanh = Callable[[Var], Var]
+
+
+def step_mistakes() -> Iterator[Mistake]:
+    """All mistakes of this file."""
+    for cells, table in ((GRU, _gru()), (LSTM, _lstm())):
+        for name, equations in table.items():
+            yield Mistake(name, (Change(equations),), cells)
+    for name, cells, equations in _activations():
+        yield Mistake(name, (Change(equations),), cells)
+    yield Mistake("every step starts from a state of zeros", (Change(Equations(before=_zeros)),))
+
+
+def _zeros(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+    return [tape.constant(field.value * 0) for field in fields]
+
+
+def _one(tape: Tape, like: Var) -> Var:
+    return tape.constant(like.value * 0 + 1)
+
+
+def _gru() -> dict[str, Equations]:
+    def reset_before(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        v = (c.r * c.h) @ c.weight.T
+        return tanh(c.u + (v if c.bias is None else v + c.bias))
+
+    def bias_outside(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        a = c.u + c.r * c.v
+        return tanh(a if c.bias is None else a + c.bias)
+
+    def no_reset(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        a = c.u + c.v
+        return tanh(a if c.bias is None else a + c.bias)
+
+    def reset_of_all(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        return tanh(c.r * (c.u + (c.v if c.bias is None else c.v + c.bias)))
+
+    def reset_flipped(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        return tanh(c.u + (1 - c.r) * (c.v if c.bias is None else c.v + c.bias))
+
+    def no_tanh(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        return c.u + c.r * (c.v if c.bias is None else c.v + c.bias)
+
+    return {
+        "the reset gate before the product": Equations(candidate=reset_before),
+        "b_n of bias_hh outside the reset gate": Equations(candidate=bias_outside),
+        "the reset gate left out": Equations(candidate=no_reset),
+        "the reset gate on the whole net input of n": Equations(candidate=reset_of_all),
+        "the reset gate flipped, 1 − r in place of r": Equations(candidate=reset_flipped),
+        "tanh of n left out": Equations(candidate=no_tanh),
+        "the update gate flipped, z ⊙ n + (1 − z) ⊙ h₋": Equations(
+            blend=lambda tape, z, n, h: z * n + (1 - z) * h
+        ),
+        "the factor 1 − z left out": Equations(blend=lambda tape, z, n, h: n + z * h),
+        "the factor z left out": Equations(blend=lambda tape, z, n, h: (1 - z) * n + h),
+        "the update gate left out, h = n": Equations(blend=lambda tape, z, n, h: n),
+    }
+
+
+def _lstm() -> dict[str, Equations]:
+    def h_from_old_c() -> Equations:
+        before: list[Var] = []
+
+        def cell(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
+            before[:] = [c]
+            return f * c + i * g
+
+        return Equations(cell=cell, gated=lambda tape, o, c, tanh: o * tanh(before[0]))
+
+    def plus_one(tape: Tape, a: Var, gate: str) -> Var:
+        return tape.sigmoid(a + 1 if gate == "f" else a)
+
+    def clipped(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
+        new = f * c + i * g
+        value = np.maximum(np.minimum(new.value, 1), -1)
+        return tape.elementwise(new, value, (abs(new.value) < 1) * 1)
+
+    return {
+        "tanh of c left out, h = o ⊙ c": Equations(gated=lambda tape, o, c, tanh: o * c),
+        "h computed from the c before the step": h_from_old_c(),
+        "1 added to the net input of the forget gate": Equations(sigmoid=plus_one),
+        "the forget gate left out": Equations(cell=lambda tape, i, f, g, c: c + i * g),
+        "the input gate left out": Equations(cell=lambda tape, i, f, g, c: f * c + g),
+        "the output gate left out": Equations(gated=lambda tape, o, c, tanh: tanh(c)),
+        "1 − f in place of the input gate": Equations(
+            cell=lambda tape, i, f, g, c: f * c + (1 - f) * g
+        ),
+        "1 − i in place of the forget gate": Equations(
+            cell=lambda tape, i, f, g, c: (1 - i) * c + i * g
+        ),
+        "the forget gate flipped, 1 − f in place of f": Equations(
+            cell=lambda tape, i, f, g, c: (1 - f) * c + i * g
+        ),
+        "σ in place of tanh in the output, h = o ⊙ σ(c)": Equations(
+            gated=lambda tape, o, c, tanh: o * tape.sigmoid(c)
+        ),
+        "the cell state clipped to ±1": Equations(cell=clipped),
+    }
+
+
+def _activations() -> Iterator[tuple[str, tuple[str, ...], Equations]]:
+    """Other functions in the place of σ, tanh and relu."""
+    yield "relu in place of tanh", TANH_CELLS, Equations(tanh=lambda t, a, gate: t.relu(a))
+    yield "σ in place of tanh", ("RNN_TANH",), Equations(tanh=lambda t, a, gate: t.sigmoid(a))
+    yield "tanh left out", ("RNN_TANH",), Equations(tanh=lambda t, a, gate: a)
+    yield "tanh in place of relu", RELU, Equations(relu=lambda t, a, gate: t.tanh(a))
+    yield "relu left out", RELU, Equations(relu=lambda t, a, gate: a)
+    yield "leaky relu of slope 0.01 in place of relu", RELU, Equations(relu=_leaky)
+    yield "relu that ends at 6", RELU, Equations(relu=_relu6)
+    for letter, cell in (("g", "LSTM"), ("n", "GRU")):
+        yield (
+            f"σ in place of tanh at {letter}",
+            (cell,),
+            Equations(tanh=_at(letter, lambda tape, a: tape.sigmoid(a))),
+        )
+    yield "tanh of g left out", LSTM, Equations(tanh=_at("g", lambda tape, a: a))
+    for formula, slope in (("a/6 + ½", 1 / 6), ("a/5 + ½", 1 / 5)):
+        hard = Equations(sigmoid=_hard_sigmoid(slope))
+        yield f"the hard sigmoid {formula} in place of σ", GATED, hard
+    yield "the argument of σ limited to ±8", GATED, Equations(sigmoid=_limited(8))
+    yield "tanh in place of σ", GATED, Equations(sigmoid=lambda t, a, gate: t.tanh(a))
+
+
+def _at(letter: str, function: Callable[[Tape, Var], Var]) -> Callable[[Tape, Var, str], Var]:
+    """The function at one gate, tanh at the others."""
+    return lambda tape, a, gate: function(tape, a) if gate == letter else tape.tanh(a)
+
+
+def _leaky(tape: Tape, a: Var, gate: str) -> Var:
+    slope = np.where(a.value > 0, 1, a.value * 0 + 1 / a.value.dtype.type(100))
+    return tape.elementwise(a, a.value * slope, slope)
+
+
+def _relu6(tape: Tape, a: Var, gate: str) -> Var:
+    value = np.minimum(np.maximum(a.value, 0), 6)
+    return tape.elementwise(a, value, ((a.value > 0) & (a.value < 6)) * 1)
+
+
+def _hard_sigmoid(slope: float) -> Callable[[Tape, Var, str], Var]:
+    def function(tape: Tape, a: Var, gate: str) -> Var:
+        exact = 1 / (a.value * 0 + round(1 / slope))  # in the dtype of a
+        y = a.value * exact + 0.5
+        return tape.elementwise(a, np.minimum(np.maximum(y, 0), 1), exact * ((y > 0) & (y < 1)))
+
+    return function
+
+
+def _limited(limit: int) -> Callable[[Tape, Var, str], Var]:
+    def function(tape: Tape, a: Var, gate: str) -> Var:
+        inside = np.minimum(np.maximum(a.value, -limit), limit)
+        return tape.sigmoid(tape.elementwise(a, inside, (abs(a.value) < limit) * 1))
+
+    return function

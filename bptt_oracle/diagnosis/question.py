@@ -1,0 +1,152 @@
+"""A problem in a dtype, and what the right and the mistaken equations answer.
+
+Mistaken equations have truth and noise as right ones have (`judging.truth`): truth in the wide
+type, noise from a run in the tested type and from runs in which the result of every operation is
+moved by one unit roundoff. The judge's rules then apply to them unchanged.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from reference.arithmetic import NUMPY
+from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
+from torch_impl.execution.problem import Problem
+
+from ..judging.evaluation import Results
+from ..judging.noise import Floors, deviation_of, element_noise, tensor_noise
+from ..judging.rounding import random_factors
+from ..judging.truth import ENLARGED_ROUNDOFF, Expected, expect
+from ..judging.wide import difference, narrow, wide_arithmetic, wide_dtype, widen
+from .mistake import Change, same_results
+from .net import RIGHT, Equations, evaluate_equations
+
+MOVED_RUNS = 4
+
+
+class Question:
+    """A problem in a dtype; truth and noise of any equations, each computed once."""
+
+    def __init__(self, problem: Problem, dtype: str) -> None:
+        self.problem, self.dtype = problem, dtype
+        self._right: dict[int, Expected] = {}
+        self._truths: dict[tuple[Equations, Any, bool], Results] = {}
+        self._expected: dict[Change, Expected] = {}
+
+    def right(self, effort: int = 1) -> Expected:
+        """Truth and noise of the right equations, from the reference."""
+        if effort not in self._right:
+            self._right[effort] = expect(self.problem, self.dtype, effort=effort)
+        return self._right[effort]
+
+    def truth(self, change: Change, gradients: bool = True) -> Results:
+        """Truth of the mistaken equations; without `gradients` perhaps only the values."""
+        key = change.equations, change.problem
+        if (*key, True) not in self._truths and (*key, gradients) not in self._truths:
+            self._truths[*key, gradients] = self._evaluate_wide(change, gradients)
+        found = self._truths.get((*key, True)) or self._truths[*key, gradients]
+        return change.results(found, self.problem)
+
+    def expected(self, change: Change) -> Expected:
+        """Truth and noise of the mistaken equations."""
+        if change not in self._expected:
+            self._expected[change] = self._expect(change)
+        return self._expected[change]
+
+    def _evaluate_wide(self, change: Change, gradients: bool) -> Results:
+        wide = wide_dtype(self.dtype)
+        return evaluate_change(
+            self.problem,
+            change._replace(results=same_results),
+            lambda value: widen(stored(value, self.dtype), wide),
+            gradients=gradients,
+            wide=wide,
+        )
+
+    def _expect(self, change: Change) -> Expected:
+        truth, dtype = self.truth(change), self.dtype
+        errors = moved_errors(self.problem, dtype, change, UNIT_ROUNDOFF[dtype])
+        if dtype != "bfloat16":
+            run = evaluate_change(self.problem, change, lambda value: value.astype(dtype))
+            errors.append(_finite_errors(run, truth))
+        return expected_from(truth, errors, dtype)
+
+
+def expected_from(truth: Results, errors: Sequence[Results], dtype: str) -> Expected:
+    """Truth, and the noise that the errors of some runs make, by the rules of `judging.noise`."""
+    limits = np.finfo("float32" if dtype == "bfloat16" else dtype)
+    u = UNIT_ROUNDOFF[dtype]
+    floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny))
+    noise, elements = {}, {}
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for name, exact in truth.items():
+            own, value = [e[name] for e in errors], narrow(exact)
+            noise[name] = tensor_noise(own, value, floors)
+            if not np.isfinite(noise[name]).all():
+                return Expected(truth, dict.fromkeys(truth, (np.inf, np.inf)), False)
+            deviation = deviation_of(own, value, floors)
+            elements[name] = element_noise(deviation, deviation.ratio)
+    return Expected(truth, noise, False, "", elements, u)
+
+
+def evaluate_change(
+    problem: Problem,
+    change: Change,
+    store: Callable[[np.ndarray], np.ndarray],
+    round: Callable[[np.ndarray], np.ndarray] | None = None,
+    gradients: bool = True,
+    wide: np.dtype | None = None,
+) -> Results:
+    """The results of a problem with a mistake; `wide` is their dtype if it is not NumPy's own."""
+    arithmetic = NUMPY if wide is None else wide_arithmetic(wide, NUMPY)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        results = evaluate_equations(
+            change.problem(problem), change.equations, store, arithmetic, round, gradients
+        )
+        return change.results(results, problem)
+
+
+def moved_errors(
+    problem: Problem,
+    dtype: str,
+    change: Change,
+    u: float,
+    equations: Callable[[np.random.Generator, float], Equations] | None = None,
+) -> list[Results]:
+    """The errors of runs in which every result is moved by one unit roundoff, up or down.
+
+    `equations(rng, u)` replaces the equations in the moved runs. For float64 the roundoff is
+    enlarged and the errors are scaled down, because the runs compute in float64.
+    """
+    scale = ENLARGED_ROUNDOFF / UNIT_ROUNDOFF["float64"] if dtype == "float64" else 1.0
+
+    def store(value: np.ndarray) -> np.ndarray:
+        return stored(value, dtype).astype(np.float64)
+
+    still, errors = evaluate_change(problem, change, store), []
+    for k in range(MOVED_RUNS):
+        rng = np.random.default_rng([problem.seed, 2, k])
+        factors = random_factors(rng, u * scale, np.dtype(np.float64))
+
+        def move(value: np.ndarray) -> np.ndarray:
+            moved: np.ndarray = value * factors(value.shape)  # noqa: B023  called in this turn
+            return moved
+
+        own = change if equations is None else Change(equations(rng, u * scale))
+        run = evaluate_change(problem, own, lambda value: move(store(value)), move)  # noqa: B023
+        errors.append({name: e / scale for name, e in _finite_errors(run, still).items()})
+    return errors
+
+
+def _finite_errors(run: Results, truth: Results) -> Results:
+    """run − truth by name; infinite where only the run is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = {name: difference(run[name], exact) for name, exact in truth.items()}
+    for name, exact in truth.items():
+        error = np.where(np.isfinite(errors[name]), errors[name], np.inf)
+        errors[name] = np.where(np.isfinite(narrow(exact)), error, 0.0)
+    return errors
+
+
+RIGHT_EQUATIONS = Change(RIGHT)
