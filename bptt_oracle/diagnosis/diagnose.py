@@ -89,8 +89,12 @@ def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
         if found is not None:
             findings[cell] = found
     names = tuple(dict.fromkeys(name for found in findings.values() for name in found.names))
-    start = start_of([(i.evidence.case, i.evidence.dtype, i.evidence.results, i.question.right())
-                      for i in _in_order(wrong)])
+    start = start_of(
+        [
+            (i.evidence.case, i.evidence.dtype, i.evidence.results, i.question.right())
+            for i in _in_order(wrong)
+        ]
+    )
     return Diagnosis(names, _sentence(findings), start)
 
 

@@ -271,7 +271,9 @@ def _layouts() -> Iterator[Mistake]:
             f"gradients of the initial states {name}", Change(results=_states(order))
         )
     yield only_gradients(
-        "the gradients of h_0 and c_0 swapped", Change(results=lambda r, p: _swap(r, "h_0", "c_0", p)), LSTM
+        "the gradients of h_0 and c_0 swapped",
+        Change(results=lambda r, p: _swap(r, "h_0", "c_0", p)),
+        LSTM,
     )
     yield only_gradients(
         "the gradient of the input reversed in time", Change(results=_changed("x", _flip))

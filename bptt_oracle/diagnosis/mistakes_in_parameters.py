@@ -68,7 +68,9 @@ def _layouts() -> Iterator[Mistake]:
         ):
             yield in_parameters(f"{which} {layout}", _rearrange(names, indices))
     yield in_parameters(
-        "weight_hr reshaped in place of transposed", _rearrange(("weight_hr",), _reshaped), ("LSTM",)
+        "weight_hr reshaped in place of transposed",
+        _rearrange(("weight_hr",), _reshaped),
+        ("LSTM",),
     )
     for layout, indices in (
         ("gates read as interleaved unit by unit", _interleaved),
@@ -168,9 +170,7 @@ def _scale_biases(names: tuple[str, ...], factor: int) -> Callable[..., Params]:
 
 def _replace(old: str, new: str) -> Callable[[Tape, Params, Problem], Params]:
     """The parameters named `old` are those named `new`, in the shape that they agree in."""
-    return lambda tape, params, problem: {
-        name: params[name.replace(old, new)] for name in params
-    }
+    return lambda tape, params, problem: {name: params[name.replace(old, new)] for name in params}
 
 
 def _sharing() -> Iterator[Mistake]:

@@ -115,8 +115,12 @@ def _final_states() -> Iterator[Mistake]:
         yield mistake(f"final states {order}", _take(indices))
     yield mistake("the last layer's final state in every layer", _take_last)
     yield mistake("h_n and c_n swapped", lambda tape, f, problem: _swap(f, problem), LSTM)
-    yield mistake("h_n in place of c_n", lambda tape, f, p: f if p.net.proj_size else [f[0]] * 2, LSTM)
-    yield mistake("c_n in place of h_n", lambda tape, f, p: f if p.net.proj_size else [f[1]] * 2, LSTM)
+    yield mistake(
+        "h_n in place of c_n", lambda tape, f, p: f if p.net.proj_size else [f[0]] * 2, LSTM
+    )
+    yield mistake(
+        "c_n in place of h_n", lambda tape, f, p: f if p.net.proj_size else [f[1]] * 2, LSTM
+    )
     yield mistake(
         "final states left in the order of the sorted rows",
         lambda tape, fields, problem: [f[:, _sorted(problem)] for f in fields],
@@ -152,9 +156,7 @@ def _with_last_layer(
     return [tape.stack(h), *fields[1:]]
 
 
-def _with_right_backward(
-    name: str, equations: Equations, cells: Sequence[str] = CELLS
-) -> Mistake:
+def _with_right_backward(name: str, equations: Equations, cells: Sequence[str] = CELLS) -> Mistake:
     """A mistake in what is returned: by autograd, or with the right gradients beside it."""
 
     def values_only(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
@@ -241,9 +243,7 @@ def _outputs() -> Iterator[Mistake]:
     def late(tape: Tape, x: Var, direction: int) -> Var:
         return tape.join([x[:1] * 0, x[:-1]], 0)
 
-    yield Mistake(
-        "the input of the step before in each step", (Change(Equations(enter=late)),)
-    )
+    yield Mistake("the input of the step before in each step", (Change(Equations(enter=late)),))
     yield Mistake(
         "time run backwards",
         (

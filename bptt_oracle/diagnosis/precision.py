@@ -93,7 +93,11 @@ def _sizes(question: Question, results: Mapping[str, np.ndarray], lower: str) ->
 def score_of(name: str, value: np.ndarray, expected: Expected) -> float:
     """R of one tensor."""
     return score(
-        name, value, expected.truth[name], expected.noise[name], elements=expected.elements.get(name)
+        name,
+        value,
+        expected.truth[name],
+        expected.noise[name],
+        elements=expected.elements.get(name),
     ).R
 
 

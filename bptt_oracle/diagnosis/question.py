@@ -134,7 +134,7 @@ def moved_errors(
             return moved
 
         own = change if equations is None else Change(equations(rng, u * scale))
-        run = evaluate_change(problem, own, lambda value: move(store(value)), move)  # noqa: B023
+        run = evaluate_change(problem, own, lambda value: move(store(value)), move)
         errors.append({name: e / scale for name, e in _finite_errors(run, still).items()})
     return errors
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..cases.case import Case, parse
+from ..diagnosis.cases import diagnostic_cases
 from ..diagnosis.diagnose import Diagnosis, Evidence, diagnose_results
-from ..diagnosis.evidence import diagnostic_cases
 from ..implementations.compute import compute, review
 from ..implementations.fitting import fit, fit_all, problem_for
 from ..implementations.implementation import Implementation
@@ -80,4 +80,5 @@ def collect_evidence(implementation: Implementation, case: Case, dtype: str) -> 
     problem = problem_for(implementation, case)
     truth = expect(problem, dtype).truth
     answer = review(implementation, compute(implementation, problem, dtype), truth, dtype)
-    return Evidence(case, dtype, answer.results)
+    own = None if implementation.constrain is None else problem
+    return Evidence(case, dtype, answer.results, own)
