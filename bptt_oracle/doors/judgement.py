@@ -11,14 +11,13 @@ import numpy as np
 
 import reference
 from reference.cells.table import CELL_TABLE
-from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
-
-NAMES = ("output", "h_n", "c_n")
+from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
+from .values import NAMES, named_values, pair_of
 
 
 class Judgement(NamedTuple):
@@ -69,8 +68,6 @@ def judge(
     here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
     stay as they are. Raises ValueError, in one sentence, for arguments that contradict each other.
     """
-    from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
-
     if params is None:
         params, cell, batch_first = parameters_of(function, cell, batch_first)
     if not params:
@@ -80,7 +77,7 @@ def judge(
         d_output = None if d_output is None else d_output.swapaxes(0, 1)
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
-    own_state = None if state is None else tuple(_pair(net, state))
+    own_state = None if state is None else tuple(pair_of(net, state))
     of_x, x_dtype = arrays_of({"x": x})
     if x_dtype != dtype:
         raise ValueError(f"x is {x_dtype}, and the parameters are {dtype}; convert one of them")
@@ -178,21 +175,8 @@ def _is_layer(name: str) -> bool:
     return name.startswith("weight_ih_l") and not name.endswith("_reverse")
 
 
-def _pair(net: Any, state: Any) -> Sequence[Any]:
-    """h_0, or h_0 and c_0, as a sequence."""
-    if len(net.state_sizes) == 1:
-        return state if isinstance(state, (tuple, list)) else (state,)
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise ValueError(
-            f"the state of {net.mode} is a {type(state).__name__}, expected (h_0, c_0)"
-        )
-    return state
-
-
 def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
     """The problem with cotangents: those given, or random ones."""
-    from .torch_calls import arrays_of
-
     net, rng = problem.net, np.random.default_rng(problem.seed)
     batch_shape = problem.x.shape[:-1]
     rows = () if problem.x.ndim == 2 else (problem.x.shape[0 if net.batch_first else 1],)
@@ -202,7 +186,7 @@ def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
         drawn = arrays_of({"d": d_output})[0]["d"]
     states = [rng.standard_normal(shape) for shape in shapes]
     if d_state is not None:
-        states = [*arrays_of(dict(enumerate(_pair(net, d_state))))[0].values()]
+        states = [*arrays_of(dict(enumerate(pair_of(net, d_state))))[0].values()]
     return problem._replace(d_output=drawn, d_state=tuple(states))
 
 
@@ -214,17 +198,3 @@ def _call_numpy(function: Any, problem: Problem, x: Any, state: Any) -> dict[str
         if not isinstance(value, np.ndarray):
             raise ValueError(f"{name} is a {type(value).__name__}, expected an array")
     return results
-
-
-def named_values(problem: Problem, returned: Any) -> dict[str, Any]:
-    """What a function returned, by the names output, h_n, c_n."""
-    output, final = returned if isinstance(returned, (tuple, list)) else (returned, ())
-    parts = () if final is None else _pair(problem.net, final) if len(final) else ()
-    return dict(zip(NAMES, (output, *parts), strict=False))
-
-
-def known_dtype(name: str) -> str:
-    """The dtype, if it can be judged; otherwise ValueError."""
-    if name not in UNIT_ROUNDOFF:
-        raise ValueError(f"the numbers are {name}; expected one of {', '.join(UNIT_ROUNDOFF)}")
-    return name

@@ -11,6 +11,8 @@ import numpy as np
 
 from torch_impl.execution.problem import Problem
 
+from .values import known_dtype, named_values
+
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor of torch; torch is not imported to find out."""
@@ -21,8 +23,6 @@ def is_tensor(value: Any) -> bool:
 def arrays_of(values: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], str]:
     """The values in float64, exactly, and their common dtype. Raises ValueError if there is more
     than one, or one that cannot be judged."""
-    from .judgement import known_dtype
-
     arrays, dtypes = {}, set()
     for name, value in values.items():
         if is_tensor(value):
@@ -111,8 +111,6 @@ def _values(function: Any, problem: Problem, x: Any, state: list[Any]) -> dict[s
     """What a module or function returns, by name, the output padded."""
     import torch
     from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-
-    from .judgement import named_values
 
     batch_first = problem.net.batch_first
     if problem.lengths is not None:

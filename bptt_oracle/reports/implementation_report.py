@@ -96,7 +96,7 @@ def print_study(
     if study.diagnosis is not None:
         line(f"diagnosis: {study.diagnosis.sentence}")
         if study.diagnosis.start:
-            line(f"starts: {study.diagnosis.start}")
+            line(study.diagnosis.start)
     symptoms = {d.id: d.symptom for d in known}
     for tally in tallies:
         state = "no longer occurs" if tally.stale else f"{tally.met} of {tally.concerned} tensors"
@@ -147,7 +147,7 @@ def verdict_on(
         return (
             f"{name} does not agree with the derivations: {plural(count['fault'], 'fault')} in "
             f"{total}, the worst in {worst.cell}, {worst.dtype} ({worst.note or size})"
-            + (f"; it {mistake}" if mistake else "")
+            + (f"; diagnosis: {mistake}" if mistake else "")
         )
     if offsets:
         tensors = ", ".join(sorted({o.tensor for o in offsets}))

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.implementations.implementation import Answer
 from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import check_tables
@@ -28,7 +29,6 @@ from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 from support.runs import made_up, row
 from torch_impl.execution.catalogue import PATHS
-from torch_impl.execution.run import Outcome
 
 ROOT = Path(__file__).parents[3]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
@@ -361,7 +361,7 @@ def test_replay_prints_each_number_under_its_head_the_worst_tensor_first():
     noise = {"output": (0.25, 0.2), "h_n": (0.1, 0.05)}
     console = Console(file=io.StringIO(), width=200)
     measured = Expected(truth, noise, False)
-    assert print_replay(console, pinned(), Outcome(values, "native"), measured) == "agree"
+    assert print_replay(console, pinned(), Answer(values, "native"), measured) == "agree"
     lines = console.file.getvalue().splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if " row " in line]
     assert cells == [
@@ -380,7 +380,7 @@ def test_in_a_replay_of_the_exact_regime_the_last_bit_decides():
     noise = dict.fromkeys(SHAPES, (1.0, 1.0))
     for exact, word in ((True, "fault"), (False, "agree")):
         console, measured = Console(file=io.StringIO()), Expected(truth, noise, exact)
-        assert print_replay(console, case, Outcome(found, "native"), measured) == word
+        assert print_replay(console, case, Answer(found, "native"), measured) == word
 
 
 @pytest.mark.parametrize(

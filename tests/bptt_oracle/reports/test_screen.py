@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bptt_oracle.implementations.implementation import Answer
 from bptt_oracle.judging.deviations import Tally, installed_deviations
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import compare_tables
@@ -18,7 +19,6 @@ from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import Result
 from support.drawn_cases import pinned
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
-from torch_impl.execution.run import Outcome
 
 CELLS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
 
@@ -81,7 +81,7 @@ def test_a_replay_shows_all_digits_at_80_columns_and_sets_the_differing_ones_in_
     console = narrow()
     measured = Expected(truth, dict.fromkeys(names, (1e-8, 1e-8)), False)
     case = pinned(bidirectional=True)
-    print_replay(console, case, Outcome(dict.fromkeys(names, value), "native"), measured)
+    print_replay(console, case, Answer(dict.fromkeys(names, value), "native"), measured)
     out = console.file.getvalue()
     assert all(len(line) <= 80 for line in out.splitlines()) and "…" not in out
     assert all(f"│ {name} │" in out for name in names)
