@@ -75,6 +75,8 @@ def judge(
     if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
         x, batch_first = x.swapaxes(0, 1), False
         d_output = None if d_output is None else d_output.swapaxes(0, 1)
+    if lengths is not None and len(lengths) != x.shape[1]:
+        raise ValueError(f"{len(lengths)} lengths came for {x.shape[1]} rows; give one for each")
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
     own_state = None if state is None else tuple(pair_of(net, state))

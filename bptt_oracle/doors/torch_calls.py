@@ -11,7 +11,7 @@ import numpy as np
 
 from torch_impl.execution.problem import Problem
 
-from .values import known_dtype, named_values
+from .values import NAMES, known_dtype, named_values
 
 
 def is_tensor(value: Any) -> bool:
@@ -91,7 +91,7 @@ def call_on_tensors(
     own_state = [leaves[name] for name in ("h_0", "c_0") if name in leaves]
     with torch.enable_grad():
         values = _values(function, problem, leaves["x"], own_state)
-    cotangents = zip(("output", "h_n", "c_n"), (problem.d_output, *problem.d_state), strict=False)
+    cotangents = zip(NAMES, (problem.d_output, *problem.d_state), strict=False)
     pairs = [
         (values[n], torch.as_tensor(d).to(values[n]))
         for n, d in cotangents
@@ -122,7 +122,15 @@ def _values(function: Any, problem: Problem, x: Any, state: list[Any]) -> dict[s
     if isinstance(returned, (tuple, list)) and isinstance(returned[0], PackedSequence):
         returned = (pad_packed_sequence(returned[0], batch_first)[0], *returned[1:])
     values = named_values(problem, returned)
+    cotangents = (problem.d_output, *problem.d_state)
+    shapes = {n: None if d is None else d.shape for n, d in zip(NAMES, cotangents, strict=False)}
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{name} is a {type(value).__name__}, expected a tensor")
+        expected = shapes[name]
+        if expected is not None and expected != tuple(value.shape):
+            raise ValueError(
+                f"{name} has shape {list(value.shape)}, expected {list(expected)} for x of shape "
+                f"{list(problem.x.shape)}"
+            )
     return values

@@ -108,12 +108,16 @@ def _of_class(value: type, name: str) -> Implementation:
 
 def describe(error: BaseException) -> str:
     """The first line of an exception, and the last line of the user's code that it passed."""
+    return f"{first_line(error)}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the user's code that an exception passed, in parentheses; empty if none."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(frame.filename)]
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SyntaxError) and error.filename:
-        place = f" ({Path(error.filename).name}, line {error.lineno})"
-    return f"{first_line(error)}{place}"
+        return f" ({Path(error.filename).name}, line {error.lineno})"
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _is_users(filename: str) -> bool:

@@ -12,6 +12,7 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks, run
 
+from ..judging import deviations
 from .implementation import Answer, Implementation
 
 
@@ -28,6 +29,7 @@ def torch_implementation(path: Path) -> Implementation:
         projection=True,
         exclusion_reason=partial(exclusion_reason, path),
         precision=partial(product_precision, path),
+        deviations=deviations.FILE,
         version=lambda: torch.__version__,
     )
 

@@ -15,7 +15,7 @@ from ..cases.case import Case, draw
 from ..implementations.compute import compute, review
 from ..implementations.fitting import problem_for
 from ..implementations.implementation import Answer, Implementation
-from ..implementations.loading import describe, is_torch_path
+from ..implementations.loading import place_of
 from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Score, judge
 from ..judging.location import location
@@ -62,8 +62,7 @@ def run_case(
     except Exception as error:  # any other exception is the answer to a valid case
         if lacks_resources(error):
             raise
-        own = not is_torch_path(implementation.name)
-        return describe(error) if own else f"{type(error).__name__}: {error}", expected
+        return f"{type(error).__name__}: {error}{place_of(error)}", expected
     answer = review(implementation, answer, expected.truth, dtype)
     if not answer.results:
         return "; ".join(answer.errors.values()) or "no tensor was returned", expected

@@ -12,8 +12,9 @@ from ..implementations.answer_faults import ANSWER_FAULTS, plant_in_answer
 from ..implementations.compute import compute, review
 from ..implementations.fitting import problem_for
 from ..implementations.implementation import Implementation
-from ..judging.judge import judge
+from ..judging.judge import Verdict, judge
 from ..judging.truth import Expected, expect
+from ..processes.failures import lacks_resources
 from .examine import Result
 
 ANSWERS = 6  # agreeing answers that are changed
@@ -82,17 +83,28 @@ def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterato
     apply; nothing is planted in an answer that does not agree."""
     problem = problem_for(implementation, case)
     expected = expect(problem, dtype)
-    answer = review(implementation, compute(implementation, problem, dtype), expected.truth, dtype)
+    try:
+        answer = compute(implementation, problem, dtype)
+    except Exception as error:  # no answer, so none that agrees
+        if lacks_resources(error):
+            raise
+        return
+    answer = review(implementation, answer, expected.truth, dtype)
     returned = _of(expected, answer.results)
     verdict = judge(answer.results, returned)
     if verdict.word != "agree" or answer.errors:
         return
-    clear = {s.tensor for s in verdict.scores if not s.ill and s.R < 16}
+    clear = clear_tensors(verdict)
     for name in ANSWER_FAULTS:
         wrong = plant_in_answer(name, answer.results)
         changed = {t for t in wrong if wrong[t] is not answer.results[t]}
         if changed and changed <= clear:
             yield name, judge(wrong, returned).word == "fault"
+
+
+def clear_tensors(verdict: Verdict) -> set[str]:
+    """The tensors in which a mistake shows: zeros would not agree as well."""
+    return {s.tensor for s in verdict.scores if not s.ill}
 
 
 def _of(expected: Expected, names: Iterable[str]) -> Expected:

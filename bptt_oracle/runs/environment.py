@@ -1,6 +1,5 @@
 """The environment of a run: versions, devices, threads, and every flag that changes numbers."""
 
-import importlib.util
 import os
 import platform
 import re
@@ -31,15 +30,15 @@ def environment(*implementations: Implementation) -> dict[str, Any]:
     characters, which a variable may hold and a run file may not, are spaces. Where torch is not
     installed, the facts about it are missing."""
     facts: dict[str, Any] = {one.name: one.version() or "–" for one in implementations}
-    torch_is_there = importlib.util.find_spec("torch") is not None
-    facts |= {"torch": _torch_version()} if torch_is_there else {}
+    torch_version = _torch_version()
+    facts |= {"torch": torch_version} if torch_version else {}
     facts |= {
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
     }
-    if torch_is_there:
+    if torch_version:
         facts |= _facts_of_torch()
     facts |= {"blas (numpy)": _blas(), "driver": _driver(), "longdouble": describe_longdouble()}
     facts |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
@@ -47,8 +46,11 @@ def environment(*implementations: Implementation) -> dict[str, Any]:
 
 
 def _torch_version() -> str:
-    import torch
-
+    """The version of torch; empty if it cannot be imported."""
+    try:
+        import torch
+    except ImportError:
+        return ""
     return str(torch.__version__)
 
 

@@ -22,7 +22,7 @@ from ..implementations.fitting import fit
 from ..implementations.implementation import Answer, Implementation
 from ..implementations.loading import describe, implementation_named, is_torch_path
 from ..judging.confirmation import judge_and_confirm
-from ..judging.deviations import Deviation, deviations_in, installed_deviations, mark_known
+from ..judging.deviations import Deviation, deviations_in, mark_known
 from ..judging.invalid_calls import has_invalid_calls
 from ..judging.location import location
 from ..judging.truth import Expected, expect
@@ -122,8 +122,7 @@ def _judge(
             raise
         except Exception as error:  # the case is valid, so any other exception is a fault
             word = OUT_OF_RESOURCES if lacks_resources(error) else "fault"
-            note = first_line(error) if is_torch_path(implementation.name) else describe(error)
-            raised = blank._replace(verdict=word, R=float("inf"), note=note)
+            raised = blank._replace(verdict=word, R=float("inf"), note=describe(error))
             yield JudgedOutcome(raised, {}, masks)
             continue
         seconds = time.perf_counter() - start
@@ -186,7 +185,7 @@ def exclusion_reason_of(
     implementation: Implementation, case: Case, problem: Problem, dtype: str
 ) -> str:
     """Why an implementation cannot compute a problem of a case in a dtype; empty if it can."""
-    if not is_torch_path(implementation.name) and fit(implementation, case) != case:
+    if implementation.exclusion_reason is None and fit(implementation, case) != case:
         return "the case has an option that it lacks"
     if dtype not in implementation.dtypes:
         return f"it has no {dtype}"
@@ -206,8 +205,6 @@ def draw_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
 
 def deviations_of(implementation: Implementation) -> tuple[Deviation, ...]:
     """The deviations expected of an implementation in its installed version."""
-    if is_torch_path(implementation.name):
-        return installed_deviations()
     listed = implementation.deviations
     if isinstance(listed, Path):
         return deviations_in(listed, implementation.version())

@@ -104,9 +104,9 @@ def crash(problem, dtype):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def crash_on_three_steps(problem, dtype):
-    """End the process in cases of three steps only."""
-    return crash(problem, dtype) if len(problem.x) == 3 else run_reference(problem, dtype)
+def crash_on_twelve_steps(problem, dtype):
+    """End the process in cases of twelve steps only."""
+    return crash(problem, dtype) if len(problem.x) == 12 else run_reference(problem, dtype)
 
 
 def raise_always(problem, dtype):
@@ -125,7 +125,7 @@ everything = Implementation("everything", run=run_reference, projection=True)
 torch_nets = Implementation("torch", torch_layer, engine="torch", lengths=False)
 plain_module = Implementation("module", module=PlainLSTM, **ONE_CELL)
 crashing = run_lstm._replace(name="crashing", run=crash)
-crashing_sometimes = run_lstm._replace(name="sometimes", run=crash_on_three_steps)
+crashing_sometimes = run_lstm._replace(name="sometimes", run=crash_on_twelve_steps)
 raising = run_lstm._replace(name="raising", run=raise_always)
 doubling = run_lstm._replace(name="doubling", run=double_gradients)
 values_only = numpy_lstm._replace(layer=lambda *arguments: numpy_layer(*arguments)[:2])

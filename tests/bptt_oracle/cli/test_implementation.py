@@ -1,0 +1,152 @@
+"""The commands with --implementation: statuses, counts, crashes, deviations, JSON, and no torch."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.command_line import bptt_oracle
+
+ROOT = Path(__file__).parents[3]
+MODULE = "support.written_implementations"
+CASE = "LSTM.T2.B2.I3.H4.L1.time.h0.output.generic.s0"
+
+
+def check(capsys, name, *options):
+    return bptt_oracle(
+        capsys, "check", "--implementation", f"{MODULE}:{name}", "--workers", "1", *options
+    )
+
+
+def test_a_right_one_agrees_with_counts_and_a_control(capsys, tmp_path):
+    file = tmp_path / "report.json"
+    code, out, _ = check(capsys, "numpy_lstm", "--cases", "20", "--json", str(file))
+    assert code == 0
+    counts = out.splitlines()[-2]
+    assert counts.startswith("ran 20 of 20 cases, ") and "; control: " in counts
+    report = json.loads(file.read_text())
+    assert report["counts"]["judged"] == 20 and report["counts"]["too_little"] == ""
+    assert report["control"]["planted"] == report["control"]["detected"] > 30
+    assert sum(len(r["tensors"]) for r in report["results"]) == report["counts"]["tensors"]
+    assert report["diagnosis"] is None
+
+
+def test_a_wrong_one_exits_1_and_is_diagnosed(capsys):
+    code, out, _ = check(capsys, "doubling", "--cases", "40")
+    assert code == 1
+    assert "and stopped after many faults" in out
+    assert "control: no answer agrees, so that no mistake could be planted" in out
+    verdict = out.splitlines()[-1]
+    assert verdict.startswith(f"{MODULE}:doubling does not agree with the derivations: 20 faults")
+    assert "every gradient" in verdict and "2" in verdict
+
+
+def test_a_run_that_judges_too_little_exits_2(capsys):
+    code, out, _ = check(capsys, "raising", "--cases", "20", "--dtype", "float32")
+    assert code == 2
+    assert "only 0 cases could be judged, and at least 16 must be" in out
+    line = r"RuntimeError: the kernel was not launched \(written_implementations.py, line \d+\)"
+    assert re.search(line, out)
+    code, out, _ = check(capsys, "numpy_lstm", "--cases", "3")
+    assert code == 0, "no more than three were asked for"
+
+
+def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys):
+    name = f"{MODULE}:crashing_sometimes"
+    code, out, _ = bptt_oracle(
+        capsys, "check", "--implementation", name, "--workers", "2", "--cases", "50", "-q"
+    )
+    assert code == 2
+    assert re.search(r"could not be judged completely: \d+ × crash in \d+ results", out), out
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--path", "cpu-native"], "--implementation replaces --path and --device; leave them out"),
+        (["--device", "cpu"], "--implementation replaces --path and --device; leave them out"),
+        (["--dtype", "bfloat16"], "has no bfloat16; it has float32, float64"),
+    ],
+)
+def test_options_that_contradict_each_other_exit_2(capsys, arguments, words):
+    code, out, err = check(capsys, "numpy_lstm", *arguments)
+    assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_a_name_that_cannot_be_loaded_exits_2(capsys):
+    for command in (["check"], ["replay", CASE], ["record", "-o", "x"], ["faults"]):
+        code, out, err = bptt_oracle(capsys, *command, "--implementation", "no.such:thing")
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert "no.such:thing cannot be loaded: ModuleNotFoundError" in err
+
+
+def test_replay_prints_the_numbers_and_a_program_for_a_report(capsys, tmp_path):
+    name = ["--implementation", f"{MODULE}:doubling"]
+    code, out, _ = bptt_oracle(capsys, "replay", CASE, *name)
+    assert code == 1 and "d_weight_hh_l0" in out and out.splitlines()[-1] == "verdict: fault"
+    code, program, _ = bptt_oracle(capsys, "replay", CASE, *name, "--script")
+    assert code == 0
+    (tmp_path / "report.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "report.py")],
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    ratios = {line.split()[0]: float(line.split()[-1]) for line in done.stdout.splitlines()}
+    assert done.returncode == 0 and len(ratios) == 10, done.stderr
+    assert ratios["output"] < 16 < ratios["d_x"]
+
+
+def test_replay_of_an_option_that_it_lacks_exits_2(capsys):
+    bidirectional = CASE.replace("L1", "L1.bi").replace(".h0", ".P2.h0")
+    name = ["--implementation", f"{MODULE}:numpy_lstm"]
+    code, _, err = bptt_oracle(capsys, "replay", CASE.replace("L1", "L1.P2"), *name)
+    assert code == 2 and "the case has an option that it lacks" in err, bidirectional
+
+
+def test_recorded_runs_of_one_implementation_are_compared(capsys, tmp_path):
+    for file in ("before", "after"):
+        code, _, err = bptt_oracle(
+            capsys,
+            *("record", "-o", str(tmp_path / file), "--cases", "8", "--workers", "1"),
+            *("--implementation", f"{MODULE}:run_lstm"),
+        )
+        assert code == 0 and "16 results written" in err
+    code, out, _ = bptt_oracle(capsys, "compare", *(str(tmp_path / f) for f in ("before", "after")))
+    assert code == 0 and "bitwise equal" in out
+
+
+def test_mistakes_are_planted_in_its_answers(capsys):
+    arguments = ["faults", "--implementation", f"{MODULE}:numpy_lstm", "--cases", "16"]
+    code, out, _ = bptt_oracle(capsys, *arguments)
+    assert code == 0 and "SURVIVES" not in out
+    assert "14 mistakes planted in answers of" in out.splitlines()[-1]
+    assert out.splitlines()[-1].endswith("28 combinations with cell and dtype; detected: 28")
+    code, _, err = bptt_oracle(capsys, *arguments[:2], f"{MODULE}:raising", "--cases", "2")
+    assert code == 2 and "no answer of" in err
+    code, _, err = bptt_oracle(capsys, *arguments, "--fault", "bias_hh_zeroed")
+    assert code == 2 and "leave --fault and --markdown out" in err
+
+
+def test_judging_needs_no_torch(tmp_path):
+    """The NumPy implementation of the page, where importing torch raises."""
+    (tmp_path / "torch.py").write_text("raise ImportError('there is no torch')")
+    page = (ROOT / "docs/implementations/your_implementation.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"Write to `(\w+\.py)`:\n\n```python\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = ["check", "--implementation", "my_lstm:lstm", "--cases", "20", "--workers"]
+    for workers in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "bptt_oracle", *command, workers],
+            cwd=tmp_path,
+            env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "my_lstm:lstm agrees with the derivations: 40 results" in done.stdout
+        assert "torch" not in done.stdout

@@ -1,0 +1,146 @@
+"""`bptt_oracle.judge`: modules and functions on their own weights and numbers."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bptt_oracle
+from support.written_implementations import OtherNames
+
+MODULES = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "RNN": torch.nn.RNN}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(
+    kind=st.sampled_from(sorted(MODULES)),
+    layers=st.integers(1, 3),
+    bidirectional=st.booleans(),
+    batch_first=st.booleans(),
+    bias=st.booleans(),
+    with_state=st.booleans(),
+    form=st.sampled_from(["batch", "unbatched", "lengths"]),
+)
+def test_torch_modules_agree_in_every_form(
+    dtype, kind, layers, bidirectional, batch_first, bias, with_state, form
+):
+    torch.manual_seed(0)
+    module = MODULES[kind](
+        3, 4, layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional, dtype=dtype
+    )
+    B, T, D = 2, 5, 1 + bidirectional
+    x = torch.randn((T, 3) if form == "unbatched" else (B, T, 3) if batch_first else (T, B, 3))
+    rows = () if form == "unbatched" else (B,)
+    h, c = torch.randn(2, layers * D, *rows, 4, dtype=dtype)
+    state = None if not with_state else (h, c) if kind == "LSTM" else h
+    lengths = [3, 5] if form == "lengths" else None
+    judgement = bptt_oracle.judge(module, x.to(dtype), state=state, lengths=lengths)
+    assert judgement.verdict == "agree" and judgement, str(judgement)
+    assert judgement.not_returned == ()
+    assert len(judgement.R) == (2 + (kind == "LSTM")) + 1 + with_state * (
+        1 + (kind == "LSTM")
+    ) + len(list(module.parameters()))
+
+
+class Doubled(torch.nn.LSTM):
+    """Gradients twice as large, values right."""
+
+    def forward(self, x, state=None):
+        output, final = super().forward(x, state)
+        return 2 * output - output.detach(), final
+
+
+def test_a_wrong_gradient_is_a_fault_and_a_right_value_is_not():
+    judgement = bptt_oracle.judge(Doubled(3, 4), torch.randn(5, 2, 3))
+    assert not judgement and judgement.verdict == "fault"
+    assert judgement.R["output"] < 16 < judgement.R["d_x"]
+    assert str(judgement).splitlines()[-1].startswith(f"fault: the worst is {judgement.worst}[")
+
+
+def test_what_is_not_returned_is_listed_and_has_no_cotangent():
+    module = torch.nn.LSTM(3, 4)
+    x = torch.randn(5, 2, 3)
+    params = dict(module.named_parameters())
+    judgement = bptt_oracle.judge(lambda x: module(x)[0], x, params=params, cell="LSTM")
+    assert judgement and judgement.not_returned == ("h_n", "c_n")
+    assert "d_weight_hh_l0" in judgement.R
+    with torch.no_grad():
+        arrays = {n: p.numpy() for n, p in params.items()}
+        values = bptt_oracle.judge(
+            lambda x: module(torch.from_numpy(x))[0].numpy(), x.numpy(), params=arrays, cell="LSTM"
+        )
+    assert values and list(values.R) == ["output"] and len(values.not_returned) == 7
+
+
+def test_the_cotangents_of_the_caller_are_used():
+    module, x = torch.nn.GRU(3, 4), torch.randn(5, 2, 3)
+    nothing = bptt_oracle.judge(
+        Doubled(3, 4), x, d_output=np.zeros((5, 2, 4), "float32"), d_state=[np.ones((1, 2, 4))] * 2
+    )
+    assert nothing, "only the output's gradient is doubled, and it has none"
+    assert bptt_oracle.judge(module, x, d_output=torch.ones(5, 2, 4), d_state=torch.ones(1, 2, 4))
+
+
+def test_the_gradients_of_the_caller_stay():
+    module = torch.nn.GRU(3, 4)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    module(x)[0].sum().backward()
+    before = [x.grad.clone(), *(p.grad.clone() for p in module.parameters())]
+    with torch.no_grad():
+        assert bptt_oracle.judge(module, x)
+    after = [x.grad, *(p.grad for p in module.parameters())]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+LSTM = torch.nn.LSTM(3, 4)
+X = torch.randn(5, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(function=lambda x: x, x=X), "no parameters by torch's names; give params="),
+        (dict(function=OtherNames(3, 4), x=X, cell="LSTM"), "are kernel; expected torch's names"),
+        (dict(function=torch.nn.Linear(3, 4), x=X), "the cell is None; give cell=, one of"),
+        (dict(function=LSTM, x=X, cell="GRU"), "weight_ih_l0 has 16 rows, which the 3 gates"),
+        (dict(function=LSTM, x=X, state=X), "the state of LSTM is a Tensor, expected (h_0, c_0)"),
+        (dict(function=LSTM, x=X.double()), "x is float64, and the parameters are float32"),
+        (dict(function=LSTM, x=X.numpy().tolist()), "x is float64, and the parameters are"),
+        (
+            dict(function=torch.nn.LSTM(3, 4, 2, dropout=0.5), x=X),
+            "is in training mode and has dropout; call eval() first",
+        ),
+        (
+            dict(function=lambda x: 3, x=X, params=dict(LSTM.named_parameters()), cell="LSTM"),
+            "output is a int, expected a tensor",
+        ),
+        (
+            dict(
+                function=lambda x: LSTM(x)[0][1:],
+                x=X,
+                params=dict(LSTM.named_parameters()),
+                cell="LSTM",
+            ),
+            "output has shape [4, 2, 4], expected [5, 2, 4]",
+        ),
+        (dict(function=LSTM, x=X, lengths=[5, 2, 2]), "3 lengths came for 2 rows; give one"),
+    ],
+)
+def test_contradictions_are_one_sentence(arguments, words):
+    with pytest.raises((ValueError, RuntimeError)) as raised:
+        bptt_oracle.judge(**arguments)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_bfloat16_is_judged_in_its_own_rounding():
+    module = torch.nn.GRU(3, 4, dtype=torch.bfloat16)
+    judgement = bptt_oracle.judge(module, X.bfloat16())
+    assert judgement and max(judgement.R.values()) < 16
+
+
+def test_weights_of_one_row_permuted_are_a_fault():
+    module = torch.nn.LSTM(3, 4)
+    params = {n: p.detach().clone() for n, p in module.named_parameters()}
+    params["weight_hh_l0"][[0, 1]] = params["weight_hh_l0"][[1, 0]]
+    assert not bptt_oracle.judge(module, X, params=params, cell="LSTM")

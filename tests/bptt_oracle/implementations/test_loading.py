@@ -1,0 +1,79 @@
+"""Implementations by name: what is found, and one sentence for everything else."""
+
+import pytest
+
+from bptt_oracle.implementations.loading import as_implementation, implementation_named, load
+from bptt_oracle.processes.failures import CommandError
+from support import written_implementations as written
+
+
+def test_an_implementation_is_called_by_the_name_it_was_loaded_by():
+    name = "support.written_implementations:numpy_lstm"
+    assert load(name).name == name and load(name).layer is written.numpy_layer
+    assert implementation_named("cpu-native").run is not None
+
+
+def test_a_file_and_a_module_in_the_current_directory_are_found(tmp_path, monkeypatch):
+    text = (
+        "from bptt_oracle import Implementation\nclass here:\n    a = Implementation('a', run=len)"
+    )
+    (tmp_path / "some_kernel.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert load("some_kernel:here.a").run is len
+    assert load(f"{tmp_path}/some_kernel.py:here.a").run is len
+
+
+def test_a_class_of_modules_gets_its_cell_from_its_name():
+    assert as_implementation(written.PlainLSTM, "x").cells == ("LSTM",)
+    with pytest.raises(CommandError, match="the cell of x is unknown; write Implementation"):
+        as_implementation(written.OtherNames, "x")
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("nothing", "'nothing' does not name an implementation; expected module:object"),
+        (":a", "does not name an implementation"),
+        ("a:", "does not name an implementation"),
+        ("no_such_module:a", "cannot be loaded: ModuleNotFoundError: No module named 'no_such"),
+        ("no_such_file.py:a", "there is no file no_such_file.py"),
+        ("support.written_implementations:nope", "has no 'nope'; name an Implementation in it"),
+        ("support.written_implementations:not_an_implementation", "is a int; expected a bptt"),
+        ("support.written_implementations:numpy_layer", "is a function; expected a bptt_oracle"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_sentence(name, words):
+    with pytest.raises(CommandError) as raised:
+        load(name)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("x = 1\nimport\n", "SyntaxError: invalid syntax (broken.py, line 2)"),
+        ("x = 1\n\ny = x / 0\n", "ZeroDivisionError: division by zero (broken.py, line 3)"),
+        ("def f():\n    return x.y\nf()\n", "NameError: name 'x' is not defined (broken.py, line"),
+        ("import math\nmath.nothing\n", "AttributeError: module 'math' has no attribute 'nothing'"),
+    ],
+)
+def test_an_error_in_the_adapter_is_told_with_its_line(tmp_path, monkeypatch, text, words):
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.setattr("sys.modules", {**__import__("sys").modules})
+    with pytest.raises(CommandError) as raised:
+        load(f"{tmp_path}/broken.py:adapter")
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"run": None}, "gives no function; give one of layer, net, run, module"),
+        ({"layer": len}, "gives layer and run; give one of"),
+        ({"engine": "tinygrad"}, "there is no engine 'tinygrad'; numpy, torch, jax"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_rejected(fields, words):
+    with pytest.raises(CommandError) as raised:
+        as_implementation(written.run_lstm._replace(**fields), "x")
+    assert words in str(raised.value)
