@@ -7,6 +7,7 @@ torch lacks what it needs. What may kill the process runs in a process of its ow
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -192,3 +193,17 @@ def packed_sequence_not_loaded() -> bool:
     torch.save(_packed(3, 2), file)
     file.seek(0)
     return "eights" in _rejection(lambda: torch.load(file))
+
+
+def scripted_net_not_called() -> bool:
+    """A net scripted by itself; as a part of another module it can be called."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated
+        scripted = torch.jit.script(nn.GRU(4, 6))
+    return "no attribute 'forward'" in _rejection(lambda: scripted(torch.randn(5, 3, 4)))
+
+
+def vmap_without_a_gradient() -> bool:
+    """The values of two batches at once."""
+    values = torch.func.vmap(nn.GRU(4, 6))
+    return "Batching rule" in _rejection(lambda: values(torch.randn(2, 5, 3, 4)))
