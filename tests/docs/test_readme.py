@@ -59,9 +59,9 @@ def test_the_python_of_the_page_runs(capsys):
     exec(study, {})
     assert capsys.readouterr().out == "(5, 3, 4) (24, 6)\n"
     exec(own_model, {"__name__": "readme"})
-    causal, bidirectional, findings = capsys.readouterr().out.splitlines()
-    assert (causal, bidirectional) == ("True", "False")
-    assert "vanishing credit" in findings and "exploding" not in findings
+    *ratios, verdict, adjoint = capsys.readouterr().out.splitlines()
+    assert len(ratios) == 20 and all(float(line.split()[1]) < 16 for line in ratios)
+    assert verdict.startswith("agree: the worst is ") and adjoint == "True"
 
 
 # without the pages of packages, because the checkout may contain a virtual environment
