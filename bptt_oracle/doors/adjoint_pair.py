@@ -118,7 +118,7 @@ def perturbed(pair: Pair, seed: int) -> tuple[dict[str, np.ndarray], dict[str, n
     """Inputs and cotangents changed by about one unit roundoff."""
     rng = np.random.default_rng(seed)
     inputs, cotangents = [
-        {name: v * (1 + EPS * rng.choice([-1, 0, 1], v.shape)) for name, v in arrays.items()}
+        {name: v * (1 + EPS * rng.choice([-1, 1], v.shape)) for name, v in arrays.items()}
         for arrays in (pair.inputs, pair.cotangents)
     ]
     return inputs, cotangents

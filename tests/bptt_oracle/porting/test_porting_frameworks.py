@@ -2,7 +2,7 @@
 
 Each test runs where its framework is installed. Elsewhere it is skipped, which counts as not run.
 In an environment without torch, from the root of the repository, whose folder `tests` must be in
-PYTHONPATH: pytest --noconftest -o addopts= tests/bptt_oracle/porting/test_frameworks.py
+PYTHONPATH: pytest --noconftest -o addopts= tests/bptt_oracle/porting/test_porting_frameworks.py
 """
 
 from importlib.util import find_spec
