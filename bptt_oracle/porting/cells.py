@@ -72,7 +72,7 @@ def write(arrays: Arrays, framework: str, cell: str) -> dict[str, np.ndarray]:
 
 
 def _regate(value: np.ndarray, name: str, source: Convention, target: Convention) -> np.ndarray:
-    """A copy with the blocks of H rows in the target's order; z changes sign if its meaning does.
+    """A contiguous copy with the blocks of H rows in the target's order; z changes sign if its meaning does.
 
     A projection has no gates.
     """
@@ -83,7 +83,7 @@ def _regate(value: np.ndarray, name: str, source: Convention, target: Convention
     blocks = dict(zip(before, np.split(value, len(before)), strict=True))
     if source.flips_z != target.flips_z:
         blocks["z"] = -blocks["z"]
-    return np.concatenate([blocks[gate] for gate in after])
+    return np.ascontiguousarray(np.concatenate([blocks[gate] for gate in after]))
 
 
 def _two_biases(found: Arrays, convention: Convention) -> dict[str, np.ndarray]:

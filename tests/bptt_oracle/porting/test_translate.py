@@ -18,6 +18,7 @@ from support.other_frameworks import DOCUMENTED, documented_output
 
 PAIRS = [(name, cell) for name, framework in FRAMEWORKS.items() for cell in framework.cells]
 OTHERS = [pair for pair in PAIRS if pair[0] != "torch"]
+PROJECTED = [("torch", "LSTM"), ("paddle", "LSTM")]
 ONE_BIAS = ("keras LSTM", "keras GRU_TEXTBOOK", "keras RNN", "flax.nnx", "equinox")
 
 
@@ -30,7 +31,7 @@ def nets(draw, cell, framework="torch"):
     """A net that the framework can store."""
     biased = FRAMEWORKS[framework].always_biased
     sizes = st.integers(1, 4)
-    projection = framework in ("torch", "paddle") and cell == "LSTM" and draw(st.booleans())
+    projection = (framework, cell) in PROJECTED and draw(st.booleans())
     H = draw(st.integers(2, 5))
     return RecurrentNet(
         cell,
@@ -193,16 +194,18 @@ def test_a_net_without_biases_gets_biases_of_zeros_where_the_framework_always_ha
 
 
 @each(PAIRS)
-def test_the_arrays_are_new(framework, cell):
-    params = parameters(RecurrentNet(cell, 2, 3), 0, framework)
+def test_the_arrays_are_new_and_contiguous(framework, cell):
+    projection = {"proj_size": 2} if (framework, cell) in PROJECTED else {}
+    params = parameters(RecurrentNet(cell, 2, 3, **projection), 0, framework)
     weights = from_torch_names(params, framework=framework, cell=cell)
     before = {name: value.copy() for name, value in params.items()}
     back = to_torch_names(weights, framework=framework, cell=cell)
     for array in back.values():
+        assert array.flags.c_contiguous
         array[:] = 7
     same(params, before)
     for array in leaves(weights):
-        assert not (array == 7).any() and array.flags.writeable
+        assert not (array == 7).any() and array.flags.c_contiguous
         array[:] = 7
     same(params, before)
 
