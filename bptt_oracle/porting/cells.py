@@ -72,9 +72,9 @@ def write(arrays: Arrays, framework: str, cell: str) -> dict[str, np.ndarray]:
 
 
 def _regate(value: np.ndarray, name: str, source: Convention, target: Convention) -> np.ndarray:
-    """A contiguous copy with the blocks of H rows in the target's order; z changes sign if its meaning does.
+    """A contiguous copy with the blocks of H rows in the target's order.
 
-    A projection has no gates.
+    z changes sign if its meaning does. A projection has no gates.
     """
     if name == "weight_hr":
         return value.copy()

@@ -6,7 +6,7 @@ import numpy as np
 
 from bptt_oracle.ledger.claims import ROOT
 from bptt_oracle.porting import conventions as c
-from bptt_oracle.porting.translate import from_torch_names, to_torch_names
+from bptt_oracle.porting.weights import from_torch_names, to_torch_names
 
 TEXT = (ROOT / "docs" / "porting" / "porting.md").read_text()
 SHORT, PROGRAM = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

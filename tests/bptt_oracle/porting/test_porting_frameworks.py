@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bptt_oracle.porting.conventions import FRAMEWORKS
-from bptt_oracle.porting.translate import from_torch_names, to_torch_names
+from bptt_oracle.porting.weights import from_torch_names, to_torch_names
 from reference import RecurrentNet
 
 T, B, WIDTH, H = 5, 3, 4, 6

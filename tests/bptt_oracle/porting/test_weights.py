@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bptt_oracle.ledger.claims import ROOT
 from bptt_oracle.porting.conventions import FRAMEWORKS
-from bptt_oracle.porting.translate import from_torch_names, to_torch_names
+from bptt_oracle.porting.weights import from_torch_names, to_torch_names
 from reference import RecurrentNet
 from support.other_frameworks import DOCUMENTED, documented_output
 
@@ -421,7 +421,7 @@ def test_what_the_framework_cannot_store_is_rejected_with_one_sentence():
 def test_no_framework_is_imported_not_even_torch():
     program = (
         "import sys; sys.modules['torch'] = None; "
-        "from bptt_oracle.porting.translate import from_torch_names; "
+        "from bptt_oracle.porting.weights import from_torch_names; "
         "print({'keras', 'jax', 'onnx', 'paddle'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
