@@ -12,20 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bptt_oracle.doors.complex_step import relative_gap
 from reference.cells.table import CELL_TABLE
 from support.mutants import MUTANTS
 from support.planting import SOURCE, broken_equation, imported_from, plant
 
 ROOT = Path(__file__).parents[2]
-
-
-def relative_gap(cotangents, moved, pulled, direction):
-    """|⟨ȳ, J u⟩ − ⟨Jᵀȳ, u⟩| relative to the products summed, 0 where all of them are 0."""
-    left = [cotangents[name] * moved[name] for name in moved]
-    right = [pulled[name] * direction[name] for name in direction]
-    total = sum(np.abs(term).sum() for term in left + right)
-    gap = abs(sum(t.sum() for t in left) - sum(t.sum() for t in right))
-    return gap / total if total else gap
 
 
 def failing_parts(push, cotangents, pulled, direction, tolerance, mode=""):
