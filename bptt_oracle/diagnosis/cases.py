@@ -20,6 +20,7 @@ def diagnostic_cases(cell: str) -> list[Case]:
         plain,
         plain._replace(T=3, B=2, seed=7002),
         plain._replace(T=4, B=3, I=3, H=3, seed=7003),
+        plain._replace(T=2, B=1, I=2, H=2, seed=7019),
         plain._replace(T=3, B=4, I=2, H=5, bias=False, state=False, seed=7004),
         *(
             plain._replace(T=4, B=3, I=5, cotangents=(name,), seed=7005 + k)
@@ -37,4 +38,5 @@ def diagnostic_cases(cell: str) -> list[Case]:
     ]
     if CELL_TABLE[cell].projection:
         cases.append(plain._replace(T=3, B=2, I=5, H=4, P=2, layers=2, seed=7017))
+        cases.append(plain._replace(T=2, B=3, I=2, H=5, P=3, bidirectional=True, seed=7018))
     return cases

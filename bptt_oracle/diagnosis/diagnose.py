@@ -30,7 +30,7 @@ from ..judging.wide import absolute_difference
 from .mistake import Change, Mistake
 from .mistakes import mistakes
 from .net import CELLS
-from .precision import inaccurate_function, lower_precision, score_of
+from .precision import Judged, inaccurate_function, lower_precision, score_of
 from .question import Question
 from .start import start_of
 
@@ -169,11 +169,14 @@ def _diagnose_group(group: Sequence[Item]) -> Finding:
     names = _fitting(candidates, items, values_only=False)
     if names:
         return Finding(names, len(items), 0)
-    questions = [(i.question, i.evidence.results, bool(i.wrong)) for i in items]
-    lower = lower_precision(questions)
+    judged = [
+        Judged(i.question, i.evidence.results, bool(i.wrong), i.evidence.case.regime == "generic")
+        for i in items
+    ]
+    lower = lower_precision(judged)
     if lower:
         return Finding((lower,), len(items), 0)
-    names = tuple(inaccurate_function(questions))
+    names = tuple(inaccurate_function(judged))
     if not names and in_values:
         names = _fitting(candidates, items, values_only=True)
         return Finding(names, len(items), 0, values_only=True)

@@ -118,8 +118,8 @@ def _paths() -> Iterator[Mistake]:
     yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
 
 
-def _lacking(lost: int) -> Callable[[Tape, Var, int], Var]:
-    def enter(tape: Tape, x: Var, direction: int) -> Var:
+def _lacking(lost: int) -> Callable[[Tape, Var, int, int], Var]:
+    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
         return _stop(tape, x) if direction == lost else x
 
     return enter
@@ -168,7 +168,6 @@ def _weight_hh() -> Iterator[Mistake]:
 
     for name, state in {
         "h_t in place of h_{t−1} in the gradient of weight_hh": lambda h, m: m.after[0],
-        "h_0 left out of the gradient of weight_hh": lambda h, m: np.where(m.first, 0, h.value),
         "h_0 left out of the gradient of weight_hh in the reverse direction": lambda h, m: (
             np.where(m.first, 0, h.value) if m.reverse else h.value
         ),
@@ -178,11 +177,23 @@ def _weight_hh() -> Iterator[Mistake]:
         ),
     }.items():
         yield only_gradients(name, Change(Equations(recurrent=product(state))))
+    yield Mistake(
+        "h_0 left out of the gradient of weight_hh",
+        (
+            Change(Equations(recurrent=product(lambda h, m: np.where(m.first, 0, h.value)))),
+            Change(Equations(of_step=_without_first)),
+        ),
+        in_values=False,
+    )
     yield only_gradients(
         "weight_hh not transposed on the way back, δa W_hhᵀ in place of δa W_hh",
         Change(Equations(recurrent=_transposed_back)),
         ("RNN_TANH", "RNN_RELU"),
     )
+
+
+def _without_first(tape: Tape, p: Var, name: str, moment: Moment) -> Var:
+    return _stopping(tape, p) if name == "weight_hh" and moment.k == 0 else p
 
 
 def _transposed_back(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
@@ -235,9 +246,10 @@ def _sloped(kind: str, slope: Slope, at: str = "") -> Callable[[Tape, Var, str],
     """σ, tanh or relu with another derivative, at one gate or at all."""
 
     def function(tape: Tape, a: Var, gate: str) -> Var:
-        y = getattr(tape.arithmetic, kind)(a.value)
-        right = {"sigmoid": y * (1 - y), "tanh": 1 - y * y, "relu": (a.value > 0) * 1}[kind]
-        return tape.elementwise(a, y, slope(a.value, y) if at in ("", gate) else right)
+        if at not in ("", gate):
+            return tape.sigmoid(a) if kind == "sigmoid" else tape.tanh(a)
+        value = getattr(tape.arithmetic, kind)(a.value)
+        return tape.elementwise(a, value, lambda y: slope(a.value, y))
 
     return function
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from .mistake import Mistake, for_each, in_parameters
-from .net import Params, Tape, Var
+from .net import CELLS, Params, Tape, Var
 
 GATES = {"GRU": "rzn", "LSTM": "ifgo"}
 SCOPES = {  # beginnings of names of parameters with gates
@@ -66,7 +66,9 @@ def _layouts() -> Iterator[Mistake]:
             ("reshaped in place of transposed", _reshaped),
             ("transposed and reshaped back", _reshaped_back),
         ):
-            yield in_parameters(f"{which} {layout}", _rearrange(names, indices))
+            # of a square matrix it is a transpose
+            cells = tuple(GATES) if scope == "weight_hh" else CELLS
+            yield in_parameters(f"{which} {layout}", _rearrange(names, indices), cells)
     yield in_parameters(
         "weight_hr reshaped in place of transposed", _rearrange(("weight_hr",), _reshaped), ("LSTM",)
     )

@@ -49,7 +49,10 @@ def _initial_states() -> Iterator[Mistake]:
     yield mistake("c_0 ignored, h_0 used", ignored(1), LSTM)
     for order, indices in _orders().items():
         yield mistake(f"initial states {order}", _take(indices))
-    yield mistake("the first layer's initial state in every layer", _take_first)
+    yield Mistake(
+        "the first layer's initial state in every layer",
+        tuple(Change(Equations(initial=take)) for take in (_take_first, _take_very_first)),
+    )
     yield mistake("the forward direction's initial state in both directions", _take_forward)
     yield mistake("h_0 and c_0 swapped", lambda tape, given, problem: _swap(given, problem), LSTM)
     yield mistake(
@@ -75,6 +78,10 @@ def _take(
 def _take_first(tape: Tape, fields: Fields, problem: Problem) -> Fields:
     D = problem.net.directions
     return [tape.join([f[:D]] * problem.net.num_layers, 0) for f in fields]
+
+
+def _take_very_first(tape: Tape, fields: Fields, problem: Problem) -> Fields:
+    return [tape.join([f[:1]] * len(f.value), 0) for f in fields]
 
 
 def _take_last(tape: Tape, fields: Fields, problem: Problem) -> Fields:
@@ -133,10 +140,21 @@ def _final_states() -> Iterator[Mistake]:
     def last_output(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
         return _with_last_layer(tape, fields, y, problem, reverse_too=True)
 
-    yield _with_right_backward(
-        "the last step of the output in place of h_n of the reverse direction",
-        Equations(final=last_output),
-    )
+    def last_of_cleared(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        return last_output(tape, fields, clear_padding(tape, y, problem), problem)
+
+    def last_of_row(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        T, B = y.value.shape[:2]
+        ends = np.array(problem.lengths or [T] * B) - 1
+        return last_output(tape, fields, y[ends, np.arange(B)].reshape(1, B, -1), problem)
+
+    name = "the last step of the output in place of h_n of the reverse direction"
+    changes = [
+        change
+        for final in (last_output, last_of_cleared, last_of_row)
+        for change in _with_right_backward(name, Equations(final=final)).changes
+    ]
+    yield Mistake(name, tuple(changes))
 
 
 def _with_last_layer(
@@ -196,10 +214,23 @@ def _lengths() -> Iterator[Mistake]:
         "the reverse direction starts in the padding",
         tuple(Change(Equations(active=in_padding), p) for p in (lambda p: p, _without_padding)),
     )
-    yield Mistake("the last step of shorter rows not run", (Change(Equations(active=one_short)),))
+    yield Mistake(
+        "the last step of shorter rows not run",
+        (Change(Equations(active=one_short)), Change(problem=_shortened)),
+    )
     yield Mistake(
         "the last state repeated in the padding of the output", (Change(Equations(clear=keep)),)
     )
+
+
+def _shortened(problem: Problem) -> Problem:
+    """The problem with the length of every shorter row less by one."""
+    lengths = problem.lengths
+    if lengths is None:
+        return problem
+    longest = max(lengths)
+    shorter = tuple(n - 1 if 1 < n < longest else n for n in lengths)
+    return problem._replace(lengths=shorter)
 
 
 def _without_padding(problem: Problem) -> Problem:
@@ -238,11 +269,15 @@ def _outputs() -> Iterator[Mistake]:
         (Change(Equations(between=_forward_half)),),
     )
 
-    def late(tape: Tape, x: Var, direction: int) -> Var:
-        return tape.join([x[:1] * 0, x[:-1]], 0)
+    def late(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+        return tape.join([x[:1] * 0, x[:-1]], 0) if layer == 0 else x
+
+    def around(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+        return x[np.arange(-1, len(x.value) - 1)] if layer == 0 else x
 
     yield Mistake(
-        "the input of the step before in each step", (Change(Equations(enter=late)),)
+        "the input of the step before in each step",
+        (Change(Equations(enter=late)), Change(Equations(enter=around))),
     )
     yield Mistake(
         "time run backwards",

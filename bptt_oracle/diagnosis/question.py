@@ -116,10 +116,10 @@ def moved_errors(
 ) -> list[Results]:
     """The errors of runs in which every result is moved by one unit roundoff, up or down.
 
-    `equations(rng, u)` replaces the equations in the moved runs. For float64 the roundoff is
-    enlarged and the errors are scaled down, because the runs compute in float64.
+    `equations(rng, u)` replaces the equations in the moved runs. For float64 a roundoff of
+    its own size is enlarged and the errors are scaled down, because the runs compute in float64.
     """
-    scale = ENLARGED_ROUNDOFF / UNIT_ROUNDOFF["float64"] if dtype == "float64" else 1.0
+    scale = max(1.0, ENLARGED_ROUNDOFF / u) if dtype == "float64" else 1.0
 
     def store(value: np.ndarray) -> np.ndarray:
         return stored(value, dtype).astype(np.float64)
