@@ -8,7 +8,8 @@ from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
 from .mistake import Change, Mistake
-from .net import CELLS, Equations, Fields, Tape, Var, clear_padding, inside
+from .net import CELLS, Equations, Fields, clear_padding, inside
+from .tape import Tape, Var
 
 LSTM = ("LSTM",)
 
@@ -58,6 +59,12 @@ def _initial_states() -> Iterator[Mistake]:
     yield mistake(
         "initial states not put in the order of the sorted rows",
         lambda tape, given, problem: [f[:, _unsorted(problem)] for f in given],
+    )
+
+
+def _one_for_both(which: int) -> Callable[[Tape, Fields, Problem], Fields]:
+    return lambda tape, fields, problem: (
+        fields if problem.net.proj_size else [fields[which], fields[which]]
     )
 
 
@@ -122,8 +129,8 @@ def _final_states() -> Iterator[Mistake]:
         yield mistake(f"final states {order}", _take(indices))
     yield mistake("the last layer's final state in every layer", _take_last)
     yield mistake("h_n and c_n swapped", lambda tape, f, problem: _swap(f, problem), LSTM)
-    yield mistake("h_n in place of c_n", lambda tape, f, p: f if p.net.proj_size else [f[0]] * 2, LSTM)
-    yield mistake("c_n in place of h_n", lambda tape, f, p: f if p.net.proj_size else [f[1]] * 2, LSTM)
+    yield mistake("h_n in place of c_n", _one_for_both(0), LSTM)
+    yield mistake("c_n in place of h_n", _one_for_both(1), LSTM)
     yield mistake(
         "final states left in the order of the sorted rows",
         lambda tape, fields, problem: [f[:, _sorted(problem)] for f in fields],
@@ -138,6 +145,8 @@ def _final_states() -> Iterator[Mistake]:
     )
 
     def last_output(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        if problem.net.directions == 1:
+            return fields
         return _with_last_layer(tape, fields, y, problem, reverse_too=True)
 
     def last_of_cleared(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
@@ -170,9 +179,7 @@ def _with_last_layer(
     return [tape.stack(h), *fields[1:]]
 
 
-def _with_right_backward(
-    name: str, equations: Equations, cells: Sequence[str] = CELLS
-) -> Mistake:
+def _with_right_backward(name: str, equations: Equations, cells: Sequence[str] = CELLS) -> Mistake:
     """A mistake in what is returned: by autograd, or with the right gradients beside it."""
 
     def values_only(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
@@ -351,7 +358,7 @@ def _turn_results(turned: bool) -> Callable[[Results, Problem], Results]:
 
 
 def _swapped(F: int) -> np.ndarray:
-    return np.r_[F : 2 * F, :F]
+    return np.concatenate([np.arange(F, 2 * F), np.arange(F)])
 
 
 def _interleaved(F: int) -> np.ndarray:

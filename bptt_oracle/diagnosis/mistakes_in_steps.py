@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .mistake import Change, Mistake
-from .net import Candidate, Equations, Fields, Moment, Tape, Var
+from .net import Candidate, Equations, Fields, Moment
+from .tape import Tape, Var
 
 TANH_CELLS = ("RNN_TANH", "GRU", "LSTM")
 GATED = ("GRU", "LSTM")
@@ -15,9 +16,9 @@ Tanh = Callable[[Var], Var]
 
 def step_mistakes() -> Iterator[Mistake]:
     """All mistakes of this file."""
-    for cells, table in ((GRU, _gru()), (LSTM, _lstm())):
+    for cell, table in (("GRU", _gru()), ("LSTM", _lstm())):
         for name, equations in table.items():
-            yield Mistake(name, (Change(equations),), cells)
+            yield Mistake(name, (Change(equations),), (cell,))
     for name, cells, equations in _activations():
         yield Mistake(name, (Change(equations),), cells)
     zeros = "every step starts from a state of zeros"  # in a simple cell, weight_hh left out

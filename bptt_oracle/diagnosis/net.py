@@ -186,7 +186,7 @@ def evaluate_equations(
     read = equations.read(tape, params, problem)
     widths = [(net.num_layers * net.directions, B, width) for width in net.state_sizes]
     if problem.state is None:
-        given = [tape.constant(np.zeros(shape, x.value.dtype) * x.value.flat[0]) for shape in widths]
+        given = [tape.constant(np.zeros(shape, x.value.dtype)) for shape in widths]
     else:
         state = [store(s) for s in problem.state]
         given = [tape.constant(s.reshape(w)) for s, w in zip(state, widths, strict=True)]
@@ -291,9 +291,7 @@ def split(a: Var, gates: int) -> list[Var]:
     return [a[..., k * H : (k + 1) * H] for k in range(gates)]
 
 
-def _rnn(
-    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Var:
+def _rnn(equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment) -> Var:
     a = _net_input(p, x) + equations.recurrent(tape, state[0], p["weight_hh"], moment)
     return a + p["bias_hh"] if "bias_hh" in p else a
 

@@ -20,8 +20,9 @@ from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, score
 from ..judging.truth import Expected
 from ..judging.wide import absolute_difference
-from .net import Equations, Tape, Var
-from .question import RIGHT_EQUATIONS, Question, expected_from, moved_errors
+from .net import Equations
+from .question import RIGHT_EQUATIONS, Question, errors_of, expected_from, moved_runs
+from .tape import Tape, Var
 
 LOWER_PRECISIONS = {
     "float32 precision inside float64": ("float64", "float32"),
@@ -76,8 +77,8 @@ def _sizes(case: Judged, lower: str) -> list[float]:
     does not explain it."""
     question, results = case.question, case.results
     right, dtype = question.right(), question.dtype
-    errors = moved_errors(question.problem, dtype, RIGHT_EQUATIONS, UNIT_ROUNDOFF[lower])
-    expected = expected_from(question.truth(RIGHT_EQUATIONS), errors, dtype)
+    runs = moved_runs(question.problem, dtype, RIGHT_EQUATIONS, UNIT_ROUNDOFF[lower])
+    expected = expected_from(question.truth(RIGHT_EQUATIONS), errors_of(runs), dtype)
     sizes = []
     for name, value in results.items():
         if name not in right.truth:
@@ -90,14 +91,19 @@ def _sizes(case: Judged, lower: str) -> list[float]:
         above = error > right.elements[name].sizes
         rms = math.sqrt(float((error * error).mean()))
         known = right.truth[name] != 0
-        sizes.append(rms / expected.noise[name][1] if known.any() and above[known].mean() >= SPREAD else 0.0)
+        spread = known.any() and above[known].mean() >= SPREAD
+        sizes.append(rms / expected.noise[name][1] if spread else 0.0)
     return sizes
 
 
 def score_of(name: str, value: np.ndarray, expected: Expected) -> float:
     """R of one tensor."""
     return score(
-        name, value, expected.truth[name], expected.noise[name], elements=expected.elements.get(name)
+        name,
+        value,
+        expected.truth[name],
+        expected.noise[name],
+        elements=expected.elements.get(name),
     ).R
 
 
@@ -116,8 +122,8 @@ def absolute_accuracy(question: Question, function: str) -> Expected:
 
     u = UNIT_ROUNDOFF[question.dtype]
     truth: Results = question.truth(RIGHT_EQUATIONS)
-    errors = moved_errors(question.problem, question.dtype, RIGHT_EQUATIONS, u, equations)
-    return expected_from(truth, errors, question.dtype)
+    runs = moved_runs(question.problem, question.dtype, RIGHT_EQUATIONS, u, equations)
+    return expected_from(truth, errors_of(runs), question.dtype)
 
 
 def inaccurate_function(cases: Sequence[Judged]) -> list[str]:
@@ -138,9 +144,7 @@ def inaccurate_function(cases: Sequence[Judged]) -> list[str]:
         return []
     functions = (NEAR_ZERO, "tanh"), (SMALL_SIGMA, "sigmoid")
     return [
-        name
-        for name, function in functions
-        if all(_explains(function, case) for case in cases)
+        name for name, function in functions if all(_explains(function, case) for case in cases)
     ]
 
 

@@ -30,9 +30,7 @@ def start_of(wrong: Sequence[Wrong]) -> str:
     return f"{_first_gradient(case, results, expected, scores)}; {case.id}, {dtype}"
 
 
-def _wrong_scores(
-    results: Mapping[str, np.ndarray], expected: Expected
-) -> dict[str, Score]:
+def _wrong_scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, Score]:
     known = {name: truth for name, truth in expected.truth.items() if name in results}
     verdict = judge(results, expected._replace(truth=known))
     return {s.tensor: s for s in verdict.scores if s.R > LIMIT and not s.ill}

@@ -106,9 +106,7 @@ class Tape:
         self.arithmetic, self.round = arithmetic, round or _same
         self._records: list[tuple[Var, bool, tuple[tuple[Var, Pull], ...]]] = []
 
-    def record(
-        self, value: np.ndarray, *operands: tuple[Var, Pull], rounds: bool = True
-    ) -> Var:
+    def record(self, value: np.ndarray, *operands: tuple[Var, Pull], rounds: bool = True) -> Var:
         """The result of an operation on `operands`, each with the pull of its gradient."""
         result = Var(self, self.round(value) if rounds else value)
         self._records.append((result, rounds, operands))
