@@ -395,6 +395,18 @@ def _factors() -> Iterator[Mistake]:
             yield only_gradients(f"{group} {word}", Change(results=results), cells)
 
 
+def scaled_by(group: str, names: tuple[str, ...], factor: float) -> Mistake:
+    """Gradients of some names, or beginnings of names, multiplied by a factor that was found."""
+
+    def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
+        exactly = any(name == n for n in names)
+        return d * factor if exactly or group in GROUPS and name.startswith(names) else d
+
+    return only_gradients(
+        f"{group} multiplied by {factor:.6g}", Change(results=for_each_gradient(change))
+    )
+
+
 def _scaled(
     names: tuple[str, ...], factor: Callable[[int, int], float]
 ) -> Callable[[Results, Problem], Results]:
