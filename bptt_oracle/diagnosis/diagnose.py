@@ -24,19 +24,21 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, draw
+from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, judge, score
 from ..judging.truth import Expected, largest_of
 from ..judging.wide import absolute_difference
+from .factor import factors
 from .mistake import Change, Mistake
 from .mistakes import mistakes
 from .net import CELLS
-from .precision import inaccurate_function, lower_precision, score_of
-from .question import Question
+from .precision import Judged, inaccurate_function, lower_precision, score_of
+from .question import RIGHT_EQUATIONS, Question
 from .start import start_of
 
 GLANCE = 4096  # units of roundoff, of the largest element of a tensor
 COARSEST = 0.25  # of the largest element, for types of few digits
-MOST_CASES = 12  # of each cell and dtype, wrong ones and right ones
+MOST_CASES = 14  # of each cell and dtype, wrong ones and right ones
 CONFIRMED = 1000.0  # an R above which more runs cannot make a fault of noise
 EFFORT = 8
 VALUES = ("output", "h_n", "c_n")
@@ -64,21 +66,23 @@ class Diagnosis(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One evidence with its question, and the names of its wrong tensors."""
+    """One evidence with its question, the number of judged tensors, and the names of wrong ones."""
 
     evidence: Evidence
     question: Question
+    tensors: int
     wrong: tuple[str, ...]
 
 
 def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
     """The mistake by name. Cases with dropout, and cells that torch.nn lacks, are left out."""
-    items = [_examine(e) for e in evidence if not e.case.dropout and e.case.cell in CELLS]
+    possible = [e for e in evidence if not e.case.dropout and e.case.cell in CELLS]
+    items = [item for item in map(_examine, possible) if item.tensors]
     wrong = [item for item in items if item.wrong]
     if not items:
-        return Diagnosis((), "no case without dropout of a cell of torch.nn was given", "")
+        return Diagnosis((), "nothing was judged: no case without dropout has results", "")
     if not wrong:
-        return Diagnosis((), f"no mistake: all {len(items)} cases agree", "")
+        return Diagnosis((), f"no mistake: {len(items)} of {len(items)} cases agree", "")
     findings = {}
     for cell in CELLS:
         groups = [
@@ -103,8 +107,7 @@ class Finding(NamedTuple):
 
     names: tuple[str, ...]
     cases: int
-    of: int  # what agrees: "" for everything, or the values
-    values_only: bool = False
+    values_only: bool = False  # the gradients do not agree
 
 
 @lru_cache(maxsize=128)
@@ -119,7 +122,8 @@ def _examine(evidence: Evidence) -> Item:
     worst = max(scores.values(), default=0.0)
     if LIMIT < worst < CONFIRMED:
         scores = _scores(results, question.right(EFFORT))
-    return Item(evidence, question, tuple(name for name, R in scores.items() if R > LIMIT))
+    wrong = tuple(name for name, R in scores.items() if R > LIMIT)
+    return Item(evidence, question, len(scores), wrong)
 
 
 def _scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, float]:
@@ -142,6 +146,27 @@ def _in_order(items: Sequence[Item]) -> list[Item]:
     return sorted(items, key=cost)
 
 
+def _choose(items: Sequence[Item]) -> list[Item]:
+    """MOST_CASES of some items: one of each ability first, because a mistake may need it."""
+    ordered = _in_order(items)
+    firsts = {_ability(item.evidence.case): item for item in reversed(ordered)}.values()
+    chosen = {id(item) for item in [*firsts, *ordered][:MOST_CASES]}
+    return [item for item in ordered if id(item) in chosen]
+
+
+def _ability(case: Case) -> tuple[object, ...]:
+    return (
+        case.layers > 1,
+        case.bidirectional,
+        bool(case.lengths),
+        bool(case.P),
+        case.bias,
+        case.state,
+        case.cotangents,
+        case.regime,
+    )
+
+
 def _merge(findings: Sequence[Finding]) -> Finding | None:
     """The findings of a cell in several dtypes: what they have in common, if anything."""
     if not findings:
@@ -151,16 +176,17 @@ def _merge(findings: Sequence[Finding]) -> Finding | None:
     return Finding(
         tuple(names),
         sum(f.cases for f in findings),
-        0,
         any(f.values_only for f in findings),
     )
 
 
 def _diagnose_group(group: Sequence[Item]) -> Finding:
     """The mistakes that explain the results of one cell and dtype."""
-    wrong = _in_order([item for item in group if item.wrong])[:MOST_CASES]
-    right = _in_order([item for item in group if not item.wrong])[:MOST_CASES]
+    wrong = _choose([item for item in group if item.wrong])
+    right = _choose([item for item in group if not item.wrong])
     items = [*wrong, *right]
+    if not all(map(_is_readable, items)):
+        return Finding((), len(items))
     in_values = any(name in VALUES for item in wrong for name in item.wrong)
     judged_values = any(name in item.evidence.results for item in wrong for name in VALUES)
     cell = wrong[0].evidence.case.cell
@@ -172,16 +198,36 @@ def _diagnose_group(group: Sequence[Item]) -> Finding:
     ]
     names = _fitting(candidates, items, values_only=False)
     if names:
-        return Finding(names, len(items), 0)
-    questions = [(i.question, i.evidence.results, bool(i.wrong)) for i in items]
-    lower = lower_precision(questions)
+        return Finding(names, len(items))
+    if not in_values:
+        first = wrong[0]
+        results, truth = first.evidence.results, first.question.right().truth
+        scaled = [(m, m.changes[0]) for m in factors(results, truth, first.wrong)]
+        names = _fitting(scaled, items, values_only=False)
+        if names:
+            return Finding(names[:1], len(items))
+    judged = [
+        Judged(i.question, i.evidence.results, bool(i.wrong), i.evidence.case.regime == "generic")
+        for i in items
+    ]
+    lower = lower_precision(judged)
     if lower:
-        return Finding((lower,), len(items), 0)
-    names = tuple(inaccurate_function(questions))
+        return Finding((lower,), len(items))
+    names = tuple(inaccurate_function(judged))
     if not names and in_values:
         names = _fitting(candidates, items, values_only=True)
-        return Finding(names, len(items), 0, values_only=True)
-    return Finding(names, len(items), 0)
+        return Finding(names, len(items), values_only=True)
+    return Finding(names, len(items))
+
+
+def _is_readable(item: Item) -> bool:
+    """Whether every tensor is an array of floating-point numbers in its shape."""
+    truth, results = item.question.right().truth, item.evidence.results
+    return all(
+        type(value) is np.ndarray and value.dtype.kind == "f" and value.shape == truth[name].shape
+        for name, value in results.items()
+        if name in truth
+    )
 
 
 def _fitting(
@@ -211,10 +257,7 @@ def _may_agree(mistake: Mistake, change: Change, item: Item, values_only: bool) 
         for name, exact in truth.items():
             if name not in results or (values_only and name not in VALUES):
                 continue
-            value = results[name]
-            if type(value) is not np.ndarray or value.shape != exact.shape:
-                return False
-            error = absolute_difference(value, exact).max(initial=0)
+            error = absolute_difference(results[name], exact).max(initial=0)
             if not error <= relative * largest_of(exact):
                 return False
     return True
@@ -225,6 +268,8 @@ def _agrees(change: Change, item: Item, values_only: bool) -> bool:
     results = item.evidence.results
     names = [n for n in results if not values_only or n in VALUES]
     right, truth = item.question.right(), item.question.truth(change)
+    if not item.wrong and _same(truth, item.question.truth(RIGHT_EQUATIONS)):
+        return True  # the mistake changes nothing here, and the results are right
     wrong = [name for name in item.wrong if name in names]
     if any(score_of(name, truth[name], right) <= LIMIT for name in wrong):
         return False
@@ -243,6 +288,10 @@ def _agrees(change: Change, item: Item, values_only: bool) -> bool:
     if any(s.R > LIMIT for s in scores):
         return False
     return not item.wrong or any(not s.ill for s in scores)
+
+
+def _same(a: Results, b: Results) -> bool:
+    return all(np.array_equal(a[name], b[name], equal_nan=a[name].dtype != object) for name in b)
 
 
 def _sentence(findings: Mapping[str, Finding]) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
-from .net import CELLS, RIGHT, Equations, Params, Tape, Var
+from .net import CELLS, RIGHT, Equations, Params
+from .tape import Tape, Var
 
 
 def _same_problem(problem: Problem) -> Problem:

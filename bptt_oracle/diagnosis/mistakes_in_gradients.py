@@ -6,9 +6,11 @@ import numpy as np
 
 from torch_impl.execution.problem import Problem
 
+from ..judging.evaluation import Results
 from .mistake import Change, Mistake, for_each_gradient, only_gradients
 from .mistakes_in_parameters import GATES, blocks_read, gate_orders
-from .net import CELLS, Candidate, Equations, Fields, Moment, Tape, Var
+from .net import CELLS, Candidate, Equations, Fields, Moment
+from .tape import Tape, Var
 
 GRU, LSTM = ("GRU",), ("LSTM",)
 Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of the argument and the value
@@ -118,8 +120,8 @@ def _paths() -> Iterator[Mistake]:
     yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
 
 
-def _lacking(lost: int) -> Callable[[Tape, Var, int], Var]:
-    def enter(tape: Tape, x: Var, direction: int) -> Var:
+def _lacking(lost: int) -> Callable[[Tape, Var, int, int], Var]:
+    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
         return _stop(tape, x) if direction == lost else x
 
     return enter
@@ -166,9 +168,8 @@ def _weight_hh() -> Iterator[Mistake]:
 
         return recurrent
 
-    for name, state in {
+    states: dict[str, Callable[[Var, Moment], np.ndarray]] = {
         "h_t in place of h_{t−1} in the gradient of weight_hh": lambda h, m: m.after[0],
-        "h_0 left out of the gradient of weight_hh": lambda h, m: np.where(m.first, 0, h.value),
         "h_0 left out of the gradient of weight_hh in the reverse direction": lambda h, m: (
             np.where(m.first, 0, h.value) if m.reverse else h.value
         ),
@@ -176,13 +177,26 @@ def _weight_hh() -> Iterator[Mistake]:
         "are shorter than the longest": lambda h, m: (
             np.where(m.first & (m.k > 0), 0, h.value) if m.reverse else h.value
         ),
-    }.items():
+    }
+    for name, state in states.items():
         yield only_gradients(name, Change(Equations(recurrent=product(state))))
+    yield Mistake(
+        "h_0 left out of the gradient of weight_hh",
+        (
+            Change(Equations(recurrent=product(lambda h, m: np.where(m.first, 0, h.value)))),
+            Change(Equations(of_step=_without_first)),
+        ),
+        in_values=False,
+    )
     yield only_gradients(
         "weight_hh not transposed on the way back, δa W_hhᵀ in place of δa W_hh",
         Change(Equations(recurrent=_transposed_back)),
         ("RNN_TANH", "RNN_RELU"),
     )
+
+
+def _without_first(tape: Tape, p: Var, name: str, moment: Moment) -> Var:
+    return _stopping(tape, p) if name == "weight_hh" and moment.k == 0 else p
 
 
 def _transposed_back(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
@@ -218,12 +232,12 @@ def _slopes() -> Iterator[Mistake]:
     ):
         for name, slope in slopes.items():
             cells = tuple(dict.fromkeys(gate.partition(":")[0] for gate in gates))
-            yield only_gradients(name, Change(Equations(**{kind: _sloped(kind, slope)})), cells)
+            yield only_gradients(name, Change(_with_slope(kind, slope)), cells)
             for cell, _, letter in (gate.partition(":") for gate in gates):
                 if cell in ("LSTM", "GRU") and gates.count(f"{cell}:{letter}") and letter != "n":
                     at = "tanh c" if letter == "c" else letter
-                    hook = {kind: _sloped(kind, slope, letter)}
-                    yield only_gradients(f"{name}, at {at}", Change(Equations(**hook)), (cell,))
+                    change = Change(_with_slope(kind, slope, letter))
+                    yield only_gradients(f"{name}, at {at}", change, (cell,))
     yield only_gradients(
         "the derivative of relu left out",
         Change(Equations(relu=_sloped("relu", one))),
@@ -231,13 +245,19 @@ def _slopes() -> Iterator[Mistake]:
     )
 
 
+def _with_slope(kind: str, slope: Slope, at: str = "") -> Equations:
+    function = _sloped(kind, slope, at)
+    return Equations(sigmoid=function) if kind == "sigmoid" else Equations(tanh=function)
+
+
 def _sloped(kind: str, slope: Slope, at: str = "") -> Callable[[Tape, Var, str], Var]:
     """σ, tanh or relu with another derivative, at one gate or at all."""
 
     def function(tape: Tape, a: Var, gate: str) -> Var:
-        y = getattr(tape.arithmetic, kind)(a.value)
-        right = {"sigmoid": y * (1 - y), "tanh": 1 - y * y, "relu": (a.value > 0) * 1}[kind]
-        return tape.elementwise(a, y, slope(a.value, y) if at in ("", gate) else right)
+        if at not in ("", gate):
+            return tape.sigmoid(a) if kind == "sigmoid" else tape.tanh(a)
+        value = getattr(tape.arithmetic, kind)(a.value)
+        return tape.elementwise(a, value, lambda y: slope(a.value, y))
 
     return function
 
@@ -259,22 +279,19 @@ def _layouts() -> Iterator[Mistake]:
                 Change(results=_changed(which, lambda d, p: d.T.reshape(d.shape))),
                 Change(results=_changed(which, lambda d, p: d.reshape(d.T.shape).T)),
             ),
+            CELLS if which == "weight_ih" else tuple(GATES),  # of a square one it is a transpose
             in_values=False,
         )
-    for name, order in {
+    for name, indices in {
         "of the two directions swapped": lambda L, D: np.arange(L * D).reshape(L, D)[:, ::-1],
         "in reverse order of layers and directions": lambda L, D: np.arange(L * D)[::-1],
         "of the layers in reverse order": lambda L, D: np.arange(L * D).reshape(L, D)[::-1],
         "ordered direction by direction": lambda L, D: np.arange(L * D).reshape(L, D).T,
     }.items():
         yield only_gradients(
-            f"gradients of the initial states {name}", Change(results=_states(order))
+            f"gradients of the initial states {name}", Change(results=_states(indices))
         )
-    yield only_gradients(
-        "the gradients of h_0 and c_0 swapped",
-        Change(results=lambda r, p: _swap(r, "h_0", "c_0", p)),
-        LSTM,
-    )
+    yield only_gradients("the gradients of h_0 and c_0 swapped", Change(results=_swap), LSTM)
     yield only_gradients(
         "the gradient of the input reversed in time", Change(results=_changed("x", _flip))
     )
@@ -301,21 +318,17 @@ def _other(name: str) -> str:
     return name.replace("bias_hh", "bias_ih")
 
 
-def _copy(results: dict[str, np.ndarray], given: str, source: str) -> dict[str, np.ndarray]:
+def _copy(results: Results, given: str, source: str) -> Results:
     return {name: results[name.replace(given, source)] for name in results}
 
 
-def _swap(
-    results: dict[str, np.ndarray], a: str, b: str, problem: Problem
-) -> dict[str, np.ndarray]:
+def _swap(results: Results, problem: Problem) -> Results:
     if problem.state is None or problem.net.proj_size:
         return results
-    return results | {f"d_{a}": results[f"d_{b}"], f"d_{b}": results[f"d_{a}"]}
+    return results | {"d_h_0": results["d_c_0"], "d_c_0": results["d_h_0"]}
 
 
-def _reordered(
-    cell: str, order: tuple[str, ...]
-) -> Callable[[dict[str, np.ndarray], Problem], dict[str, np.ndarray]]:
+def _reordered(cell: str, order: tuple[str, ...]) -> Callable[[Results, Problem], Results]:
     def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
         if not name.startswith(("weight_ih", "weight_hh", "bias")):
             return d
@@ -327,7 +340,7 @@ def _reordered(
 
 def _changed(
     which: str, change: Callable[[np.ndarray, Problem], np.ndarray]
-) -> Callable[[dict[str, np.ndarray], Problem], dict[str, np.ndarray]]:
+) -> Callable[[Results, Problem], Results]:
     return for_each_gradient(lambda n, d, p: change(d, p) if n.startswith(which) else d)
 
 
@@ -340,7 +353,7 @@ def _transpose(d: np.ndarray, problem: Problem) -> np.ndarray:
 
 def _states(
     order: Callable[[int, int], np.ndarray],
-) -> Callable[[dict[str, np.ndarray], Problem], dict[str, np.ndarray]]:
+) -> Callable[[Results, Problem], Results]:
     def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
         net = problem.net
         indices = order(net.num_layers, net.directions).ravel()
@@ -382,9 +395,21 @@ def _factors() -> Iterator[Mistake]:
             yield only_gradients(f"{group} {word}", Change(results=results), cells)
 
 
+def scaled_by(group: str, names: tuple[str, ...], factor: float) -> Mistake:
+    """Gradients of some names, or beginnings of names, multiplied by a factor that was found."""
+
+    def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
+        exactly = any(name == n for n in names)
+        return d * factor if exactly or group in GROUPS and name.startswith(names) else d
+
+    return only_gradients(
+        f"{group} multiplied by {factor:.6g}", Change(results=for_each_gradient(change))
+    )
+
+
 def _scaled(
     names: tuple[str, ...], factor: Callable[[int, int], float]
-) -> Callable[[dict[str, np.ndarray], Problem], dict[str, np.ndarray]]:
+) -> Callable[[Results, Problem], Results]:
     def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
         if not name.startswith(names):
             return d

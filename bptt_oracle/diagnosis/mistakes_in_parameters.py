@@ -5,10 +5,13 @@ from itertools import permutations
 
 import numpy as np
 
+from torch_impl.execution.precision import stored
 from torch_impl.execution.problem import Problem
 
-from .mistake import Mistake, for_each, in_parameters
-from .net import Params, Tape, Var
+from ..judging.wide import narrow, widen
+from .mistake import Change, Mistake, for_each, in_parameters
+from .net import CELLS, Equations, Params
+from .tape import Tape, Var
 
 GATES = {"GRU": "rzn", "LSTM": "ifgo"}
 SCOPES = {  # beginnings of names of parameters with gates
@@ -25,6 +28,7 @@ def parameter_mistakes() -> Iterator[Mistake]:
     yield from _layouts()
     yield from _biases()
     yield from _sharing()
+    yield from _rounding()
 
 
 def gate_orders(cell: str) -> list[tuple[str, ...]]:
@@ -66,17 +70,19 @@ def _layouts() -> Iterator[Mistake]:
             ("reshaped in place of transposed", _reshaped),
             ("transposed and reshaped back", _reshaped_back),
         ):
-            yield in_parameters(f"{which} {layout}", _rearrange(names, indices))
+            # of a square matrix it is a transpose
+            cells = tuple(GATES) if scope == "weight_hh" else CELLS
+            yield in_parameters(f"{which} {layout}", _rearrange(names, indices), cells)
     yield in_parameters(
         "weight_hr reshaped in place of transposed",
         _rearrange(("weight_hr",), _reshaped),
         ("LSTM",),
     )
-    for layout, indices in (
+    for layout, rows in (
         ("gates read as interleaved unit by unit", _interleaved),
         ("units read as interleaved gate by gate", _interleaved_back),
     ):
-        yield in_parameters(layout, _rearrange_rows(indices), tuple(GATES))
+        yield in_parameters(layout, _rearrange_rows(rows), tuple(GATES))
 
 
 def _transpose(names: tuple[str, ...]) -> Callable[[Tape, Params, Problem], Params]:
@@ -203,3 +209,40 @@ def _sharing() -> Iterator[Mistake]:
 
 def _without_weight_hh(name: str, p: Var, problem: Problem) -> Var:
     return p * 0 if name.startswith("weight_hh") else p
+
+
+def _rounding() -> Iterator[Mistake]:
+    """Parameters in fewer digits; the gradient passes as if they were not rounded."""
+    for dtype in ("float32", "float16", "bfloat16"):
+
+        def rounded(value: np.ndarray, dtype: str = dtype) -> np.ndarray:
+            return stored(narrow(value), dtype)
+
+        yield Mistake(f"parameters rounded to {dtype}", (_rounded_parameters(rounded),))
+        yield Mistake(f"the input rounded to {dtype}", (_rounded_input(rounded),))
+    yield Mistake("parameters quantised to eight bits", (_rounded_parameters(_eight_bits),))
+
+
+def _eight_bits(value: np.ndarray) -> np.ndarray:
+    """255 levels, symmetric about 0, up to the largest element."""
+    step = abs(value).max() / 127 or value.dtype.type(1)
+    return np.asarray(np.rint(narrow(value / step)) * step)
+
+
+def _rounded_parameters(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def change(name: str, p: Var, problem: Problem) -> Var:
+        return _with_value(p, rounded(p.value))
+
+    return Change(Equations(read=for_each(change)))
+
+
+def _rounded_input(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+        return x if layer else _with_value(x, rounded(x.value))
+
+    return Change(Equations(enter=enter))
+
+
+def _with_value(var: Var, value: np.ndarray) -> Var:
+    same = widen(value, var.value.dtype)
+    return var.tape.record(same, (var, lambda g: g), rounds=False)

@@ -8,7 +8,8 @@ from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
 from .mistake import Change, Mistake
-from .net import CELLS, Equations, Fields, Tape, Var, clear_padding, inside
+from .net import CELLS, Equations, Fields, clear_padding, inside
+from .tape import Tape, Var
 
 LSTM = ("LSTM",)
 
@@ -49,12 +50,21 @@ def _initial_states() -> Iterator[Mistake]:
     yield mistake("c_0 ignored, h_0 used", ignored(1), LSTM)
     for order, indices in _orders().items():
         yield mistake(f"initial states {order}", _take(indices))
-    yield mistake("the first layer's initial state in every layer", _take_first)
+    yield Mistake(
+        "the first layer's initial state in every layer",
+        tuple(Change(Equations(initial=take)) for take in (_take_first, _take_very_first)),
+    )
     yield mistake("the forward direction's initial state in both directions", _take_forward)
     yield mistake("h_0 and c_0 swapped", lambda tape, given, problem: _swap(given, problem), LSTM)
     yield mistake(
         "initial states not put in the order of the sorted rows",
         lambda tape, given, problem: [f[:, _unsorted(problem)] for f in given],
+    )
+
+
+def _one_for_both(which: int) -> Callable[[Tape, Fields, Problem], Fields]:
+    return lambda tape, fields, problem: (
+        fields if problem.net.proj_size else [fields[which], fields[which]]
     )
 
 
@@ -75,6 +85,10 @@ def _take(
 def _take_first(tape: Tape, fields: Fields, problem: Problem) -> Fields:
     D = problem.net.directions
     return [tape.join([f[:D]] * problem.net.num_layers, 0) for f in fields]
+
+
+def _take_very_first(tape: Tape, fields: Fields, problem: Problem) -> Fields:
+    return [tape.join([f[:1]] * len(f.value), 0) for f in fields]
 
 
 def _take_last(tape: Tape, fields: Fields, problem: Problem) -> Fields:
@@ -115,12 +129,8 @@ def _final_states() -> Iterator[Mistake]:
         yield mistake(f"final states {order}", _take(indices))
     yield mistake("the last layer's final state in every layer", _take_last)
     yield mistake("h_n and c_n swapped", lambda tape, f, problem: _swap(f, problem), LSTM)
-    yield mistake(
-        "h_n in place of c_n", lambda tape, f, p: f if p.net.proj_size else [f[0]] * 2, LSTM
-    )
-    yield mistake(
-        "c_n in place of h_n", lambda tape, f, p: f if p.net.proj_size else [f[1]] * 2, LSTM
-    )
+    yield mistake("h_n in place of c_n", _one_for_both(0), LSTM)
+    yield mistake("c_n in place of h_n", _one_for_both(1), LSTM)
     yield mistake(
         "final states left in the order of the sorted rows",
         lambda tape, fields, problem: [f[:, _sorted(problem)] for f in fields],
@@ -135,12 +145,25 @@ def _final_states() -> Iterator[Mistake]:
     )
 
     def last_output(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        if problem.net.directions == 1:
+            return fields
         return _with_last_layer(tape, fields, y, problem, reverse_too=True)
 
-    yield _with_right_backward(
-        "the last step of the output in place of h_n of the reverse direction",
-        Equations(final=last_output),
-    )
+    def last_of_cleared(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        return last_output(tape, fields, clear_padding(tape, y, problem), problem)
+
+    def last_of_row(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        T, B = y.value.shape[:2]
+        ends = np.array(problem.lengths or [T] * B) - 1
+        return last_output(tape, fields, y[ends, np.arange(B)].reshape(1, B, -1), problem)
+
+    name = "the last step of the output in place of h_n of the reverse direction"
+    changes = [
+        change
+        for final in (last_output, last_of_cleared, last_of_row)
+        for change in _with_right_backward(name, Equations(final=final)).changes
+    ]
+    yield Mistake(name, tuple(changes))
 
 
 def _with_last_layer(
@@ -198,10 +221,23 @@ def _lengths() -> Iterator[Mistake]:
         "the reverse direction starts in the padding",
         tuple(Change(Equations(active=in_padding), p) for p in (lambda p: p, _without_padding)),
     )
-    yield Mistake("the last step of shorter rows not run", (Change(Equations(active=one_short)),))
+    yield Mistake(
+        "the last step of shorter rows not run",
+        (Change(Equations(active=one_short)), Change(problem=_shortened)),
+    )
     yield Mistake(
         "the last state repeated in the padding of the output", (Change(Equations(clear=keep)),)
     )
+
+
+def _shortened(problem: Problem) -> Problem:
+    """The problem with the length of every shorter row less by one."""
+    lengths = problem.lengths
+    if lengths is None:
+        return problem
+    longest = max(lengths)
+    shorter = tuple(n - 1 if 1 < n < longest else n for n in lengths)
+    return problem._replace(lengths=shorter)
 
 
 def _without_padding(problem: Problem) -> Problem:
@@ -240,10 +276,16 @@ def _outputs() -> Iterator[Mistake]:
         (Change(Equations(between=_forward_half)),),
     )
 
-    def late(tape: Tape, x: Var, direction: int) -> Var:
-        return tape.join([x[:1] * 0, x[:-1]], 0)
+    def late(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+        return tape.join([x[:1] * 0, x[:-1]], 0) if layer == 0 else x
 
-    yield Mistake("the input of the step before in each step", (Change(Equations(enter=late)),))
+    def around(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+        return x[np.arange(-1, len(x.value) - 1)] if layer == 0 else x
+
+    yield Mistake(
+        "the input of the step before in each step",
+        (Change(Equations(enter=late)), Change(Equations(enter=around))),
+    )
     yield Mistake(
         "time run backwards",
         (
@@ -316,7 +358,7 @@ def _turn_results(turned: bool) -> Callable[[Results, Problem], Results]:
 
 
 def _swapped(F: int) -> np.ndarray:
-    return np.r_[F : 2 * F, :F]
+    return np.concatenate([np.arange(F, 2 * F), np.arange(F)])
 
 
 def _interleaved(F: int) -> np.ndarray:

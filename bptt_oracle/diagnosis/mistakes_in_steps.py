@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .mistake import Change, Mistake
-from .net import Candidate, Equations, Fields, Moment, Tape, Var
+from .net import Candidate, Equations, Fields, Moment
+from .tape import Tape, Var
 
 TANH_CELLS = ("RNN_TANH", "GRU", "LSTM")
 GATED = ("GRU", "LSTM")
@@ -15,12 +16,13 @@ Tanh = Callable[[Var], Var]
 
 def step_mistakes() -> Iterator[Mistake]:
     """All mistakes of this file."""
-    for cells, table in ((GRU, _gru()), (LSTM, _lstm())):
+    for cell, table in (("GRU", _gru()), ("LSTM", _lstm())):
         for name, equations in table.items():
-            yield Mistake(name, (Change(equations),), cells)
+            yield Mistake(name, (Change(equations),), (cell,))
     for name, cells, equations in _activations():
         yield Mistake(name, (Change(equations),), cells)
-    yield Mistake("every step starts from a state of zeros", (Change(Equations(before=_zeros)),))
+    zeros = "every step starts from a state of zeros"  # in a simple cell, weight_hh left out
+    yield Mistake(zeros, (Change(Equations(before=_zeros)),), GATED)
 
 
 def _zeros(tape: Tape, fields: Fields, moment: Moment) -> Fields:
@@ -85,7 +87,7 @@ def _lstm() -> dict[str, Equations]:
     def clipped(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
         new = f * c + i * g
         value = np.maximum(np.minimum(new.value, 1), -1)
-        return tape.elementwise(new, value, (abs(new.value) < 1) * 1)
+        return tape.elementwise(new, value, lambda y: (abs(new.value) < 1) * 1)
 
     return {
         "tanh of c left out, h = o ⊙ c": Equations(gated=lambda tape, o, c, tanh: o * c),
@@ -140,19 +142,20 @@ def _at(letter: str, function: Callable[[Tape, Var], Var]) -> Callable[[Tape, Va
 
 def _leaky(tape: Tape, a: Var, gate: str) -> Var:
     slope = np.where(a.value > 0, 1, a.value * 0 + 1 / a.value.dtype.type(100))
-    return tape.elementwise(a, a.value * slope, slope)
+    return tape.elementwise(a, a.value * slope, lambda y: slope)
 
 
 def _relu6(tape: Tape, a: Var, gate: str) -> Var:
     value = np.minimum(np.maximum(a.value, 0), 6)
-    return tape.elementwise(a, value, ((a.value > 0) & (a.value < 6)) * 1)
+    return tape.elementwise(a, value, lambda y: ((a.value > 0) & (a.value < 6)) * 1)
 
 
 def _hard_sigmoid(slope: float) -> Callable[[Tape, Var, str], Var]:
     def function(tape: Tape, a: Var, gate: str) -> Var:
         exact = 1 / (a.value * 0 + round(1 / slope))  # in the dtype of a
-        y = a.value * exact + 0.5
-        return tape.elementwise(a, np.minimum(np.maximum(y, 0), 1), exact * ((y > 0) & (y < 1)))
+        line = a.value * exact + 0.5
+        value = np.minimum(np.maximum(line, 0), 1)
+        return tape.elementwise(a, value, lambda y: exact * ((line > 0) & (line < 1)))
 
     return function
 
@@ -160,6 +163,6 @@ def _hard_sigmoid(slope: float) -> Callable[[Tape, Var, str], Var]:
 def _limited(limit: int) -> Callable[[Tape, Var, str], Var]:
     def function(tape: Tape, a: Var, gate: str) -> Var:
         inside = np.minimum(np.maximum(a.value, -limit), limit)
-        return tape.sigmoid(tape.elementwise(a, inside, (abs(a.value) < limit) * 1))
+        return tape.sigmoid(tape.elementwise(a, inside, lambda y: (abs(a.value) < limit) * 1))
 
     return function

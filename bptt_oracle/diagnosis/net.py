@@ -83,7 +83,7 @@ def _before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
     return fields
 
 
-def _enter(tape: Tape, x: Var, direction: int) -> Var:
+def _enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
     return x
 
 
@@ -145,7 +145,7 @@ class Equations(NamedTuple):
     tanh: Callable[[Tape, Var, str], Var] = _tanh  # c for tanh c of an LSTM
     relu: Callable[[Tape, Var, str], Var] = _relu
     active: Callable[[np.ndarray, int, bool], np.ndarray] = _active
-    enter: Callable[[Tape, Var, int], Var] = _enter  # the input of a layer, into a direction
+    enter: Callable[[Tape, Var, int, int], Var] = _enter  # the input of layer and direction
     before: Callable[[Tape, Fields, Moment], Fields] = _before  # the state that enters a step
     of_step: Callable[[Tape, Var, str, Moment], Var] = _of_step  # a parameter in a step
     recurrent: Callable[[Tape, Var, Var, Moment], Var] = _recurrent
@@ -186,9 +186,7 @@ def evaluate_equations(
     read = equations.read(tape, params, problem)
     widths = [(net.num_layers * net.directions, B, width) for width in net.state_sizes]
     if problem.state is None:
-        given = [
-            tape.constant(np.zeros(shape, x.value.dtype) * x.value.flat[0]) for shape in widths
-        ]
+        given = [tape.constant(np.zeros(shape, x.value.dtype)) for shape in widths]
     else:
         state = [store(s) for s in problem.state]
         given = [tape.constant(s.reshape(w)) for s, w in zip(state, widths, strict=True)]
@@ -199,7 +197,7 @@ def evaluate_equations(
         for direction, suffix in enumerate(net.suffixes(layer)):
             fields = [field[layer * net.directions + direction] for field in initial]
             own = {n.removesuffix(suffix): p for n, p in read.items() if n.endswith(suffix)}
-            entered = equations.enter(tape, y, direction)
+            entered = equations.enter(tape, y, layer, direction)
             part, final = _unroll(
                 equations, tape, net.mode, own, entered, fields, lengths, bool(direction)
             )

@@ -9,7 +9,7 @@ half of the elements of every wrong tensor, and about as large as that noise.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +18,11 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF
 
 from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, score
-from ..judging.truth import Expected, expect
+from ..judging.truth import Expected
 from ..judging.wide import absolute_difference
-from .net import Equations, Tape, Var
-from .question import RIGHT_EQUATIONS, Question, expected_from, moved_errors
+from .net import Equations
+from .question import RIGHT_EQUATIONS, Question, errors_of, expected_from, moved_runs
+from .tape import Tape, Var
 
 LOWER_PRECISIONS = {
     "float32 precision inside float64": ("float64", "float32"),
@@ -32,9 +33,19 @@ LOWER_PRECISIONS = {
     "bfloat16 precision inside float16": ("float16", "bfloat16"),
 }
 SPREAD = 0.5  # of the elements of a wrong tensor, at least, have an error above their noise
-LEAST_SIZE = 1 / 64  # of the root mean square of errors, in units of the noise: below it is finer
+USUAL_SIZE = 1 / 6  # of the root mean square of errors, where products alone are rounded
+FARTHEST = 3.0  # from that size, in powers of two: the noise of TF32 and bfloat16 differ by three
 NEAR_ZERO = "no relative accuracy of tanh near zero, as in 2σ(2x) − 1"
 SMALL_SIGMA = "zero where σ is small, as in ½ tanh(a/2) + ½"
+
+
+class Judged(NamedTuple):
+    """The results of one case."""
+
+    question: Question
+    results: Mapping[str, np.ndarray]
+    wrong: bool
+    generic: bool  # its numbers are those of the generic regime
 
 
 class Fit(NamedTuple):
@@ -44,36 +55,30 @@ class Fit(NamedTuple):
     distance: float  # of the size of the errors from that of the noise, in powers of two
 
 
-def lower_precision(
-    questions: list[tuple[Question, Mapping[str, np.ndarray], bool]],
-) -> str:
-    """The precision whose noise explains all results; empty if none does.
+def lower_precision(cases: Sequence[Judged]) -> str:
+    """The precision whose noise explains the wrong results; empty if none does.
 
-    Each question comes with the results, and whether they are wrong.
+    Only cases of the generic regime are compared, because elsewhere rounding may be amplified.
     """
     fits = []
+    decisive = [case for case in cases if case.wrong and case.generic]
     for name, (dtype, lower) in LOWER_PRECISIONS.items():
-        if all(question.dtype == dtype for question, _, _ in questions):
-            sizes = [
-                size
-                for question, results, wrong in questions
-                if wrong
-                for size in _sizes(question, results, lower)
-            ]
+        if all(case.question.dtype == dtype for case in decisive):
+            sizes = [size for case in decisive for size in _sizes(case, lower)]
             if sizes and all(sizes):
                 mean = math.exp(math.fsum(map(math.log, sizes)) / len(sizes))
-                fits.append(Fit(name, abs(math.log2(mean))))
+                fits.append(Fit(name, abs(math.log2(mean / USUAL_SIZE))))
     best = min(fits, key=lambda fit: fit.distance, default=None)
-    return best.name if best and best.distance <= -math.log2(LEAST_SIZE) else ""
+    return best.name if best and best.distance <= FARTHEST else ""
 
 
-def _sizes(question: Question, results: Mapping[str, np.ndarray], lower: str) -> list[float]:
+def _sizes(case: Judged, lower: str) -> list[float]:
     """The size of the error of each wrong tensor by the noise of a lower precision; 0 where that
     does not explain it."""
-    right = question.right()
-    u = UNIT_ROUNDOFF[lower]
-    product_dtype = lower if lower in ("float32", "bfloat16") else ""
-    expected = expect(question.problem, question.dtype, u, product_dtype=product_dtype)
+    question, results = case.question, case.results
+    right, dtype = question.right(), question.dtype
+    runs = moved_runs(question.problem, dtype, RIGHT_EQUATIONS, UNIT_ROUNDOFF[lower])
+    expected = expected_from(question.truth(RIGHT_EQUATIONS), errors_of(runs), dtype)
     sizes = []
     for name, value in results.items():
         if name not in right.truth:
@@ -86,7 +91,8 @@ def _sizes(question: Question, results: Mapping[str, np.ndarray], lower: str) ->
         above = error > right.elements[name].sizes
         rms = math.sqrt(float((error * error).mean()))
         known = right.truth[name] != 0
-        sizes.append(rms / expected.noise[name][1] if above[known].mean() >= SPREAD else 0.0)
+        spread = known.any() and above[known].mean() >= SPREAD
+        sizes.append(rms / expected.noise[name][1] if spread else 0.0)
     return sizes
 
 
@@ -107,45 +113,44 @@ def absolute_accuracy(question: Question, function: str) -> Expected:
     def equations(rng: np.random.Generator, u: float) -> Equations:
         def shaken(tape: Tape, a: Var, gate: str) -> Var:
             exact = tape.sigmoid(a) if function == "sigmoid" else tape.tanh(a)
-            shift = 2 * u * rng.choice([-1.0, 1.0], a.value.shape)
-            y = exact.value + shift
-            slope = y * (1 - y) if function == "sigmoid" else 1 - y * y
-            return tape.elementwise(a, y, slope)
+            shifted = exact.value + 2 * u * rng.choice([-1.0, 1.0], a.value.shape)
+            if function == "sigmoid":
+                return tape.elementwise(a, shifted, lambda y: y * (1 - y))
+            return tape.elementwise(a, shifted, lambda y: 1 - y * y)
 
         return Equations(sigmoid=shaken) if function == "sigmoid" else Equations(tanh=shaken)
 
     u = UNIT_ROUNDOFF[question.dtype]
     truth: Results = question.truth(RIGHT_EQUATIONS)
-    errors = moved_errors(question.problem, question.dtype, RIGHT_EQUATIONS, u, equations)
-    return expected_from(truth, errors, question.dtype)
+    runs = moved_runs(question.problem, question.dtype, RIGHT_EQUATIONS, u, equations)
+    return expected_from(truth, errors_of(runs), question.dtype)
 
 
-def inaccurate_function(
-    questions: list[tuple[Question, Mapping[str, np.ndarray], bool]],
-) -> list[str]:
+def inaccurate_function(cases: Sequence[Judged]) -> list[str]:
     """Which of NEAR_ZERO and SMALL_SIGMA explain all results.
 
     At least three wrong elements in two tensors are needed, because one could be anything.
     """
     wrong_elements = wrong_tensors = 0
-    for question, results, wrong in questions:
-        right = question.right()
-        for name in results if wrong else ():
-            value = results[name]
+    for case in cases:
+        right = case.question.right()
+        for name in case.results if case.wrong else ():
+            value = case.results[name]
             if name in right.truth and score_of(name, value, right) > LIMIT:
                 error = absolute_difference(value, right.truth[name])
                 wrong_elements += int((error > LIMIT * right.elements[name].sizes).sum())
                 wrong_tensors += 1
     if wrong_elements < 3 or wrong_tensors < 2:
         return []
-    names = []
-    for name, function in ((NEAR_ZERO, "tanh"), (SMALL_SIGMA, "sigmoid")):
-        if all(
-            score_of(tensor, results[tensor], expected) <= LIMIT
-            for question, results, _ in questions
-            for expected in [absolute_accuracy(question, function)]
-            for tensor in results
-            if tensor in expected.truth
-        ):
-            names.append(name)
-    return names
+    functions = (NEAR_ZERO, "tanh"), (SMALL_SIGMA, "sigmoid")
+    return [
+        name for name, function in functions if all(_explains(function, case) for case in cases)
+    ]
+
+
+def _explains(function: str, case: Judged) -> bool:
+    expected = absolute_accuracy(case.question, function)
+    if not all(np.isfinite(noise).all() for noise in expected.noise.values()):
+        return False
+    known = [name for name in case.results if name in expected.truth]
+    return all(score_of(name, case.results[name], expected) <= LIMIT for name in known)

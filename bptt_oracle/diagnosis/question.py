@@ -6,7 +6,7 @@ moved by one unit roundoff. The judge's rules then apply to them unchanged.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..judging.wide import difference, narrow, wide_arithmetic, wide_dtype, wide
 from .mistake import Change, same_results
 from .net import RIGHT, Equations, evaluate_equations
 
-MOVED_RUNS = 4
+MOVED_RUNS = 3
 
 
 class Question:
@@ -32,6 +32,7 @@ class Question:
         self.problem, self.dtype = problem, dtype
         self._right: dict[int, Expected] = {}
         self._truths: dict[tuple[Equations, Any, bool], Results] = {}
+        self._runs: dict[tuple[Equations, Any], Runs] = {}
         self._expected: dict[Change, Expected] = {}
 
     def right(self, effort: int = 1) -> Expected:
@@ -65,12 +66,40 @@ class Question:
         )
 
     def _expect(self, change: Change) -> Expected:
-        truth, dtype = self.truth(change), self.dtype
-        errors = moved_errors(self.problem, dtype, change, UNIT_ROUNDOFF[dtype])
-        if dtype != "bfloat16":
-            run = evaluate_change(self.problem, change, lambda value: value.astype(dtype))
-            errors.append(_finite_errors(run, truth))
-        return expected_from(truth, errors, dtype)
+        """Runs are shared by all mistakes that differ only in what they make of the results."""
+        key = change.equations, change.problem
+        if key not in self._runs:
+            bare = change._replace(results=same_results)
+            u = UNIT_ROUNDOFF[self.dtype]
+            self._runs[key] = moved_runs(self.problem, self.dtype, bare, u)
+        runs, truth = self._runs[key], self.truth(change)
+        changed = runs._replace(
+            still=change.results(runs.still, self.problem),
+            moved=[change.results(run, self.problem) for run in runs.moved],
+        )
+        errors = errors_of(changed)
+        if self.dtype != "bfloat16":
+            narrow_run = evaluate_change(
+                self.problem, change, lambda value: value.astype(self.dtype)
+            )
+            errors.append(_finite_errors(narrow_run, truth))
+        return expected_from(truth, errors, self.dtype)
+
+
+class Runs(NamedTuple):
+    """Runs with every result moved by one unit roundoff, and the same run with none moved."""
+
+    still: Results
+    moved: list[Results]
+    scale: float  # of the roundoff, by which the errors are divided
+
+
+def errors_of(runs: Runs) -> list[Results]:
+    """The errors of the moved runs."""
+    return [
+        {name: e / runs.scale for name, e in _finite_errors(run, runs.still).items()}
+        for run in runs.moved
+    ]
 
 
 def expected_from(truth: Results, errors: Sequence[Results], dtype: str) -> Expected:
@@ -107,36 +136,36 @@ def evaluate_change(
         return change.results(results, problem)
 
 
-def moved_errors(
+def moved_runs(
     problem: Problem,
     dtype: str,
     change: Change,
     u: float,
     equations: Callable[[np.random.Generator, float], Equations] | None = None,
-) -> list[Results]:
-    """The errors of runs in which every result is moved by one unit roundoff, up or down.
+) -> Runs:
+    """Runs in which every result is moved by one unit roundoff, up or down.
 
-    `equations(rng, u)` replaces the equations in the moved runs. For float64 the roundoff is
-    enlarged and the errors are scaled down, because the runs compute in float64.
+    `equations(rng, u)` replaces the equations in the moved runs. For float64 a roundoff of
+    its own size is enlarged and the errors are scaled down, because the runs compute in float64.
     """
-    scale = ENLARGED_ROUNDOFF / UNIT_ROUNDOFF["float64"] if dtype == "float64" else 1.0
+    scale = max(1.0, ENLARGED_ROUNDOFF / u) if dtype == "float64" else 1.0
 
     def store(value: np.ndarray) -> np.ndarray:
         return stored(value, dtype).astype(np.float64)
 
-    still, errors = evaluate_change(problem, change, store), []
-    for k in range(MOVED_RUNS):
+    def run(k: int) -> Results:
         rng = np.random.default_rng([problem.seed, 2, k])
         factors = random_factors(rng, u * scale, np.dtype(np.float64))
 
         def move(value: np.ndarray) -> np.ndarray:
-            moved: np.ndarray = value * factors(value.shape)  # noqa: B023  called in this turn
+            moved: np.ndarray = value * factors(value.shape)
             return moved
 
         own = change if equations is None else Change(equations(rng, u * scale))
-        run = evaluate_change(problem, own, lambda value: move(store(value)), move)
-        errors.append({name: e / scale for name, e in _finite_errors(run, still).items()})
-    return errors
+        return evaluate_change(problem, own, lambda value: move(store(value)), move)
+
+    still = evaluate_change(problem, change, store)
+    return Runs(still, [run(k) for k in range(MOVED_RUNS)], scale)
 
 
 def _finite_errors(run: Results, truth: Results) -> Results:

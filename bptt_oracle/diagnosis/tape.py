@@ -116,23 +116,27 @@ class Tape:
         """An array whose gradient leads nowhere."""
         return Var(self, value)
 
-    def elementwise(self, a: Var, value: np.ndarray, slope: np.ndarray) -> Var:
-        """An elementwise function of `a` with these values and derivatives."""
-        return self.record(value, (a, lambda g: g * slope))
+    def elementwise(self, a: Var, value: np.ndarray, slope: Pull) -> Var:
+        """An elementwise function of `a`; slope(values) are its derivatives.
+
+        They are computed from rounded values, because 1 − y² and y (1 − y) lose their digits where
+        a gate is saturated.
+        """
+        rounded = self.round(value)
+        slopes = slope(rounded)
+        return self.record(rounded, (a, lambda g: g * slopes), rounds=False)
 
     def sigmoid(self, a: Var) -> Var:
         """σ(a)."""
-        y = self.arithmetic.sigmoid(a.value)
-        return self.elementwise(a, y, y * (1 - y))
+        return self.elementwise(a, self.arithmetic.sigmoid(a.value), lambda y: y * (1 - y))
 
     def tanh(self, a: Var) -> Var:
         """tanh a."""
-        y = self.arithmetic.tanh(a.value)
-        return self.elementwise(a, y, 1 - y * y)
+        return self.elementwise(a, self.arithmetic.tanh(a.value), lambda y: 1 - y * y)
 
     def relu(self, a: Var) -> Var:
         """max(a, 0); its derivative at 0 is 0."""
-        return self.elementwise(a, self.arithmetic.relu(a.value), (a.value > 0) * 1)
+        return self.elementwise(a, self.arithmetic.relu(a.value), lambda y: (a.value > 0) * 1)
 
     def where(self, mask: np.ndarray, a: Var, b: Var) -> Var:
         """a where the mask [B, 1] is True, b elsewhere."""

@@ -175,7 +175,9 @@ def net(problem, dtype):
     zeros = [np.zeros((depth, B, width), dtype) for width in options.state_sizes]
     state = zeros
     if problem.state is not None:
-        state = [s.reshape(z.shape).astype(dtype) for s, z in zip(problem.state, zeros)]
+        state = [
+            s.reshape(z.shape).astype(dtype) for s, z in zip(problem.state, zeros, strict=False)
+        ]
     final = [z.copy() for z in zeros]
     forward, backward = forward_of(options.mode), backward_of(options.mode)
 
@@ -195,11 +197,11 @@ def net(problem, dtype):
                 if k == 1:
                     ys = ys[::-1]
                 out[:length, b, k * F : (k + 1) * F] = ys
-                for field, value in zip(final, end):
+                for field, value in zip(final, end, strict=False):
                     field[layer * D + k, b] = value
         y = out
     results = {"output": as_given(y)}
-    for name, field in zip(("h_n", "c_n"), final):
+    for name, field in zip(("h_n", "c_n"), final, strict=False):
         results[name] = field if problem.x.ndim == 3 else field[:, 0]
 
     d_y = np.zeros_like(y)
@@ -225,7 +227,7 @@ def net(problem, dtype):
                 if k == 1:
                     d_xs = d_xs[::-1]
                 d_below[:length, b] += d_xs
-                for field, value in zip(d_state, d_start):
+                for field, value in zip(d_state, d_start, strict=False):
                     field[layer * D + k, b] = value
                 for name, value in d.items():
                     if name + suffix in d_params:
@@ -233,6 +235,6 @@ def net(problem, dtype):
         d_y = d_below
     results["d_x"] = as_given(d_y)
     if problem.state is not None:
-        for name, field in zip(("d_h_0", "d_c_0"), d_state):
+        for name, field in zip(("d_h_0", "d_c_0"), d_state, strict=False):
             results[name] = field if problem.x.ndim == 3 else field[:, 0]
     return results | {f"d_{name}": d for name, d in d_params.items()}

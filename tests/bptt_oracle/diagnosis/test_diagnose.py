@@ -1,0 +1,232 @@
+"""What a diagnosis says of results that are right, wrong by name, or wrong in another way."""
+
+import numpy as np
+import pytest
+
+from bptt_oracle.cases.case import contradiction, draw
+from bptt_oracle.diagnosis.cases import diagnostic_cases
+from bptt_oracle.diagnosis.diagnose import Evidence, _question, _same, diagnose_results
+from bptt_oracle.diagnosis.mistakes import mistakes
+from bptt_oracle.diagnosis.net import CELLS
+from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS
+from support import textbook_net
+from support.planted_in_text import textbook
+
+FORGET = "1 added to the net input of the forget gate"
+forget_plus_one = textbook((("f = sigmoid(a[H : 2 * H])", "f = sigmoid(a[H : 2 * H] + 1)"),))
+
+
+def evidence(cell, dtype, net=textbook_net.net, change=None, cases=None):
+    """What a net gives in the diagnostic cases; change(case, results) changes its results."""
+    found = []
+    for case in cases or diagnostic_cases(cell):
+        results = net(draw(case), dtype)
+        found.append(Evidence(case, dtype, change(case, results) if change else results))
+    return found
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_right_net_has_no_mistake(cell, dtype):
+    diagnosis = diagnose_results(evidence(cell, dtype))
+    assert diagnosis.names == () and diagnosis.start == ""
+    count = len(diagnostic_cases(cell))
+    assert diagnosis.sentence == f"no mistake: {count} of {count} cases agree"
+
+
+def test_a_mistake_is_named_in_one_sentence():
+    diagnosis = diagnose_results(evidence("LSTM", "float64", forget_plus_one))
+    assert diagnosis.names == (FORGET,)
+    assert diagnosis.sentence.startswith(f"agrees with {FORGET} in ")
+    assert diagnosis.start.startswith("starts in the output, time 0 row 0 unit 0")
+
+
+def test_a_mistake_of_one_cell_is_found_beside_a_right_cell():
+    found = evidence("LSTM", "float32", forget_plus_one) + evidence("GRU", "float32")
+    assert diagnose_results(found).names == (FORGET,)
+
+
+def test_two_cells_with_mistakes_of_their_own_are_told_apart():
+    flipped = textbook(
+        (
+            ("new = (1 - z) * n + z * h", "new = z * n + (1 - z) * h"),
+            ("d_n = d_h * (1 - z)", "d_n = d_h * z"),
+            ("d_z = d_h * (h - n)", "d_z = d_h * (n - h)"),
+            ("d_h = d_h * z + p", "d_h = d_h * (1 - z) + p"),
+        )
+    )
+    found = evidence("LSTM", "float32", forget_plus_one) + evidence("GRU", "float32", flipped)
+    diagnosis = diagnose_results(found)
+    assert diagnosis.names == ("the update gate flipped, z ⊙ n + (1 − z) ⊙ h₋", FORGET)
+    assert "GRU: agrees with" in diagnosis.sentence and "LSTM: agrees with" in diagnosis.sentence
+
+
+def test_absent_tensors_are_not_judged():
+    def values(case, results):
+        return {name: v for name, v in results.items() if not name.startswith("d_")}
+
+    assert diagnose_results(evidence("GRU", "float32", change=values)).sentence.startswith(
+        "no mistake"
+    )
+    wrong = diagnose_results(evidence("LSTM", "float32", forget_plus_one, values))
+    assert wrong.names == (FORGET,)
+
+
+def test_cases_that_cannot_tell_mistakes_apart_name_all_of_them():
+    """With B = 2, half of a gradient is also its mean over the batch."""
+
+    def halved(case, results):
+        return results | {"d_x": results["d_x"] / 2}
+
+    case = diagnostic_cases("GRU")[1]
+    assert case.B == 2
+    diagnosis = diagnose_results(evidence("GRU", "float64", change=halved, cases=[case]))
+    assert diagnosis.names == ("the gradient of x halved", "the gradient of x divided by B")
+    assert "cannot tell apart" in diagnosis.sentence
+
+
+@pytest.mark.parametrize("dtype, error", [("float64", 1e-6), ("float64", 1e-10), ("float32", 1e-3)])
+@pytest.mark.parametrize("tensor", ["output", "h_n", "d_x", "d_weight_hh_l0"])
+def test_one_wrong_element_has_no_name(dtype, error, tensor):
+    """Least of all that of a lower precision."""
+
+    def change(case, results):
+        value = results[tensor].copy()
+        value.flat[-1] += error * abs(value).max()
+        return results | {tensor: value}
+
+    cases = [c for c in diagnostic_cases("LSTM") if c.regime == "generic"]
+    diagnosis = diagnose_results(evidence("LSTM", dtype, change=change, cases=cases))
+    assert diagnosis.names == ()
+    assert diagnosis.sentence == "no mistake of the list agrees"
+    assert tensor in diagnosis.start
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda v: v * np.nan, "starts in h_n"),
+        (lambda v: v[..., :-1], "h_n has the shape"),
+        (lambda v: v.astype(complex), "h_n is not an array of floating-point numbers"),
+        (lambda v: None, "h_n has the shape None"),
+    ],
+)
+def test_what_is_not_a_number_has_a_start_but_no_name(change, words):
+    def changed(case, results):
+        return results | {"h_n": change(results["h_n"])}
+
+    diagnosis = diagnose_results(evidence("GRU", "float32", change=changed))
+    assert diagnosis.names == () and words in diagnosis.start
+
+
+def test_values_of_a_mistake_are_named_although_the_gradients_are_those_of_nothing():
+    """A student's forward pass with the forget bias, and a backward pass of its own."""
+
+    def spoilt(case, results):
+        rng = np.random.default_rng(3)
+        return {
+            name: value + rng.standard_normal(value.shape).astype(value.dtype)
+            if name.startswith("d_")
+            else value
+            for name, value in results.items()
+        }
+
+    diagnosis = diagnose_results(evidence("LSTM", "float64", forget_plus_one, spoilt))
+    assert diagnosis.names == (FORGET,)
+    assert diagnosis.sentence.startswith("the values agree with")
+    assert diagnosis.sentence.endswith("but the gradients do not")
+
+
+def test_gradients_alone_start_in_the_last_layer():
+    def change(case, results):
+        return {
+            name: value + abs(value) / 4 if name.startswith("d_weight_ih") else value
+            for name, value in results.items()
+        }
+
+    cases = [c for c in diagnostic_cases("GRU") if c.layers == 2 and not c.bidirectional]
+    diagnosis = diagnose_results(evidence("GRU", "float64", change=change, cases=cases))
+    assert diagnosis.names == ()
+    assert "values are right; the error starts in d_weight_ih_l1 (R = " in diagnosis.start
+
+
+@pytest.mark.parametrize(
+    "starts, factor, name",
+    [
+        ("d_weight_ih", 1.25, "the gradient of weight_ih multiplied by 1.25"),
+        ("d_", -3, "every gradient multiplied by -3"),
+        ("d_bias_hh_l1", 0, "the gradient of bias_hh_l1 multiplied by 0"),
+        ("d_weight_hh_l1", 1 / 7, "the gradient of weight_hh_l1 multiplied by 0.142857"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_factor_that_is_not_in_the_list_is_found(starts, factor, name, dtype):
+    def change(case, results):
+        return {
+            name: value * value.dtype.type(factor) if name.startswith(starts) else value
+            for name, value in results.items()
+        }
+
+    cases = [c for c in diagnostic_cases("GRU") if not c.bidirectional and c.regime == "generic"]
+    diagnosis = diagnose_results(evidence("GRU", dtype, change=change, cases=cases))
+    assert diagnosis.names == (name,)
+
+
+def test_the_gate_of_a_wrong_gradient_is_named():
+    def change(case, results):
+        d = results["d_weight_hh_l0"].copy()
+        d[case.H : 2 * case.H] *= 1.1
+        return results | {"d_weight_hh_l0": d}
+
+    cases = diagnostic_cases("LSTM")[:1]
+    diagnosis = diagnose_results(evidence("LSTM", "float64", change=change, cases=cases))
+    assert "d_weight_hh_l0, gates f" in diagnosis.start
+
+
+def test_the_problem_of_an_implementation_may_be_its_own():
+    case = diagnostic_cases("GRU")[1]
+    problem = draw(case)
+    problem = problem._replace(
+        params={n: 0 * p if n == "bias_hh_l0" else p for n, p in problem.params.items()}
+    )
+    results = textbook_net.net(problem, "float32")
+    without = diagnose_results([Evidence(case, "float32", results)])
+    assert without.names == ("bias_hh left out",)
+    given = diagnose_results([Evidence(case, "float32", results, problem)])
+    assert given.sentence == "no mistake: 1 of 1 cases agree"
+
+
+def test_cases_that_cannot_be_judged_are_left_out():
+    case = diagnostic_cases("GRU")[8]._replace(layers=2, dropout=0.5)
+    diagnosis = diagnose_results([Evidence(case, "float32", {})])
+    assert diagnosis.names == () and diagnosis.sentence.startswith("nothing was judged")
+    empty = diagnose_results([Evidence(diagnostic_cases("GRU")[0], "float32", {})])
+    assert empty.sentence.startswith("nothing was judged")
+
+
+def test_the_cases_are_possible_and_tell_abilities_apart():
+    for cell in CELLS:
+        cases = diagnostic_cases(cell)
+        assert [contradiction(case) for case in cases] == [""] * len(cases)
+        assert len({case.id for case in cases}) == len(cases) <= 20
+        assert {case.T for case in cases} >= {1, 2, 3, 4}
+        assert any(case.I == case.H for case in cases)
+        assert all(
+            any(case.cotangents == (name,) for case in cases)
+            for name in ("output", "h_n", *["c_n"] * (cell == "LSTM"))
+        )
+
+
+@pytest.mark.slow
+def test_every_mistake_has_a_name_of_its_own_and_changes_something():
+    """In one of the diagnostic cases of each of its cells, its truth is not the right one."""
+    listed = mistakes()
+    assert len({mistake.name for mistake in listed}) == len(listed)
+    for cell in CELLS:
+        questions = [_question(case, "float32") for case in diagnostic_cases(cell)]
+        for mistake in listed:
+            if cell in mistake.cells and "rounded to float32" not in mistake.name:
+                for change in mistake.changes[:1]:
+                    assert any(
+                        not _same(q.truth(change), q.truth(RIGHT_EQUATIONS)) for q in questions
+                    ), (cell, mistake.name)
