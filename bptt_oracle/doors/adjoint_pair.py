@@ -114,11 +114,12 @@ def _call_back(f_back: Callable[..., Any], inputs: Arrays, cotangents: Arrays) -
     return dict(zip(names, values, strict=True))
 
 
-def perturbed(pair: Pair, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Inputs and cotangents changed by about one unit roundoff."""
+def perturbed(pair: Pair, size: float, seed: int) -> Pair:
+    """The pair at inputs and cotangents changed by `size` of each element, with random signs; the
+    gradients are those of before."""
     rng = np.random.default_rng(seed)
     inputs, cotangents = [
-        {name: v * (1 + EPS * rng.choice([-1, 1], v.shape)) for name, v in arrays.items()}
+        {name: v * (1 + size * rng.choice([-1, 1], v.shape)) for name, v in arrays.items()}
         for arrays in (pair.inputs, pair.cotangents)
     ]
-    return inputs, cotangents
+    return pair._replace(inputs=inputs, cotangents=cotangents)

@@ -209,6 +209,25 @@ def test_where_rounding_explains_errors_of_a_millionth_nothing_is_said():
     assert message.startswith("Expected inputs at which f does not amplify rounding, but rounding ")
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_saturated_unit_is_no_mistake_but_its_dropped_gradient_is(seed):
+    """1 − y² of y near 1 has the absolute accuracy of y, and the complex step is more accurate."""
+    x, w = np.random.default_rng(seed).uniform(9, 11, (2, 5))
+
+    def f(x, w):
+        return np.tanh(x), w**2
+
+    def back(x, w, d, d_w):
+        return d * (1 - np.tanh(x) ** 2), 2 * w * d_w
+
+    assert check_adjoint(f, back, [x, w], seed=seed)
+    for factor in (0, -1, 2, 1 + 1e-4):
+        wrong = check_adjoint(
+            f, lambda *v, k=factor: (k * back(*v)[0], back(*v)[1]), [x, w], seed=seed
+        ).wrong
+        assert [found.name for found in wrong] == ["x"]
+
+
 @pytest.mark.parametrize("frequency", [1e2, 1e4, 3e4, 1e5])
 def test_a_strongly_curved_function_is_not_mistaken_for_one_that_is_not_analytic(frequency):
     def back(x, d, factor=1.0):
