@@ -59,11 +59,10 @@ def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Ca
 def diagnose(
     implementation: Implementation, cases: Sequence[Case] = (), dtype: str = "float32"
 ) -> Diagnosis:
-    """The mistake that explains an implementation's answers to these cases, and to those that tell
-    mistakes apart."""
-    if not cases:
-        cases = [c for cell in implementation.cells for c in diagnostic_cases(cell)]
-    cells = dict.fromkeys(case.cell for case in cases)
+    """The mistake that explains an implementation's answers to these cases, which it must be able to
+    compute, and to those of their cells that tell mistakes apart; without cases of all its cells.
+    """
+    cells = dict.fromkeys(case.cell for case in cases) or implementation.cells
     more = fit_all(implementation, (c for cell in cells for c in diagnostic_cases(cell)))
     evidence = []
     for case in dict.fromkeys([*cases, *more]):
