@@ -80,15 +80,26 @@ def _digits(number: float) -> str:
     return np.format_float_positional(number, trim="-").replace(".", "_")
 
 
-_ID = re.compile(
-    rf"(?P<cell>{'|'.join(CELL_TABLE)})"
-    r"\.T(?P<T>\d+)\.B(?P<B>\d+)\.I(?P<I>\d+)\.H(?P<H>\d+)\.L(?P<layers>\d+)"
-    r"(?P<bidirectional>\.bi)?(?P<nobias>\.nobias)?(\.P(?P<P>\d+))?(?P<tied>\.tied)?"
-    rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)"
-    r"(?P<state>\.h0)?(?P<strided>\.strided)?(\.drop(?P<dropout>\d(_\d+)?))?"
-    r"\.(?P<cotangents>(output|h_n|c_n)(\+(h_n|c_n))*)"
-    rf"\.(?P<regime>{'|'.join(REGIMES)})\.s(?P<seed>\d+)"
+_PARTS = (  # of an id, in order; those that end in "?" may be missing
+    rf"(?P<cell>{'|'.join(CELL_TABLE)})",
+    r"\.T(?P<T>\d+)",
+    r"\.B(?P<B>\d+)",
+    r"\.I(?P<I>\d+)",
+    r"\.H(?P<H>\d+)",
+    r"\.L(?P<layers>\d+)",
+    r"(?P<bidirectional>\.bi)?",
+    r"(?P<nobias>\.nobias)?",
+    r"(\.P(?P<P>\d+))?",
+    r"(?P<tied>\.tied)?",
+    rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)",
+    r"(?P<state>\.h0)?",
+    r"(?P<strided>\.strided)?",
+    r"(\.drop(?P<dropout>\d(_\d+)?))?",
+    r"\.(?P<cotangents>(output|h_n|c_n)(\+(h_n|c_n))*)",
+    rf"\.(?P<regime>{'|'.join(REGIMES)})",
+    r"\.s(?P<seed>\d+)",
 )
+_ID = re.compile("".join(_PARTS))
 
 
 def parse(name: str) -> Case:
@@ -96,7 +107,7 @@ def parse(name: str) -> Case:
     match = _ID.fullmatch(name)
     if match is None:
         raise ValueError(
-            f"{name!r} is not a case id; an example is {Case('GRU', 6, 3, 4, 5).id!r}, "
+            f"{name!r} is not a case id{_wrong_part(name)}; an example is {Case('GRU', 6, 3, 4, 5).id!r}, "
             "and `bptt-oracle check` prints others"
         )
     part = match.groupdict()
@@ -122,6 +133,17 @@ def parse(name: str) -> Case:
     if case.id != name:
         raise ValueError(f"{name!r} must be spelled {case.id!r}")
     return case
+
+
+def _wrong_part(name: str) -> str:
+    """From where on a name does not continue as an id does."""
+    end = 0
+    for part in _PARTS:
+        match = re.compile(rf"{part}(?![^.])").match(name, end)
+        end = end if match is None else match.end()
+        if match is None and not part.endswith("?"):
+            break
+    return f": it is wrong from {name[end:]!r} on" if 0 < end < len(name) else ""
 
 
 def contradiction(case: Case) -> str:

@@ -35,7 +35,10 @@ def faults(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Plant bugs that recurrent nets have had; exit 0 all detected, 1 one survives."""
+    """Plant bugs that recurrent nets have had, and others of the same kinds.
+
+    Exit status: 0 all are detected, 1 one survives, 2 could not run.
+    """
     with terminate_on_interrupt():
         from ..cases.corpus import corpus
         from ..faults import FAULTS
@@ -58,10 +61,9 @@ def faults(
         finished = detect_all(PreparedCases(corpus(cases, seed)), chosen)
         detections = list(progress.track(finished, total, description="faults planted"))
     status = FAULT if any(detection.survived for detection in detections) else AGREE
-    if quiet:
-        print_verdict(summary(detections), status)
-    else:
+    if not quiet:
         print_matrix(new_console(), detections)
+    print_verdict(summary(detections), status)
     if markdown is not None:
         save(markdown, as_page(detections, f"bptt-oracle faults --markdown {markdown}"))
     raise typer.Exit(status)

@@ -52,13 +52,12 @@ def _entry(detections: list[Detection]) -> str:
 
 
 def print_matrix(console: Console, detections: Sequence[Detection]) -> None:
-    """Print the matrix and its summary."""
+    """Print the matrix."""
     table = Table(*HEAD)
     for row in rows(detections):
         style = "bold red" if "SURVIVES" in row else None
         table.add_row(*row, style=style)
     console.print(table)
-    console.print(summary(detections))
 
 
 def summary(detections: Sequence[Detection]) -> str:

@@ -75,9 +75,9 @@ def _deviation(entry: Any) -> Deviation:
     missing = [name for name in Deviation._fields[:4] if name not in entry]
     wrong = [name for name in entry if not isinstance(entry[name], kinds.get(name, ()))]
     if missing or wrong:
-        raise ValueError(
-            f"deviation {entry.get('id', 'without an id')}: missing {missing}, unexpected {wrong}"
-        )
+        reasons = [f"it lacks {', '.join(missing)}"] * bool(missing)
+        reasons += [f"{', '.join(wrong)} is unknown or of a wrong type"] * bool(wrong)
+        raise ValueError(f"deviation {entry.get('id', 'without an id')}: {'; '.join(reasons)}")
     deviation = Deviation(**entry)
     reason = _contradiction(deviation)
     if reason:

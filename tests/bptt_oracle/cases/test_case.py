@@ -188,3 +188,20 @@ def test_the_numbers_of_a_regime_have_its_property(regime, holds):
     problem = draw(pinned(cell=cell, cotangents=("output", "h_n"), regime=regime))
     x, params = problem.x, problem.params
     assert holds(params["weight_ih_l0"], params["bias_ih_l0"], x)
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        ("LSTM.T5", ""),
+        ("LSTM.T6.B2.I4.H5.L2.tme.h0.output.generic.s0", "'.tme.h0.output.generic.s0'"),
+        ("LSTM.T6.B2.I4.H5.L2.bi.time.h0.outputs.generic.s0", "'.outputs.generic.s0'"),
+        ("LSTM.T6.B2.I4.H5.L2.time.h0.output.generic.7", "'.7'"),
+        ("LSTM.T6.B2.I4.H5.L2.time.h0.output.generic.s0.more", "'.more'"),
+    ],
+)
+def test_a_name_that_is_no_id_is_told_where_it_goes_wrong(name, wrong):
+    with pytest.raises(ValueError) as raised:
+        parse(name)
+    expected = f": it is wrong from {wrong} on;" if wrong else f"{name!r} is not a case id;"
+    assert expected in str(raised.value)
