@@ -1,0 +1,165 @@
+"""One layer and direction of a recorded call, computed again by the equations of the reference.
+
+    s_t  state after step t: h_t, of an LSTM also c_t        ȳ_t  its direct cotangent
+    δ_t  ∂L/∂s_t over every path, δ_t = ȳ_t + J_{t+1}ᵀ δ_{t+1}: (3) of `reference.dynamics.products`
+
+h_t is not computed again: it is the recorded output of step t. So errors do not grow from step to
+step, also not in a chaotic net, and the slope of relu is that of the recorded state. Gates and c_t
+are computed from the recorded h_{t−1}; δ_t from the recorded cotangents, by the cells' adjoints.
+
+The rows are those of the call in the order in which the direction reads them: in the reverse
+direction every sequence is reversed within its length.
+
+Page: docs/inspection/norms.md
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reference.arithmetic import NUMPY
+from reference.cells import lstm
+from reference.cells.cell import Cell
+from reference.cells.fields import make, rows_of
+from reference.cells.table import CellParams, CellState
+from reference.sequences.unroll import Schedule, schedule
+
+from .layer_calls import LayerCall
+
+DIRECTIONS = ("forward", "reverse")
+
+
+class Trajectory(NamedTuple):
+    """The states and the tape of one layer and direction, rows [N, ·]."""
+
+    cell: Cell
+    params: CellParams
+    schedule: Schedule
+    before: CellState  # the state before each row's step
+    after: CellState  # and after it
+    tape: Any  # of the cell
+
+
+class Signals(NamedTuple):
+    """δ of the states, rows [N, ·], and of the initial state [B, ·]."""
+
+    of_states: CellState
+    of_initial: CellState
+
+
+class Cotangents(NamedTuple):
+    """ȳ of one layer and direction: of every output, and of the final state of every sequence."""
+
+    output: np.ndarray  # [N, F]
+    final: CellState  # [B, ·]
+
+
+def replay(call: LayerCall, direction: int) -> Trajectory:
+    """The trajectory of one direction of a recorded call."""
+    cell, params, rows = call.cell, call.params[direction], schedule(call.batch_sizes)
+    x, h = call.x, call.half(call.output, direction)
+    if direction:
+        x, h = x[rows.reversal], h[rows.reversal]
+    initial = cell.State(*[field[direction] for field in call.initial])
+    B, N = len(initial.h), len(x)
+    history = make(initial, [np.zeros((B + N, s.shape[1]), s.dtype) for s in initial])
+    history.h[:B], history.h[B:] = initial.h, h
+    after = rows_of(history, slice(B, None))
+    before = rows_of(history, rows.previous)
+    if len(cell.gates) == 1:
+        return Trajectory(cell, params, rows, before, after, cell.new_tape(x))
+    u = cell.net_input(params, x)
+    tape: Any = cell.new_tape(u)
+    computed = make(initial, [np.empty_like(h), *after[1:]])
+    with np.errstate(all="ignore"):
+        # h_{t−1} is known for all steps: they are one step of N rows. While c_{t−1} is 0, c_t is
+        # i ⊙ g alone.
+        cell.step(params, u, before, tape, computed, NUMPY)
+        if isinstance(initial, lstm.State):
+            history.c[:B] = initial.c
+            _add_memory(rows, tape, history.c)
+    return Trajectory(cell, params, rows, rows_of(history, rows.previous), after, tape)
+
+
+def _add_memory(rows: Schedule, tape: lstm.Tape, c: np.ndarray) -> None:
+    """Make c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t, (4) of the LSTM, of the second term [B + N, H]."""
+    f, B = tape.gates[1], len(c) - len(tape.tanh_c)
+    previous = c[:B]
+    for step in rows.steps:
+        n = step.stop - step.start
+        after = c[B + step.start : B + step.stop]
+        after += f[step] * previous[:n]
+        previous = after
+    np.tanh(c[B:], out=tape.tanh_c)
+
+
+def cotangents_of(call: LayerCall, direction: int) -> Cotangents:
+    """The recorded cotangents of one direction; zeros where no gradient arrived."""
+    d_output = call.cotangents.get("output")
+    d_output = np.zeros_like(call.output) if d_output is None else d_output
+    d_half = call.half(d_output, direction)
+    if direction:
+        d_half = d_half[schedule(call.batch_sizes).reversal]
+    d_final: list[np.ndarray] = []
+    for name, field in zip(("h_n", "c_n"), call.final, strict=False):
+        recorded = call.cotangents.get(name)
+        d_final.append(np.zeros_like(field[direction]) if recorded is None else recorded[direction])
+    return Cotangents(d_half, call.cell.State(*d_final))
+
+
+def error_signals(trajectory: Trajectory, cotangents: Cotangents) -> Signals:
+    """δ of every state, from the cotangents.
+
+    At the last step of a sequence δ is that of the output and of the final state together. δc_t
+    does not contain the path through h_t of its own step: the state has two parts, h_t and c_t.
+    """
+    cell, params, rows, before, after, tape = trajectory
+    total = make(cotangents.final, [field.copy() for field in cotangents.final])
+    signals = make(total, [np.empty_like(field) for field in after])
+    with np.errstate(all="ignore"):
+        step_back = _lstm_step_back(trajectory) if isinstance(before, lstm.State) else None
+        delta: Any = None if step_back else cell.new_delta(params, before, tape)
+        for step in reversed(rows.steps):
+            of_step = rows_of(total, slice(step.stop - step.start))
+            of_step.h[:] += cotangents.output[step]
+            for signal, value in zip(signals, of_step, strict=True):
+                signal[step] = value
+            if step_back:
+                step_back(step, of_step)
+            else:
+                states = [rows_of(fields, step) for fields in (before, tape, after)]
+                cell.step_back(params, *states, of_step, rows_of(delta, step))
+    return Signals(signals, total)
+
+
+def _lstm_step_back(trajectory: Trajectory) -> Callable[[slice, Any], None]:
+    """`step_back` of the LSTM, with every factor that does not depend on δ computed for all steps
+    at once: twice as fast at H = 64. The numbers are the equations of `reference.cells.lstm`."""
+    params: Any = trajectory.params
+    before: Any = trajectory.before
+    (i, f, g, o), tanh_c = trajectory.tape
+    into_c = o * (1 - tanh_c * tanh_c)  # (5′)
+    into_a = np.empty((len(f), 4, f.shape[1]), f.dtype)
+    into_a[:, 0] = g * i * (1 - i)  # (4′), (3′)
+    into_a[:, 1] = before.c * f * (1 - f)
+    into_a[:, 2] = i * (1 - g * g)
+    into_a[:, 3] = tanh_c * o * (1 - o)
+
+    def step_back(step: slice, total: lstm.State) -> None:
+        delta_m = total.h if params.weight_hr is None else total.h @ params.weight_hr  # (6′)
+        delta_c = delta_m * into_c[step]
+        delta_c += total.c
+        delta_a = np.empty_like(into_a[step])
+        np.multiply(into_a[step, :3], delta_c[:, None], out=delta_a[:, :3])
+        np.multiply(into_a[step, 3], delta_m, out=delta_a[:, 3])
+        np.multiply(delta_c, f[step], out=total.c)
+        np.matmul(delta_a.reshape(len(delta_c), -1), params.weight_hh, out=total.h)  # (2′)
+
+    return step_back
+
+
+def steps_and_rows(batch_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The step and the sequence [N] of every row."""
+    step, row = np.nonzero(batch_sizes[:, None] > np.arange(batch_sizes[0]))
+    return step, row
