@@ -24,14 +24,15 @@ from .replay import DIRECTIONS, cotangents_of, error_signals, replay, steps_and_
 class NonFinite(NamedTuple):
     """The first value that is not finite.
 
-    Layer, direction, step and row are None where the tensor has none; `position` is the index in a
-    tensor outside of the recurrent modules.
+    Call, layer, direction, step and row are None where the tensor has none; `position` is the index
+    in a tensor outside of the recurrent modules.
     """
 
     phase: str  # forward or backward
     module: str  # its name in the model; "step()" for what step() returned
     tensor: str
     value: float  # nan, inf or -inf
+    call: int | None = None  # of the recurrent module, since step() began
     layer: int | None = None
     direction: str | None = None  # forward or reverse
     step: int | None = None  # of the input
@@ -40,7 +41,9 @@ class NonFinite(NamedTuple):
     run: int = 0  # which call of step()
 
     def __str__(self) -> str:
-        fields = {name: getattr(self, name) for name in ("layer", "direction", "step", "row")}
+        fields = {
+            name: getattr(self, name) for name in ("call", "layer", "direction", "step", "row")
+        }
         places = [f"{name} {value}" for name, value in fields.items() if value is not None]
         places += [] if self.position is None else [f"at {list(self.position)}"]
         where = ", ".join([f"{self.tensor} of {self.module}", *places])
@@ -53,7 +56,9 @@ def forward_finding(call: LayerCall) -> NonFinite | None:
         for name, weight in params._asdict().items():
             if weight is not None and not np.isfinite(weight).all():
                 value, where = float(weight[~np.isfinite(weight)][0]), DIRECTIONS[direction]
-                return NonFinite("forward", call.module, name, value, call.layer, where)
+                return NonFinite(
+                    "forward", call.module, name, value, call.number, call.layer, where
+                )
     for name, array in (("x", call.x), *zip(("h_0", "c_0"), call.initial, strict=False)):
         what = array_finding(call, "forward", name, array)
         if what is not None:
@@ -98,7 +103,9 @@ def array_finding(call: LayerCall, phase: str, name: str, array: np.ndarray) -> 
     direction, row, unit = np.argwhere(~np.isfinite(array))[0].tolist()
     value = float(array[direction, row, unit])
     where = DIRECTIONS[direction]
-    return NonFinite(phase, call.module, name, value, call.layer, where, row=_caller_row(call, row))
+    return NonFinite(
+        phase, call.module, name, value, call.number, call.layer, where, row=_caller_row(call, row)
+    )
 
 
 class Candidate(NamedTuple):
@@ -127,6 +134,7 @@ def _earliest(call: LayerCall, phase: str, candidates: list[Candidate]) -> NonFi
             call.module,
             name,
             float(values[first][bad[first]][0]),
+            call.number,
             call.layer,
             DIRECTIONS[direction],
             int(lengths[b]) - 1 - t if direction else t,
@@ -157,5 +165,6 @@ def _in_float64(call: LayerCall) -> LayerCall:
 
 def _as_held(state: CellState, dtype: torch.dtype) -> list[np.ndarray]:
     """The fields of a state, infinite where the dtype cannot hold them."""
-    largest = torch.finfo(dtype).max
+    # Up to half a unit in the last place more is rounded to the largest number.
+    largest = torch.finfo(dtype).max * (1 + torch.finfo(dtype).eps / 4)
     return [np.where(np.abs(field) > largest, np.copysign(np.inf, field), field) for field in state]

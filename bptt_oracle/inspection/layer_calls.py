@@ -11,8 +11,10 @@ the model runs as it always does.
 Page: docs/inspection/norms.md
 """
 
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ from reference.cells.table import CELL_TABLE, CellParams
 FUNCTIONS = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 NOT_SEEN = (
     "step() called none of the model's recurrent modules where they can be seen: pass the model "
-    "that step() trains, not compiled and not scripted."
+    "that step() trains, not a scripted one."
 )
 RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
@@ -38,6 +40,7 @@ class LayerCall:
     """One call of one layer: its values, and after backward its gradients; see `array_of`."""
 
     module: str  # the name in the model
+    number: int  # which call of the module since recording began
     layer: int
     cell: Cell
     params: list[CellParams]  # by direction
@@ -63,9 +66,10 @@ class LayerCall:
 
 
 class Place(NamedTuple):
-    """A module that is running, and how its packed input was sorted."""
+    """A call of a module that is running, and how its packed input was sorted."""
 
     module: str
+    number: int  # of the call
     order: np.ndarray | None
 
 
@@ -83,14 +87,22 @@ def recurrent_modules(model: object) -> dict[nn.Module, str]:
         raise TypeError(f"model should be a torch.nn.Module, got {type(model).__name__}.")
     if any(isinstance(module, nn.DataParallel) for module in model.modules()):
         raise ValueError("DataParallel runs copies of the model: pass its `module`, on one device.")
-    found: dict[nn.Module, str] = {
-        module: name or type(module).__name__
-        for name, module in model.named_modules()
-        if isinstance(module, RECURRENT)
-    }
+    found = {m: n for m, n in module_names(model).items() if _is_recurrent(m)}
     if not found:
         raise ValueError(f"{type(model).__name__} contains no nn.RNN, nn.GRU, nn.LSTM or cell.")
     return found
+
+
+def module_names(model: nn.Module) -> dict[nn.Module, str]:
+    """Every module inside the model by its name, the model itself by its class."""
+    return {
+        module: name.replace("_orig_mod.", "").removesuffix("_orig_mod") or type(module).__name__
+        for name, module in model.named_modules()
+    }
+
+
+def _is_recurrent(module: nn.Module) -> bool:
+    return isinstance(module, RECURRENT)
 
 
 @contextmanager
@@ -109,7 +121,12 @@ def record_layer_calls(
         packed = next((a for a in (*args, *kwargs.values()) if isinstance(a, PackedSequence)), None)
         indices = None if packed is None else packed.sorted_indices
         order = None if indices is None else indices.cpu().numpy()
-        recorder.running.append(Place(names[module], order))
+        # A copy of a module, made by the step itself, has the hooks of its original.
+        place = None
+        if module in names:
+            place = Place(names[module], recorder.count[module], order)
+            recorder.count[module] += 1
+        recorder.running.append(place)
 
     def leave(*_: object) -> None:
         recorder.running.pop()
@@ -119,11 +136,22 @@ def record_layer_calls(
         handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
         handles.append(module.register_forward_hook(leave, always_call=True))
     try:
-        with recorder:
+        with recorder, _without_compiling():
             yield recorder.calls
     finally:
         for handle in [*handles, *recorder.handles]:
             handle.remove()
+
+
+def _without_compiling() -> AbstractContextManager[object]:
+    """Inside the block, compiled models run as they were before they were compiled.
+
+    Older versions than torch 2.6 cannot do this; then compiled calls are not seen.
+    """
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()
 
 
 class _Recorder(TorchFunctionMode):
@@ -132,7 +160,8 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, on_call: OnCall | None, on_cotangent: OnCotangent | None) -> None:
         super().__init__()
         self.calls: list[LayerCall] = []
-        self.running: list[Place] = []
+        self.running: list[Place | None] = []
+        self.count: Counter[nn.Module] = Counter()
         self.handles: list[Any] = []
         self._on_call, self._on_cotangent = on_call, on_cotangent
         self._weights: dict[int, tuple[Tensor, int, torch.dtype, np.ndarray]] = {}
@@ -141,13 +170,16 @@ class _Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = getattr(func, "__name__", "")
-        if self.running and name in FUNCTIONS:
-            return self._call_net(func, FUNCTIONS[name], args)
-        if self.running and name.removesuffix("_cell") in FUNCTIONS:
-            return self._call_cell(func, FUNCTIONS[name.removesuffix("_cell")], args)
+        place = self.running[-1] if self.running else None
+        if place and name in FUNCTIONS:
+            return self._call_net(func, FUNCTIONS[name], args, place)
+        if place and name.removesuffix("_cell") in FUNCTIONS:
+            return self._call_cell(func, FUNCTIONS[name.removesuffix("_cell")], args, place)
         return func(*args, **(kwargs or {}))
 
-    def _call_net(self, func: Any, mode: str, args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    def _call_net(
+        self, func: Any, mode: str, args: tuple[Any, ...], place: Place
+    ) -> tuple[Tensor, ...]:
         """What `func(*args)` returns: the output and the final state."""
         batch_sizes: Tensor | None = None
         batch_first = False
@@ -169,28 +201,28 @@ class _Recorder(TorchFunctionMode):
                 output, *final = func(x, batch_sizes, *options)
             self._record(
                 mode, layer, x, own, _by_direction(own_weights, bias, D), output, final,
-                batch_sizes, batch_first,
+                batch_sizes, batch_first, place,
             )  # fmt: skip
             finals.append(final)
             x = output
-            if dropout and training:
+            if dropout and training and layer < depth - 1:
                 x = nn.functional.dropout(output, dropout)
         return (output, *[torch.cat(fields) for fields in zip(*finals, strict=True)])
 
-    def _call_cell(self, func: Any, mode: str, args: tuple[Any, ...]) -> Any:
+    def _call_cell(self, func: Any, mode: str, args: tuple[Any, ...], place: Place) -> Any:
         """What `func(*args)` returns, the state after one step."""
         x, state, *weights = args
         returned = func(*args)
-        c: list[Tensor]
-        if mode != "LSTM":
-            state, returned_state = (state,), (returned,)
-        else:
-            returned_state = returned
-        h, *c = returned_state
+        # Inside torch's LSTM cell h is computed from the c that it returns, whose gradient would
+        # contain that path; a copy of c has the gradient of the later steps alone.
+        returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
+        state, after = (state, returned) if mode == "LSTM" else ((state,), (returned,))
+        h: Tensor = after[0]  # type: ignore[assignment]  # `after` is a tuple of tensors
+        final = [None, *after[1:]]
+        named = dict(zip(_NAMES, weights, strict=True))
         self._record(
-            mode, 0, x[None], [s[None] for s in state], [dict(zip(_NAMES, weights, strict=True))],
-            h, [None, *c], None, False,
-        )  # fmt: skip
+            mode, 0, x[None], [s[None] for s in state], [named], h, final, None, False, place
+        )
         return returned
 
     def _record(
@@ -204,6 +236,7 @@ class _Recorder(TorchFunctionMode):
         final: Sequence[Tensor | None],
         batch_sizes: Tensor | None,
         batch_first: bool,
+        place: Place,
     ) -> None:
         """Record one call of one layer, and follow the gradients of what it returned.
 
@@ -217,7 +250,7 @@ class _Recorder(TorchFunctionMode):
                 array = array.reshape(-1, array.shape[2])
             return array
 
-        dtype, cell, place = output.dtype, CELL_TABLE[mode], self.running[-1]
+        dtype, cell = output.dtype, CELL_TABLE[mode]
         if not output.numel():
             return
         if batch_sizes is None:
@@ -229,6 +262,7 @@ class _Recorder(TorchFunctionMode):
         finals = [output[None] if f is None else f for f in final]
         call = LayerCall(
             module=place.module,
+            number=place.number,
             layer=layer,
             cell=cell,
             params=[

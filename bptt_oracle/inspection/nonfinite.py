@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .finding import NonFinite, array_finding, backward_finding, forward_finding
-from .layer_calls import NOT_SEEN, RECURRENT, LayerCall, record_layer_calls
+from .layer_calls import NOT_SEEN, RECURRENT, LayerCall, module_names, record_layer_calls
 
 
 def first_nonfinite(
@@ -70,12 +70,22 @@ class _Watch:
         self.start_of_backward = math.inf
         self.arrived: dict[int, tuple[int, LayerCall]] = {}  # when a call's last gradient came
 
-    def look(self, phase: str, module: str, tensor: str, value: Tensor, certain: bool) -> None:
-        """Note the first element of a tensor that is not finite."""
+    def look(
+        self,
+        phase: str,
+        module: str,
+        tensor: str,
+        value: Tensor,
+        certain: bool,
+        masks: bool = False,
+    ) -> None:
+        """Note the first element of a tensor that is not finite; `masks` says that it may be −∞."""
         self._tick(phase)
         what = _finding(phase, module, tensor, value.detach())
         if what is not None:
-            masks = not certain and not bool((value.isnan() | value.isposinf()).any())
+            masks = (
+                masks and not value.is_complex() and not value.nan_to_num(math.inf).isposinf().any()
+            )
             self.found.append(_Found(self.clock, what, certain, masks))
 
     def look_at_returned(self, value: Tensor) -> None:
@@ -140,7 +150,7 @@ def _inspect(model: nn.Module, step: Callable[[], object]) -> NonFinite | None:
         calls = stack.enter_context(
             record_layer_calls(model, watch.look_at_call, watch.look_at_cotangent)
         )
-        for module, name in _names(model).items():
+        for module, name in module_names(model).items():
             for tensor, parameter in module.named_parameters(recurse=False):
                 watch.look("forward", name, tensor, parameter, True)
                 if parameter.requires_grad:
@@ -155,21 +165,17 @@ def _inspect(model: nn.Module, step: Callable[[], object]) -> NonFinite | None:
     return watch.first()
 
 
-def _names(model: nn.Module) -> dict[nn.Module, str]:
-    """Every module inside the model by its name; the model itself by its class."""
-    return {module: name or type(module).__name__ for name, module in model.named_modules()}
-
-
 def _look_at_module(watch: _Watch, stack: ExitStack, module: nn.Module, name: str) -> None:
     """Look at inputs and outputs of every call of a module, and at the outputs' gradients."""
+    masks = not [*module.parameters(recurse=False)]  # −∞ of a linear layer is an overflow
 
     def enter(_: nn.Module, args: Any, kwargs: Any) -> None:
         for value in _tensors((args, kwargs)):
-            watch.look("forward", name, "input", value, False)
+            watch.look("forward", name, "input", value, False, masks=True)
 
     def leave(_: nn.Module, args: Any, returned: Any) -> None:
         for value in _tensors(returned):
-            watch.look("forward", name, "output", value, False)
+            watch.look("forward", name, "output", value, False, masks)
             if value.requires_grad:
                 _follow(watch, stack, name, "output", value)
 

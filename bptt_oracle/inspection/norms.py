@@ -100,7 +100,7 @@ def record_norms(model: nn.Module, step: Callable[[], object]) -> list[Norms]:
     contain its scale. Steps are inspected in float64, from the values that the model computed.
 
     Raises TypeError if `model` is not a module; ValueError if it contains no recurrent module, is
-    in DataParallel, if `step` calls none of its recurrent modules (as if it were compiled or
+    in DataParallel, if `step` calls none of its recurrent modules (as if it were
     scripted), or if no gradient reaches any of them. An error of `step` itself is passed on.
     """
     with record_layer_calls(model) as calls:
@@ -115,26 +115,21 @@ def record_norms(model: nn.Module, step: Callable[[], object]) -> list[Norms]:
     return [
         _norms(stream, direction)
         for stream in _streams(calls)
-        for direction in range(stream[0][1].directions)
+        for direction in range(stream[0].directions)
     ]
 
 
-Stream = list[tuple[int, LayerCall]]  # the number of the call of its module, and the call
-
-
-def _streams(calls: Sequence[LayerCall]) -> list[Stream]:
+def _streams(calls: Sequence[LayerCall]) -> list[list[LayerCall]]:
     """Calls of one module and layer, joined where the state that left one enters the next."""
-    streams: list[Stream] = []
-    latest: dict[tuple[str, int], Stream] = {}
-    count: dict[tuple[str, int], int] = {}
+    streams: list[list[LayerCall]] = []
+    latest: dict[tuple[str, int], list[LayerCall]] = {}
     for call in calls:
         key = call.module, call.layer
-        k = count[key] = count.get(key, -1) + 1
-        if key in latest and _carries_on(latest[key][-1][1], call):
-            latest[key].append((k, call))
-            continue
-        latest[key] = [(k, call)]
-        streams.append(latest[key])
+        if key in latest and _carries_on(latest[key][-1], call):
+            latest[key].append(call)
+        else:
+            latest[key] = [call]
+            streams.append(latest[key])
     return streams
 
 
@@ -150,9 +145,8 @@ def _carries_on(earlier: LayerCall, later: LayerCall) -> bool:
     )
 
 
-def _norms(stream: Stream, direction: int) -> Norms:
-    """The record of one direction of a stream."""
-    calls = [call for _, call in stream]
+def _norms(calls: Sequence[LayerCall], direction: int) -> Norms:
+    """The record of one direction of calls that carry the state on."""
     trajectories = [replay(call, direction) for call in calls]
     h, *c = _norms_of_fields(trajectories, direction, [t.after for t in trajectories])
     delta: list[np.ndarray] = []
@@ -164,7 +158,7 @@ def _norms(stream: Stream, direction: int) -> Norms:
         credit = _credit(calls, trajectories, cotangents, signals)
     return Norms(
         module=calls[0].module,
-        calls=tuple(k for k, _ in stream),
+        calls=tuple(call.number for call in calls),
         layer=calls[0].layer,
         direction=DIRECTIONS[direction],
         rows=np.concatenate([call.batch_sizes for call in calls]),
