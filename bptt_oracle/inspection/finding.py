@@ -80,7 +80,7 @@ def backward_finding(call: LayerCall) -> NonFinite | None:
         return None
     exact, candidates = _in_float64(call), []
     for direction in range(call.directions):
-        signals = error_signals(replay(exact, direction), cotangents_of(exact, direction))
+        (signals,) = error_signals(replay(exact, direction), cotangents_of(exact, direction))
         fields = _as_held(signals.of_states, call.dtype)
         candidates += [
             Candidate(f"δ{name}", direction, field)

@@ -83,9 +83,7 @@ class _Watch:
         self._tick(phase)
         what = _finding(phase, module, tensor, value.detach())
         if what is not None:
-            masks = (
-                masks and not value.is_complex() and not value.nan_to_num(math.inf).isposinf().any()
-            )
+            masks = masks and _is_mask(value.detach())
             self.found.append(_Found(self.clock, what, certain, masks))
 
     def look_at_returned(self, value: Tensor) -> None:
@@ -141,6 +139,11 @@ def _finding(phase: str, module: str, tensor: str, value: Tensor) -> NonFinite |
         return None
     index = tuple(int(i) for i in bad.nonzero()[0])
     return NonFinite(phase, module, tensor, float(value[index].real), position=index or None)
+
+
+def _is_mask(value: Tensor) -> bool:
+    """Whether what is not finite is −∞ alone."""
+    return not value.is_complex() and not bool((value.isnan() | value.isposinf()).any())
 
 
 def _inspect(model: nn.Module, step: Callable[[], object]) -> NonFinite | None:

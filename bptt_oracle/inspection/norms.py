@@ -2,12 +2,7 @@
 
     h_t, c_t    [T]  ‖·‖ of the state after step t, over rows and units
     δh_t, δc_t  [T]  ‖·‖ of the total gradient ∂L/∂h_t, ∂L/∂c_t, over every path to the loss
-    credit      [K]  how much of the gradient of the last step that the loss reads arrives d steps
-                     before it: the mean over rows (root mean square) of
-                     ‖(J ⋯ J)ᵀ ȳ‖ / ‖ȳ‖, over h and c together; credit[0] = 1
-
-‖δh_t‖ does not show how credit decays if the loss reads every step, because every step adds its own
-part. `credit` leaves these parts out, and reads the equations of `replay` from one step only.
+    credit      [K]  what arrives d steps before the last step that the loss reads, see `credit`
 
 Page: docs/inspection/norms.md
 """
@@ -21,17 +16,9 @@ from torch import nn
 from reference.cells.table import CellState
 from reference.dynamics.diagnostics import Finding, diagnose
 
+from .credit import signals_and_credit, squared_norms
 from .layer_calls import NOT_SEEN, LayerCall, record_layer_calls
-from .replay import (
-    DIRECTIONS,
-    Cotangents,
-    Signals,
-    Trajectory,
-    cotangents_of,
-    error_signals,
-    replay,
-    steps_and_rows,
-)
+from .replay import DIRECTIONS, Trajectory, cotangents_of, replay
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,10 +126,8 @@ def _carries_on(earlier: LayerCall, later: LayerCall) -> bool:
         if call.directions == 2 or call.order is not None or np.ptp(call.batch_sizes):
             return False
     pairs = zip(earlier.final, later.initial, strict=True)
-    # Differs from fresh zeros only if the state is not zero, as after a step of a dead relu net.
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs) and bool(
-        np.any(later.initial[0])
-    )
+    is_same = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    return is_same and bool(later.initial[0].any())  # zeros are a fresh state
 
 
 def _norms(calls: Sequence[LayerCall], direction: int) -> Norms:
@@ -153,9 +138,8 @@ def _norms(calls: Sequence[LayerCall], direction: int) -> Norms:
     credit = None
     if any(call.cotangents for call in calls):
         cotangents = [cotangents_of(call, direction) for call in calls]
-        signals = list(map(error_signals, trajectories, cotangents))
+        signals, credit = signals_and_credit(calls, trajectories, cotangents)
         delta = _norms_of_fields(trajectories, direction, [s.of_states for s in signals])
-        credit = _credit(calls, trajectories, cotangents, signals)
     return Norms(
         module=calls[0].module,
         calls=tuple(call.number for call in calls),
@@ -178,16 +162,11 @@ def _norms_of_fields(
     norms = []
     for of_calls in zip(*states, strict=True):
         pairs = zip(trajectories, of_calls, strict=True)
-        sums = [_sum_by_step(trajectory, direction, _squares(rows)) for trajectory, rows in pairs]
+        sums = [
+            _sum_by_step(trajectory, direction, squared_norms(rows)) for trajectory, rows in pairs
+        ]
         norms.append(np.sqrt(np.concatenate(sums)))
     return norms
-
-
-def _squares(rows: np.ndarray) -> np.ndarray:
-    """‖·‖² [N] of every row [N, ·]."""
-    with np.errstate(all="ignore"):
-        squares: np.ndarray = np.einsum("nh,nh->n", rows, rows, dtype=np.float64)
-    return squares
 
 
 def _sum_by_step(trajectory: Trajectory, direction: int, values: np.ndarray) -> np.ndarray:
@@ -211,68 +190,6 @@ def _openness(trajectories: Sequence[Trajectory], direction: int) -> dict[str, n
                 ]
             )
     return means
-
-
-def _credit(
-    calls: Sequence[LayerCall],
-    trajectories: Sequence[Trajectory],
-    cotangents: Sequence[Cotangents],
-    signals: Sequence[Signals],
-) -> np.ndarray:
-    """`credit` [K] of calls that carry the state on, back to where its graph was cut."""
-    reads = list(map(_reads, calls, cotangents))
-    k = max((k for k, read in enumerate(reads) if read.any()), default=None)
-    if k is None:
-        return np.zeros(1)
-    T = len(reads[k])
-    last = np.where(reads[k].any(axis=0), T - 1 - reads[k][::-1].argmax(axis=0), -1)  # [B]
-    is_last = np.arange(T)[:, None] == last
-    if (reads[k] == is_last).all():
-        of_last = signals[k]
-    else:
-        step, row = steps_and_rows(calls[k].batch_sizes)
-        only_last = np.where(is_last[step, row][:, None], cotangents[k].output, 0)
-        of_last = error_signals(trajectories[k], cotangents[k]._replace(output=only_last))
-    parts = [_by_step_and_row(calls[k], of_last)]
-    while k > 0 and calls[k].attached:
-        k -= 1
-        nothing = np.zeros_like(cotangents[k].output)
-        of_last = error_signals(trajectories[k], Cotangents(nothing, of_last.of_initial))
-        parts.insert(0, _by_step_and_row(calls[k], of_last))
-    return _decay(np.concatenate(parts), last + sum(map(len, parts[:-1])), last >= 0)
-
-
-def _decay(squares: np.ndarray, last: np.ndarray, is_read: np.ndarray) -> np.ndarray:
-    """The root mean square [K] over rows of ‖δ‖ at distance d from step `last` [B] of each row.
-
-    `squares` [T, B] is ‖δ‖²; rows that are not read, and rows without a step at that distance, do
-    not count.
-    """
-    rows = np.flatnonzero(is_read)
-    t = last[rows] - np.arange(last[rows].max() + 1)[:, None]  # [K, rows]
-    with np.errstate(all="ignore"):
-        ratio = squares[t, rows] / squares[last[rows], rows]
-    decay: np.ndarray = np.sqrt(np.where(t >= 0, ratio, 0).sum(axis=1) / (t >= 0).sum(axis=1))
-    return decay
-
-
-def _reads(call: LayerCall, cotangents: Cotangents) -> np.ndarray:
-    """Whether the loss reads step t of row b directly, [T, B]; a final state is of the last."""
-    step, row = steps_and_rows(call.batch_sizes)
-    read = np.zeros((len(call.batch_sizes), len(cotangents.final.h)), dtype=bool)
-    read[step, row] = cotangents.output.any(axis=1)
-    length = np.bincount(row)
-    of_final = np.any([field.any(axis=1) for field in cotangents.final], axis=0)
-    read[length - 1, np.arange(len(length))] |= of_final
-    return read
-
-
-def _by_step_and_row(call: LayerCall, signals: Signals) -> np.ndarray:
-    """‖δ‖² [T, B] over all fields of the state; 0 where a sequence has ended."""
-    step, row = steps_and_rows(call.batch_sizes)
-    squares = np.zeros((len(call.batch_sizes), len(signals.of_initial.h)))
-    squares[step, row] = sum(_squares(field) for field in signals.of_states)
-    return squares
 
 
 def plot_norms(norms: Sequence[Norms]) -> "Figure":

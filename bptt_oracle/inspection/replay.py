@@ -13,7 +13,7 @@ direction every sequence is reversed within its length.
 Page: docs/inspection/norms.md
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,34 +108,40 @@ def cotangents_of(call: LayerCall, direction: int) -> Cotangents:
     return Cotangents(d_half, call.cell.State(*d_final))
 
 
-def error_signals(trajectory: Trajectory, cotangents: Cotangents) -> Signals:
-    """δ of every state, from the cotangents.
+def error_signals(trajectory: Trajectory, *cotangents: Cotangents) -> list[Signals]:
+    """δ of every state, for each of the cotangents.
 
     At the last step of a sequence δ is that of the output and of the final state together. δc_t
     does not contain the path through h_t of its own step: the state has two parts, h_t and c_t.
     """
+    with np.errstate(all="ignore"):
+        if isinstance(trajectory.before, lstm.State):
+            return _lstm_error_signals(trajectory, cotangents)
+        return [_error_signals(trajectory, one) for one in cotangents]
+
+
+def _error_signals(trajectory: Trajectory, cotangents: Cotangents) -> Signals:
+    """δ by the adjoint of the cell."""
     cell, params, rows, before, after, tape = trajectory
     total = make(cotangents.final, [field.copy() for field in cotangents.final])
     signals = make(total, [np.empty_like(field) for field in after])
-    with np.errstate(all="ignore"):
-        step_back = _lstm_step_back(trajectory) if isinstance(before, lstm.State) else None
-        delta: Any = None if step_back else cell.new_delta(params, before, tape)
-        for step in reversed(rows.steps):
-            of_step = rows_of(total, slice(step.stop - step.start))
-            of_step.h[:] += cotangents.output[step]
-            for signal, value in zip(signals, of_step, strict=True):
-                signal[step] = value
-            if step_back:
-                step_back(step, of_step)
-            else:
-                states = [rows_of(fields, step) for fields in (before, tape, after)]
-                cell.step_back(params, *states, of_step, rows_of(delta, step))
+    delta = cell.new_delta(params, before, tape)
+    for step in reversed(rows.steps):
+        of_step = rows_of(total, slice(step.stop - step.start))
+        of_step.h[:] += cotangents.output[step]
+        signals.h[step] = of_step.h
+        states = [rows_of(fields, step) for fields in (before, tape, after)]
+        cell.step_back(params, *states, of_step, rows_of(delta, step))
     return Signals(signals, total)
 
 
-def _lstm_step_back(trajectory: Trajectory) -> Callable[[slice, Any], None]:
-    """`step_back` of the LSTM, with every factor that does not depend on δ computed for all steps
-    at once: twice as fast at H = 64. The numbers are the equations of `reference.cells.lstm`."""
+def _lstm_error_signals(trajectory: Trajectory, cotangents: Sequence[Cotangents]) -> list[Signals]:
+    """δ by the adjoint of the LSTM, the equations of `reference.cells.lstm`.
+
+    The factors that do not depend on δ are computed for all steps at once, and all cotangents in
+    one loop: an LSTM of torch takes so little time that the cell's own loop would cost more than
+    the training step.
+    """
     params: Any = trajectory.params
     before: Any = trajectory.before
     (i, f, g, o), tanh_c = trajectory.tape
@@ -145,18 +151,25 @@ def _lstm_step_back(trajectory: Trajectory) -> Callable[[slice, Any], None]:
     into_a[:, 1] = before.c * f * (1 - f)
     into_a[:, 2] = i * (1 - g * g)
     into_a[:, 3] = tanh_c * o * (1 - o)
-
-    def step_back(step: slice, total: lstm.State) -> None:
-        delta_m = total.h if params.weight_hr is None else total.h @ params.weight_hr  # (6′)
+    h, c = (np.stack(field) for field in zip(*[one.final for one in cotangents], strict=True))
+    signals = [make(trajectory.after, [np.empty_like(s) for s in trajectory.after])
+               for _ in cotangents]  # fmt: skip
+    for step in reversed(trajectory.schedule.steps):
+        rows = slice(step.stop - step.start)
+        for k, one in enumerate(cotangents):
+            h[k, rows] += one.output[step]
+            signals[k].h[step], signals[k].c[step] = h[k, rows], c[k, rows]
+        delta_m = h[:, rows] if params.weight_hr is None else h[:, rows] @ params.weight_hr  # (6′)
         delta_c = delta_m * into_c[step]
-        delta_c += total.c
-        delta_a = np.empty_like(into_a[step])
-        np.multiply(into_a[step, :3], delta_c[:, None], out=delta_a[:, :3])
-        np.multiply(into_a[step, 3], delta_m, out=delta_a[:, 3])
-        np.multiply(delta_c, f[step], out=total.c)
-        np.matmul(delta_a.reshape(len(delta_c), -1), params.weight_hh, out=total.h)  # (2′)
-
-    return step_back
+        delta_c += c[:, rows]
+        delta_a = into_a[step] * delta_c[:, :, None]
+        np.multiply(into_a[step, 3], delta_m, out=delta_a[:, :, 3])
+        np.multiply(delta_c, f[step], out=c[:, rows])
+        delta_h = delta_a.reshape(-1, len(params.weight_hh)) @ params.weight_hh  # (2′)
+        h[:, rows] = delta_h.reshape(len(h), -1, h.shape[2])
+    return [
+        Signals(s, lstm.State(*of_initial)) for s, *of_initial in zip(signals, h, c, strict=True)
+    ]
 
 
 def steps_and_rows(batch_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

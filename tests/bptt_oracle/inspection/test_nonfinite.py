@@ -165,11 +165,13 @@ def test_an_overflow_in_an_upper_layer_of_half_precision_is_found(bidirectional)
 
 
 def test_the_c_of_an_lstm_is_named_before_its_h():
-    """∞ − ∞ in the net input of float64, which is not computed wider."""
-    lstm, x = nn.LSTM(2, 3).double(), torch.zeros(7, 3, 2).double()
+    """The net input from x is −∞, that from h is ∞, in float64, which is not computed wider."""
+    lstm, x = nn.LSTM(1, 3).double(), torch.zeros(7, 3, 1).double()
     with torch.no_grad():
         lstm.weight_ih_l0.fill_(1e308)
-    x[4, 1] = torch.tensor([10.0, -10.0])
+        lstm.weight_hh_l0.fill_(1.7e308)
+        lstm.bias_ih_l0.fill_(10.0)
+    x[4, 1] = -10.0
     found = first_nonfinite(lstm, lambda: lstm(x)[0].sum().backward())
     assert place(found) == ("forward", "LSTM", "c", 0, "forward", 4, 1) and math.isnan(found.value)
 
