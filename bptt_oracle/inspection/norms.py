@@ -161,9 +161,9 @@ def _norms_of_fields(
     """The norms [T] of every field of states with rows [N, ·], those of all calls in a row."""
     norms = []
     for of_calls in zip(*states, strict=True):
-        pairs = zip(trajectories, of_calls, strict=True)
         sums = [
-            _sum_by_step(trajectory, direction, squared_norms(rows)) for trajectory, rows in pairs
+            _sum_by_step(trajectory, direction, squared_norms(rows))
+            for trajectory, rows in zip(trajectories, of_calls, strict=True)
         ]
         norms.append(np.sqrt(np.concatenate(sums)))
     return norms

@@ -151,25 +151,24 @@ def _lstm_error_signals(trajectory: Trajectory, cotangents: Sequence[Cotangents]
     into_a[:, 1] = before.c * f * (1 - f)
     into_a[:, 2] = i * (1 - g * g)
     into_a[:, 3] = tanh_c * o * (1 - o)
+    d_output = np.stack([one.output for one in cotangents])
     h, c = (np.stack(field) for field in zip(*[one.final for one in cotangents], strict=True))
-    signals = [make(trajectory.after, [np.empty_like(s) for s in trajectory.after])
-               for _ in cotangents]  # fmt: skip
+    all_h, all_c = (np.empty((len(s), len(f), s.shape[2]), f.dtype) for s in (h, c))
     for step in reversed(trajectory.schedule.steps):
         rows = slice(step.stop - step.start)
-        for k, one in enumerate(cotangents):
-            h[k, rows] += one.output[step]
-            signals[k].h[step], signals[k].c[step] = h[k, rows], c[k, rows]
-        delta_m = h[:, rows] if params.weight_hr is None else h[:, rows] @ params.weight_hr  # (6′)
-        delta_c = delta_m * into_c[step]
-        delta_c += c[:, rows]
-        delta_a = into_a[step] * delta_c[:, :, None]
+        delta_h, delta_c = all_h[:, step], all_c[:, step]
+        np.add(h[:, rows], d_output[:, step], out=delta_h)
+        delta_c[:] = c[:, rows]
+        delta_m = delta_h if params.weight_hr is None else delta_h @ params.weight_hr  # (6′)
+        whole = delta_m * into_c[step]
+        whole += delta_c
+        delta_a = into_a[step] * whole[:, :, None]
         np.multiply(into_a[step, 3], delta_m, out=delta_a[:, :, 3])
-        np.multiply(delta_c, f[step], out=c[:, rows])
-        delta_h = delta_a.reshape(-1, len(params.weight_hh)) @ params.weight_hh  # (2′)
-        h[:, rows] = delta_h.reshape(len(h), -1, h.shape[2])
-    return [
-        Signals(s, lstm.State(*of_initial)) for s, *of_initial in zip(signals, h, c, strict=True)
-    ]
+        np.multiply(whole, f[step], out=c[:, rows])
+        before_h = delta_a.reshape(-1, len(params.weight_hh)) @ params.weight_hh  # (2′)
+        h[:, rows] = before_h.reshape(delta_h.shape)
+    pairs = zip(all_h, all_c, h, c, strict=True)
+    return [Signals(lstm.State(*s[:2]), lstm.State(*s[2:])) for s in pairs]
 
 
 def steps_and_rows(batch_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
