@@ -212,7 +212,8 @@ def plot_norms(norms: Sequence[Norms]) -> "Figure":
                     axes.plot(values, label=f"{symbol} {record.module}.{record.layer}")
     for axes, label in ((states, "‖h‖, ‖c‖"), (gradients, "‖δh‖, ‖δc‖"), (gates, "open gates")):
         axes.set_ylabel(label)
-    gradients.set_yscale("log")
+    if any((line.get_ydata() > 0).any() for line in gradients.lines):
+        gradients.set_yscale("log")
     gates.set_xlabel("step t")
     states.legend(fontsize="small")
     return figure

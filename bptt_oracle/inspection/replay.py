@@ -69,10 +69,10 @@ def replay(call: LayerCall, direction: int) -> Trajectory:
     before = rows_of(history, rows.previous)
     if len(cell.gates) == 1:
         return Trajectory(cell, params, rows, before, after, cell.new_tape(x))
-    u = cell.net_input(params, x)
-    tape: Any = cell.new_tape(u)
     computed = make(initial, [np.empty_like(h), *after[1:]])
     with np.errstate(all="ignore"):
+        u = cell.net_input(params, x)
+        tape: Any = cell.new_tape(u)
         # h_{t−1} is known for all steps: they are one step of N rows. While c_{t−1} is 0, c_t is
         # i ⊙ g alone.
         cell.step(params, u, before, tape, computed, NUMPY)
