@@ -110,8 +110,8 @@ def score(
     ratios = error / elements.sizes
     untrusted = (np.abs(truth) <= LIMIT * elements.sizes) & (truth != 0)
     worst = tuple(map(int, np.unravel_index(int(ratios.argmax()), ratios.shape)))
-    offset = standardised_sum(np.where(np.isfinite(signed), signed, 0), elements.deviation)
-    offset /= elements.total
+    signed = np.where(np.isfinite(signed), signed, 0)
+    offset = standardised_sum(signed, elements.deviation, elements.least) / elements.total
     if not ill:
         index = worst if ratios[worst] > R else index
         R = max(R, float(ratios[worst]), abs(offset))

@@ -8,19 +8,20 @@ Of the tensor: the largest error of all runs, and the largest root mean square.
 Of an element: 4 s. What is small beside its neighbours is measured by its own noise; a limit of 16
 is then 64 standard deviations, so that a few runs suffice to know s well enough.
 
-Of the sum: with z = Σ e/s / √N over the N elements whose s is not 0, four times the root mean
-square of the z of the runs, and never below 4. An offset of one sign adds up in z, where rounding
-cancels.
+Of the sum: with z = Σ e/s / √N over the N elements that take part, four times the root mean square
+of the z of the runs, and never below 4. An offset of one sign adds up in z, where rounding cancels.
+An element whose s is 0 takes no part, nor one whose 4 s is less than what flushing makes.
 
 The runs judge each other first: what ratio would a run have if the others were its noise? In a
 regular case that is about 1. Where rounding is amplified until a gate flips here and there, the
 flips of one run are not those of another; each run is far off by the noise of the others, and so is
 any correct result. So the noise is multiplied by the ratio of the worst run. The states after the
 last step are elements of the same sequence as the output, and share its ratio. Runs that were bent
-on purpose, at the kink of relu, are not judged.
+on purpose, at the kink of relu or where a gate is nearly 0, are not judged.
 
-Floors: a noise is never below u times the element, nor below half the smallest number of the type,
-because no evaluation stores it better. An element may be flushed to 0 where it is not normal.
+Floors: a noise is never below u times the element, because no evaluation stores it better, nor
+below the smallest normal number: a kernel may flush a smaller product to 0, and what was flushed
+may be multiplied by a weight.
 """
 
 import math
@@ -36,8 +37,8 @@ class Floors(NamedTuple):
     """What limits the precision of every evaluation in a type."""
 
     u: float  # unit roundoff of the products
-    smallest: float  # half the smallest number
-    normal: float  # the smallest normal number
+    tensor: float  # of the largest error, the root mean square and the sum
+    element: float
 
 
 class ElementNoise(NamedTuple):
@@ -46,6 +47,7 @@ class ElementNoise(NamedTuple):
     sizes: np.ndarray
     deviation: np.ndarray  # s, by which the sum is standardised
     total: float
+    least: float = 0.0  # an element takes part in the sum if its s is larger
 
 
 def tensor_noise(
@@ -54,12 +56,13 @@ def tensor_noise(
     """The noise of the largest error of a tensor, and of the root mean square.
 
     `errors` are those of the runs, infinite where only the run overflows; the last `bent` of them
-    were bent at the kink of relu.
+    were bent on purpose.
     """
     sizes, means = error_sizes(errors)
     largest = float(np.abs(truth[np.isfinite(truth)]).max(initial=0))
-    floor = max(floors.u * largest, floors.smallest) if largest else 0.0
-    mean_floor = floor / math.sqrt(max(truth.size, 1))
+    stored = floors.u * largest
+    floor = max(stored, floors.tensor) if largest else 0.0
+    mean_floor = max(stored / math.sqrt(truth.size), floors.tensor) if largest else 0.0
     return tuple(
         max(low, float(values.max()) * _largest_over_next(values[: len(values) - bent]))
         for values, low in ((sizes, floor), (means, mean_floor))
@@ -71,6 +74,7 @@ class Deviation(NamedTuple):
 
     s: np.ndarray
     floor: np.ndarray
+    least: float  # an element takes part in the sum if its s is larger
     ratio: float  # the largest that a run has by the noise of the others
     spread: float  # root mean square of the standardised sums of the runs
 
@@ -80,7 +84,8 @@ def deviation_of(
 ) -> Deviation:
     """The deviation of every element of a tensor over the runs; arguments as in `tensor_noise`."""
     stacked = np.array(errors, dtype=np.float64)
-    floor = np.maximum(floors.u * np.abs(truth), floors.normal / 8)
+    floor = np.maximum(floors.u * np.abs(truth), floors.element)
+    least = floors.tensor / ELEMENT_FACTOR
     scale = float(np.abs(stacked).max(initial=0)) or 1.0  # squares may not underflow
     squares = (stacked / scale) ** 2
     total, n = squares.sum(axis=0), len(squares)
@@ -90,20 +95,21 @@ def deviation_of(
         others = scale * np.sqrt(np.maximum(total - squares[run], 0) / max(n - 1, 1))
         noise = np.maximum(ELEMENT_FACTOR * others, floor)
         ratio = max(ratio, float((np.abs(stacked[run]) / noise).max(initial=0)))
-    sums = [standardised_sum(e, s) for e in stacked[: n - bent]]
-    return Deviation(s, floor, ratio, max(1.0, math.sqrt(sum(z * z for z in sums) / len(sums))))
+    sums = [standardised_sum(e, s, least) for e in stacked]
+    spread = max(1.0, math.sqrt(sum(z * z for z in sums) / n))
+    return Deviation(s, floor, least, ratio, spread)
 
 
 def element_noise(deviation: Deviation, ratio: float) -> ElementNoise:
     """The noise of every element, and of their sum; `ratio` is the largest that a run has."""
-    s, floor, _, spread = deviation
+    s, floor, least, _, spread = deviation
     sizes = np.maximum(ELEMENT_FACTOR * s, floor) * ratio
-    return ElementNoise(sizes, s, ELEMENT_FACTOR * spread * ratio)
+    return ElementNoise(sizes, s, ELEMENT_FACTOR * spread * ratio, least)
 
 
-def standardised_sum(error: np.ndarray, deviation: np.ndarray) -> float:
-    """z = Σ e/s / √N over the elements whose s is not 0."""
-    moved = deviation > 0
+def standardised_sum(error: np.ndarray, deviation: np.ndarray, least: float = 0.0) -> float:
+    """z = Σ e/s / √N over the elements whose s is larger than `least`."""
+    moved = deviation > least
     count = int(moved.sum())
     return float((error[moved] / deviation[moved]).sum()) / math.sqrt(count) if count else 0.0
 

@@ -1,12 +1,14 @@
 """Arithmetic with rounding made visible: every result moved by one unit roundoff, up or down.
 
 The truth and the noise of a case come from the same program, the reference, which computes with
-the arithmetic it is given. Two things are varied here.
+the arithmetic it is given. Three things are varied here.
 
 Activations (Monte Carlo arithmetic, Parker 1997): every value of σ, tanh and relu is multiplied by
-1 + u or 1 − u at random. A net input of relu that is zero but for rounding may have the slope 0 or
-1: what lies within `kink` of 0, relative to the largest of its row, passes or not, as `open_kink`
-says.
+1 + u or 1 − u at random.
+
+What rounding decides, and does not merely move, is varied by itself. A net input of relu that is
+zero but for rounding may have the slope 0 or 1; `hold_relu` is a relu that is told which net inputs
+pass. A gate that is nearly 0 may be 0: `shut_gates` is a σ that is 0 below some size.
 
 Sums over time, in the order in which backpropagation through time meets the terms:
 
@@ -33,6 +35,7 @@ from reference.cells.fields import add, rows_of
 from .wide import widen
 
 ROWS = 8  # of a step, at most, in one product; one at a time would take too long
+NEXT_TO_ZERO = 2.0**-500
 
 Factors = Callable[[tuple[int, ...]], np.ndarray]
 
@@ -52,17 +55,8 @@ def random_factors(rng: np.random.Generator, u: float, dtype: np.dtype) -> Facto
     return draw
 
 
-def move_activations(
-    exact: Arithmetic, factors: Factors, kink: float, open_kink: bool
-) -> Arithmetic:
+def move_activations(exact: Arithmetic, factors: Factors) -> Arithmetic:
     """The arithmetic with every value of an activation multiplied by one of `factors`."""
-
-    def relu_on_one_side(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        size = np.abs(a)
-        near = size <= kink * size.max(axis=-1, keepdims=True, initial=0)
-        value = exact.relu(a, out=out)
-        value[near] = size[near] * open_kink
-        return value
 
     def moved(activation: Activation) -> Activation:
         def function(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -73,7 +67,7 @@ def move_activations(
         return function
 
     return exact._replace(
-        sigmoid=moved(exact.sigmoid), tanh=moved(exact.tanh), relu=moved(relu_on_one_side)
+        sigmoid=moved(exact.sigmoid), tanh=moved(exact.tanh), relu=moved(exact.relu)
     )
 
 
@@ -87,22 +81,45 @@ def record_net_inputs(exact: Arithmetic, inputs: list[np.ndarray]) -> Arithmetic
     return exact._replace(relu=relu)
 
 
-def bend_relu(
-    exact: Arithmetic, inputs: Sequence[np.ndarray], near: Sequence[np.ndarray], passes: bool
+def hold_relu(
+    exact: Arithmetic, sides: Sequence[np.ndarray], least: Sequence[np.ndarray | float]
 ) -> Arithmetic:
-    """The arithmetic with a relu that lets all net inputs pass where `near` is True, or none.
+    """The arithmetic with a relu that lets a net input pass where `sides` is True, whatever its
+    sign. What passes becomes at least `least`, which is not 0: the slope is 1 where relu is not 0.
 
-    `inputs` are the net inputs in the order of the calls, as `record_net_inputs` records them.
+    `sides` and `least` are in the order of the calls, as `record_net_inputs` records net inputs.
     """
-    calls = iter(zip(inputs, near, strict=True))
+    calls = iter(zip(sides, least, strict=True))
 
     def relu(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        recorded, undecided = next(calls)
-        value = exact.relu(a, out=out)
-        value[undecided] = np.abs(recorded[undecided]) * passes
+        passes, lower = next(calls)
+        value: np.ndarray = np.maximum(a, lower, out=np.empty_like(a) if out is None else out)
+        np.copyto(value, 0, where=~passes)
         return value
 
     return exact._replace(relu=relu)
+
+
+def record_smallest_gate(exact: Arithmetic, smallest: list[float]) -> Arithmetic:
+    """The arithmetic with the smallest value of every call of σ appended to `smallest`."""
+
+    def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        value = exact.sigmoid(a, out=out)
+        smallest.append(float(value.min(initial=1)))
+        return value
+
+    return exact._replace(sigmoid=sigmoid)
+
+
+def shut_gates(exact: Arithmetic, below: float) -> Arithmetic:
+    """The arithmetic with a σ that is 0 where it would be less than `below`."""
+
+    def sigmoid(a: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        value = exact.sigmoid(a, out=out)
+        value[value < below] = 0
+        return value
+
+    return exact._replace(sigmoid=sigmoid)
 
 
 def sum_step_by_step(

@@ -10,12 +10,15 @@ sum the gradients of parameters as a loop of steps does (`rounding`):
     renumbered   the same with hidden units and input features in another order (`renumbering`)
     moved        a wide run in which every input, every value of an activation and every sum over
                  steps is moved by one unit roundoff up or down
-    bent         for relu nets: a run that lets every net input pass that rounding may have made
-                 positive or negative, and one that lets none of them pass
+    bent         for relu nets: runs that let all net inputs pass that rounding may have made
+                 positive or negative, none of them, or some of them at random; for gates: a run
+                 in which those are 0 that are too small for some kernels
 
 Where a gate saturates, 1 − z has noise of absolute size u, and only the moved activations show it.
 Rounding within one product shows in the renumbered runs. A moved run for float64 computes in
-float64 with a larger roundoff, and its errors are scaled down.
+float64 with a larger roundoff, and its errors are scaled down. The size of what rounding decides is
+no multiple of the roundoff, and cannot be scaled: in the moved runs every net input of relu stays
+on its side of 0, and the bent runs show what happens where it does not.
 
 Where the reference in the tested type overflows in one tensor, or truth lies beyond what the type
 holds, the noise of all is infinite, because what is computed from an infinity is arbitrary. NumPy
@@ -24,7 +27,7 @@ an overflow shows; its errors do not count.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,18 +40,22 @@ from .evaluation import Results, evaluate, evaluate_cast
 from .noise import Deviation, ElementNoise, Floors, deviation_of, element_noise, tensor_noise
 from .renumbering import evaluate_renumbered, is_tied
 from .rounding import (
-    bend_relu,
+    NEXT_TO_ZERO,
+    hold_relu,
     move_activations,
     random_factors,
     record_net_inputs,
+    record_smallest_gate,
+    shut_gates,
     sum_step_by_step,
 )
 from .wide import LARGEST_MULTIPRECISION, difference, narrow, wide_arithmetic, wide_dtype, widen
 
 MOVED_RUNS = 4
 RENUMBERED_RUNS = 2
-KINK = 4  # in units of roundoff, relative to the largest net input of the row
+RANDOM_BENDS = 2
 NEAR_ZERO = 16  # times the largest error of a net input in the moved runs
+SHUT = 2  # smallest normal numbers; oneDNN's σ in float32 is 0 below √2 of them
 ENLARGED_ROUNDOFF = 2.0**-36  # of moved runs for float64
 
 
@@ -83,7 +90,9 @@ def expect(
     u = UNIT_ROUNDOFF[tested] if u is None else u
     numpy_dtype = "float32" if tested == "bfloat16" else tested
     limits = np.finfo(numpy_dtype)
-    floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny))
+    floors = Floors(u, float(limits.tiny), float(limits.tiny))
+    if tested == "float16":  # flushed nowhere: rounded to a multiple of the smallest number
+        floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny) / 8)
 
     def store(value: np.ndarray) -> np.ndarray:
         return widen(stored(value, dtype), wide)
@@ -105,7 +114,7 @@ def expect(
         if not as_rounded:
             errors = []
         roundoffs = u, UNIT_ROUNDOFF[tested]
-        moved, bent = _moved_errors(problem, dtype, masks, truth, roundoffs, effort * MOVED_RUNS)
+        moved, bent = _moved_errors(problem, dtype, masks, roundoffs, effort)
         errors += moved + bent
         noise: dict[str, tuple[float, float]] = {}
         deviations: dict[str, Deviation] = {}
@@ -139,11 +148,10 @@ def _moved_errors(
     problem: Problem,
     dtype: str,
     masks: Sequence[np.ndarray],
-    truth: Results,
     roundoffs: tuple[float, float],
-    count: int,
+    effort: int,
 ) -> tuple[list[Results], list[Results]]:
-    """The errors of the moved runs, and of the bent runs of a relu net.
+    """The errors of the moved runs and of the bent runs.
 
     `roundoffs` are those of products and of sums.
     """
@@ -154,25 +162,50 @@ def _moved_errors(
         return stored(value, dtype).astype(np.float64)
 
     inputs: list[np.ndarray] = []
-    still = evaluate_cast(problem, store, masks, record_net_inputs(NUMPY, inputs))
+    gates: list[float] = []
+    recording = record_smallest_gate(record_net_inputs(NUMPY, inputs), gates)
+    still = evaluate_cast(problem, store, masks, recording)
+    sides = [~(a <= 0) for a in inputs]  # NaN passes
+    above_zero = [NEXT_TO_ZERO] * len(sides)
     moved, moved_inputs = [], []
-    for k in range(count):
+    for k in range(effort * MOVED_RUNS):
         recorded: list[np.ndarray] = []
-        arithmetic = record_net_inputs(NUMPY, recorded)
+        arithmetic = record_net_inputs(hold_relu(NUMPY, sides, above_zero), recorded)
         run = _moved_run(problem, store, masks, arithmetic, (u, u_of_sums), k)
         moved.append({name: e / scale for name, e in _errors(run, still).items()})
         moved_inputs.append(recorded)
-    if not inputs:
-        return moved, []
-    near = [
-        np.abs(a) <= NEAR_ZERO / scale * np.max([np.abs(m[i] - a) for m in moved_inputs], axis=0)
+    errors = [
+        np.max([np.abs(m[i] - a) for m in moved_inputs], axis=0) / scale
         for i, a in enumerate(inputs)
     ]
-    bent = [
-        _errors(evaluate_cast(problem, store, masks, bend_relu(NUMPY, inputs, near, passes)), still)
-        for passes in (False, True)
+    near = [
+        (error > 0) & (np.abs(a) <= NEAR_ZERO * error)
+        for a, error in zip(inputs, errors, strict=True)
     ]
-    return moved, bent
+    rng = np.random.default_rng([problem.seed, 2])
+    sizes = [np.maximum(error, NEXT_TO_ZERO) for error in errors]
+    bends = [hold_relu(NUMPY, bent, sizes) for bent in _bent_sides(sides, near, rng, effort)]
+    shut = SHUT * float(np.finfo("float64" if dtype == "float64" else "float32").tiny)
+    if any(smallest < shut for smallest in gates):
+        bends.append(shut_gates(NUMPY, shut))
+    return moved, [_errors(evaluate_cast(problem, store, masks, bend), still) for bend in bends]
+
+
+def _bent_sides(
+    sides: Sequence[np.ndarray],
+    near: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    effort: int,
+) -> Iterator[list[np.ndarray]]:
+    """The sides of all net inputs with none of the undecided passing, all, or a random half: if
+    all change sides together, their effects may cancel. Nothing if none is undecided."""
+    if not any(undecided.any() for undecided in near):
+        return
+    pairs = list(zip(sides, near, strict=True))
+    yield [side & ~undecided for side, undecided in pairs]
+    yield [side | undecided for side, undecided in pairs]
+    for _ in range(effort * RANDOM_BENDS):
+        yield [side ^ (undecided & (rng.random(side.shape) < 0.5)) for side, undecided in pairs]
 
 
 def _moved_run(
@@ -199,7 +232,7 @@ def _moved_run(
         product: np.ndarray = total * sum_factors(total.shape)
         return product
 
-    arithmetic = move_activations(exact, factors, KINK * u, open_kink=bool(k % 2))
+    arithmetic = move_activations(exact, factors)
     return evaluate_cast(problem, moved, masks, sum_step_by_step(arithmetic, round_sum))
 
 
