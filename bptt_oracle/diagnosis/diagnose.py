@@ -271,7 +271,7 @@ def _agrees(change: Change, item: Item, values_only: bool) -> bool:
     if not item.wrong and _same(truth, item.question.truth(RIGHT_EQUATIONS)):
         return True  # the mistake changes nothing here, and the results are right
     wrong = [name for name in item.wrong if name in names]
-    if any(score_of(name, truth[name], right) <= LIMIT for name in wrong):
+    if any(score_of(name, truth[name], right) <= LIMIT / 2 for name in wrong):
         return False
     expected = item.question.expected(change)
     known = [name for name in names if name in expected.truth]
