@@ -138,9 +138,9 @@ def _paths() -> Iterator[Mistake]:
     yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
 
 
-def _lacking(lost: int) -> Callable[[Tape, Var, int, int], Var]:
-    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
-        return _stop(tape, x) if direction == lost else x
+def _lacking(lost: int) -> Callable[[Tape, Var, Problem, int, int], Var]:
+    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
+        return _stop(tape, x) if problem.net.bidirectional and direction == lost else x
 
     return enter
 

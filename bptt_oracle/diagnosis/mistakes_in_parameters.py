@@ -244,7 +244,7 @@ def _rounded_parameters(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
 
 
 def _rounded_input(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
         return x if layer else _with_value(x, rounded(x.value))
 
     return Change(Equations(enter=enter))

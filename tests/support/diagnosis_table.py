@@ -95,7 +95,8 @@ def table(lines):
     distinct = len({name for name, *_ in lines})
     rows.append(["all", str(distinct), str(total.total()), *[str(total[w]) for w in WORDS]])
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    count = f"{len(lines)} of {len(tasks())} diagnoses, {total['named']} of them named rightly:\n\n"
+    return count + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def read_lines():

@@ -308,7 +308,7 @@ def in_results():
     for words, given in {
         "of the two directions swapped": "of the two directions swapped",
         "of the layers in reverse order": "of the layers in reverse order",
-        "ordered direction by direction": "ordered direction by direction",
+        "read direction by direction": "ordered direction by direction",
     }.items():
         name = f"gradients of the initial states {given}"
         yield changed_results(name, CELLS, order_of_states(words))
