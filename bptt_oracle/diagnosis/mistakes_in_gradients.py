@@ -78,10 +78,28 @@ def _paths() -> Iterator[Mistake]:
             _stop(tape, f) if moment.k and moment.k % steps == 0 else f for f in fields
         ]
 
-    yield through("the gradient through time cut at each step", before=every(1))
+    def of_rows(*stopped: int) -> Callable[[Tape, Fields, Moment], Fields]:
+        """Between the steps of each row, whose first step may be run later than that of others."""
+
+        def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+            return [
+                tape.with_gradient(f, lambda g: np.where(moment.first, g, g * 0))
+                if k in stopped
+                else f
+                for k, f in enumerate(fields)
+            ]
+
+        return before
+
+    def cut(name: str, cells: Sequence[str], *stopped: int) -> Mistake:
+        hooks = stop_fields(*stopped), of_rows(*stopped)
+        changes = tuple(Change(Equations(before=before)) for before in hooks)
+        return Mistake(name, changes, cells, in_values=False)
+
+    yield cut("the gradient through time cut at each step", CELLS, 0, 1)
     yield through("the gradient through time cut after two steps", before=every(2))
-    yield through("no gradient through c from step to step", LSTM, before=stop_fields(1))
-    yield through("no gradient through h from step to step", LSTM, before=stop_fields(0))
+    yield cut("no gradient through c from step to step", LSTM, 1)
+    yield cut("no gradient through h from step to step", LSTM, 0)
     yield through(
         "no gradient from a layer to the one below", between=lambda t, y, problem: _stop(t, y)
     )
@@ -120,9 +138,9 @@ def _paths() -> Iterator[Mistake]:
     yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
 
 
-def _lacking(lost: int) -> Callable[[Tape, Var, int, int], Var]:
-    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
-        return _stop(tape, x) if direction == lost else x
+def _lacking(lost: int) -> Callable[[Tape, Var, Problem, int, int], Var]:
+    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
+        return _stop(tape, x) if problem.net.bidirectional and direction == lost else x
 
     return enter
 

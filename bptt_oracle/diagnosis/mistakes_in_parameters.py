@@ -8,6 +8,7 @@ import numpy as np
 from torch_impl.execution.precision import stored
 from torch_impl.execution.problem import Problem
 
+from ..judging.evaluation import Results
 from ..judging.wide import narrow, widen
 from .mistake import Change, Mistake, for_each, in_parameters
 from .net import CELLS, Equations, Params
@@ -219,7 +220,13 @@ def _rounding() -> Iterator[Mistake]:
             return stored(narrow(value), dtype)
 
         yield Mistake(f"parameters rounded to {dtype}", (_rounded_parameters(rounded),))
-        yield Mistake(f"the input rounded to {dtype}", (_rounded_input(rounded),))
+        as_input = _rounded_input(rounded)
+        d_x = _rounded_results("d_x", rounded)  # too, where autograd casts the gradient back
+        changes = (as_input, as_input._replace(results=d_x))
+        yield Mistake(f"the input rounded to {dtype}", changes)
+        output = Change(results=_rounded_results("output", rounded))
+        cotangent = output._replace(problem=_rounded_cotangent(rounded))
+        yield Mistake(f"the output rounded to {dtype}", (output, cotangent))
     yield Mistake("parameters quantised to eight bits", (_rounded_parameters(_eight_bits),))
 
 
@@ -237,10 +244,34 @@ def _rounded_parameters(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
 
 
 def _rounded_input(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
         return x if layer else _with_value(x, rounded(x.value))
 
     return Change(Equations(enter=enter))
+
+
+def _rounded_results(
+    tensor: str, rounded: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[Results, Problem], Results]:
+    """One tensor of the results rounded, if it is there."""
+
+    def change(results: Results, problem: Problem) -> Results:
+        if tensor not in results:
+            return results
+        value = results[tensor]
+        return results | {tensor: widen(rounded(value), value.dtype)}
+
+    return change
+
+
+def _rounded_cotangent(
+    rounded: Callable[[np.ndarray], np.ndarray],
+) -> Callable[[Problem], Problem]:
+    def change(problem: Problem) -> Problem:
+        d = problem.d_output
+        return problem if d is None else problem._replace(d_output=rounded(d).astype(d.dtype))
+
+    return change
 
 
 def _with_value(var: Var, value: np.ndarray) -> Var:

@@ -276,10 +276,10 @@ def _outputs() -> Iterator[Mistake]:
         (Change(Equations(between=_forward_half)),),
     )
 
-    def late(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+    def late(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
         return tape.join([x[:1] * 0, x[:-1]], 0) if layer == 0 else x
 
-    def around(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+    def around(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
         return x[np.arange(-1, len(x.value) - 1)] if layer == 0 else x
 
     yield Mistake(

@@ -83,7 +83,7 @@ def _before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
     return fields
 
 
-def _enter(tape: Tape, x: Var, layer: int, direction: int) -> Var:
+def _enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
     return x
 
 
@@ -145,7 +145,7 @@ class Equations(NamedTuple):
     tanh: Callable[[Tape, Var, str], Var] = _tanh  # c for tanh c of an LSTM
     relu: Callable[[Tape, Var, str], Var] = _relu
     active: Callable[[np.ndarray, int, bool], np.ndarray] = _active
-    enter: Callable[[Tape, Var, int, int], Var] = _enter  # the input of layer and direction
+    enter: Callable[[Tape, Var, Problem, int, int], Var] = _enter  # x of layer, direction
     before: Callable[[Tape, Fields, Moment], Fields] = _before  # the state that enters a step
     of_step: Callable[[Tape, Var, str, Moment], Var] = _of_step  # a parameter in a step
     recurrent: Callable[[Tape, Var, Var, Moment], Var] = _recurrent
@@ -197,7 +197,7 @@ def evaluate_equations(
         for direction, suffix in enumerate(net.suffixes(layer)):
             fields = [field[layer * net.directions + direction] for field in initial]
             own = {n.removesuffix(suffix): p for n, p in read.items() if n.endswith(suffix)}
-            entered = equations.enter(tape, y, layer, direction)
+            entered = equations.enter(tape, y, problem, layer, direction)
             part, final = _unroll(
                 equations, tape, net.mode, own, entered, fields, lengths, bool(direction)
             )

@@ -5,7 +5,8 @@
     σ that is zero where it is small, as ½ tanh(a/2) + ½               σ(a) ± u
 
 A lower precision is named only if the errors are spread as rounding spreads them: over at least
-half of the elements of every wrong tensor, and about as large as that noise.
+half of the elements of every wrong tensor, about as large as that noise, and as often towards zero
+as away from it. A function that is approximated badly makes its values too large or too small.
 """
 
 import math
@@ -19,7 +20,7 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF
 from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, score
 from ..judging.truth import Expected
-from ..judging.wide import absolute_difference
+from ..judging.wide import absolute_difference, difference, narrow
 from .net import Equations
 from .question import RIGHT_EQUATIONS, Question, errors_of, expected_from, moved_runs
 from .tape import Tape, Var
@@ -32,6 +33,7 @@ LOWER_PRECISIONS = {
     "bfloat16 precision inside float32": ("float32", "bfloat16"),
     "bfloat16 precision inside float16": ("float16", "bfloat16"),
 }
+MOST_BIASED = 4.0  # standard deviations of the count of errors away from zero less those towards it
 SPREAD = 0.5  # of the elements of a wrong tensor, at least, have an error above their noise
 USUAL_SIZE = 1 / 6  # of the root mean square of errors, where products alone are rounded
 FARTHEST = 3.0  # from that size, in powers of two: the noise of TF32 and bfloat16 differ by three
@@ -62,6 +64,8 @@ def lower_precision(cases: Sequence[Judged]) -> str:
     """
     fits = []
     decisive = [case for case in cases if case.wrong and case.generic]
+    if not decisive or _is_biased(decisive):
+        return ""
     for name, (dtype, lower) in LOWER_PRECISIONS.items():
         if all(case.question.dtype == dtype for case in decisive):
             sizes = [size for case in decisive for size in _sizes(case, lower)]
@@ -70,6 +74,18 @@ def lower_precision(cases: Sequence[Judged]) -> str:
                 fits.append(Fit(name, abs(math.log2(mean / USUAL_SIZE))))
     best = min(fits, key=lambda fit: fit.distance, default=None)
     return best.name if best and best.distance <= FARTHEST else ""
+
+
+def _is_biased(cases: Sequence[Judged]) -> bool:
+    """Whether the errors of the output point away from zero, or towards it, too often."""
+    balance = count = 0
+    for case in cases:
+        if "output" in case.results:
+            truth = case.question.right().truth["output"]
+            signs = np.sign(difference(case.results["output"], truth)) * np.sign(narrow(truth))
+            balance += int(signs.sum())
+            count += int(np.count_nonzero(signs))
+    return abs(balance) > MOST_BIASED * math.sqrt(count)
 
 
 def _sizes(case: Judged, lower: str) -> list[float]:

@@ -115,6 +115,9 @@ def expected_from(truth: Results, errors: Sequence[Results], dtype: str) -> Expe
             if not np.isfinite(noise[name]).all():
                 return Expected(truth, dict.fromkeys(truth, (np.inf, np.inf)), False)
             deviation = deviation_of(own, value, floors)
+            # of a product of few numbers all moves may cancel in all of the few runs
+            least = np.maximum(deviation.s, u / 4 * np.abs(value))
+            deviation = deviation._replace(s=least)
             elements[name] = element_noise(deviation, deviation.ratio)
     return Expected(truth, noise, False, "", elements, u)
 

@@ -1,12 +1,13 @@
 """The table of docs/diagnosis/diagnosis.md: every planted mistake, and what it is named.
 
-    PYTHONPATH=tests:. python -m support.diagnosis_table [part of parts]
+    PYTHONPATH=tests:. python -m support.diagnosis_table LSTM      the diagnoses of one cell
+    PYTHONPATH=tests:. python -m support.diagnosis_table page      the table, written into the page
 
-diagnoses every plant (or every `parts`-th, from `part` on) and appends a line for each to the file
-tests/bptt_oracle/diagnosis/named.tsv; `python -m support.diagnosis_table page` writes the table of
-these lines into the page.
+The diagnoses that tests/bptt_oracle/diagnosis/named.tsv has no line of are made, in random order,
+and a line is appended for each. Delete the file to make all of them again.
 """
 
+import random
 import re
 import sys
 from collections import Counter
@@ -94,12 +95,14 @@ def table(lines):
     distinct = len({name for name, *_ in lines})
     rows.append(["all", str(distinct), str(total.total()), *[str(total[w]) for w in WORDS]])
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    count = f"{len(lines)} of {len(tasks())} diagnoses, {total['named']} of them named rightly:\n\n"
+    return count + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def read_lines():
     """The lines of the last whole run."""
-    return [line.split("\t") for line in LINES.read_text(encoding="utf-8").splitlines()]
+    text = LINES.read_text(encoding="utf-8") if LINES.exists() else ""
+    return [line.split("\t") for line in text.splitlines()]
 
 
 def main(arguments):
@@ -108,11 +111,17 @@ def main(arguments):
         head, tail = page.split(BEGIN)[0], page.split(END)[1]
         PAGE.write_text(head + BEGIN + "\n" + table(read_lines()) + "\n" + END + tail, "utf-8")
         return
-    part, parts = map(int, arguments or ("0", "1"))
-    for task in tasks()[part::parts]:
-        word, diagnosis = outcome(task)
+    done = Counter("\t".join(line[:4]) for line in read_lines())
+    chosen = [task for task in tasks() if task.cell in arguments]
+    random.Random(0).shuffle(chosen)  # so that an unfinished run is a sample of all
+    for task in chosen:
         plant = task.plant
-        line = "\t".join((plant.name, plant.engine, task.cell, task.dtype, word))
+        key = "\t".join((plant.name, plant.engine, task.cell, task.dtype))
+        if done[key]:
+            done[key] -= 1
+            continue
+        word, diagnosis = outcome(task)
+        line = f"{key}\t{word}"
         with LINES.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
         if word != "named":

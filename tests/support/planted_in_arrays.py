@@ -112,6 +112,15 @@ def _parameter_changes():
     yield "weight_hh left out", CELLS, no_hh, always
 
 
+def _whole_results(name, cells, change, possible=lambda case: True):
+    """A plant in the results of the textbook net: change(results)."""
+
+    def run(case, problem, dtype):
+        return change(textbook_net.net(problem, dtype)) if possible(case) else None
+
+    return Plant(name, "numpy", cells, run)
+
+
 def _gate_order(right, order, starts):
     def change(name, p, params, net, cat):
         if not name.startswith(starts):
@@ -280,6 +289,44 @@ def in_results():
         transposed,
         lambda case: not case.P,
     )
+
+    def columns(case, name, value):
+        return value.T.reshape(value.shape) if name.startswith("d_weight_ih") else value
+
+    yield changed_results(
+        "the gradient of weight_ih reshaped in place of transposed", CELLS, columns
+    )
+
+    def order_of_states(words):
+        def change(case, name, value):
+            if name not in ("d_h_0", "d_c_0"):
+                return value
+            return value[_orders(case.layers, 1 + case.bidirectional)[words]]
+
+        return change
+
+    for words, given in {
+        "of the two directions swapped": "of the two directions swapped",
+        "of the layers in reverse order": "of the layers in reverse order",
+        "read direction by direction": "ordered direction by direction",
+    }.items():
+        name = f"gradients of the initial states {given}"
+        yield changed_results(name, CELLS, order_of_states(words))
+
+    def swap(results):
+        other = {"d_h_0": "d_c_0", "d_c_0": "d_h_0"}
+        return {name: results[other.get(name, name)] for name in results}
+
+    def biases(old, new):
+        return lambda results: {n: results[n.replace(old, new)] for n in results}
+
+    def both(results):
+        ih, hh = biases("bias_hh", "bias_ih")(results), biases("bias_ih", "bias_hh")(results)
+        return {n: (ih if "bias_hh" in n else hh)[n] for n in results}
+
+    yield _whole_results("the gradients of h_0 and c_0 swapped", LSTM, swap, lambda c: not c.P)
+    yield _whole_results("bias_ih gets the gradient of bias_hh", GRU, biases("bias_ih", "bias_hh"))
+    yield _whole_results("the gradients of bias_ih and bias_hh swapped", GRU, both)
 
     def backwards(case, name, value):
         axis = 1 if case.layout == "batch" else 0

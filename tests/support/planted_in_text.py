@@ -225,6 +225,19 @@ def _sequences():
         ("d_below[:length, b] += d_xs", "d_below[:length, b] += d_xs if k == 0 else 0"),
     )
     yield _mutant(
+        "the gradient of a layer's input lacks the forward direction",
+        every,
+        (
+            "d_below[:length, b] += d_xs",
+            "d_below[:length, b] += d_xs if k == 1 or D == 1 else 0",
+        ),
+    )
+    yield _mutant(
+        "the gradients of h_n and c_n ignored",
+        LSTM,
+        ("    for k, given in enumerate(problem.d_state):\n", "    for k, given in []:\n"),
+    )
+    yield _mutant(
         "the gradient of h_n ignored",
         every,
         ("if given is not None:", "if given is not None and k != 0:"),
