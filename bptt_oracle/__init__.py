@@ -6,6 +6,7 @@
     Implementation, judge, assert_agrees, parametrize_with_cases, diagnose
                                  for your own code: docs/implementations/your_implementation.md
     check_adjoint                for a hand-written backward: docs/implementations/adjoint.md
+    record_norms, first_nonfinite       for a training step: docs/inspection/norms.md
     to_torch_names, from_torch_names    for weights of other frameworks: docs/porting/porting.md
 
 Importing this package raises ImportError if another module named `reference` or `torch_impl` is
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .doors.check_adjoint import check_adjoint
     from .doors.judgement import judge
     from .implementations.implementation import Answer, Implementation
+    from .inspection import first_nonfinite, record_norms
     from .porting.weights import from_torch_names, to_torch_names
     from .runs.study import diagnose
 
@@ -35,9 +37,11 @@ __all__ = [
     "assert_agrees",
     "check_adjoint",
     "diagnose",
+    "first_nonfinite",
     "from_torch_names",
     "judge",
     "parametrize_with_cases",
+    "record_norms",
     "to_torch_names",
 ]
 
@@ -48,9 +52,11 @@ _WHERE = {
     "assert_agrees": "doors.assertions",
     "check_adjoint": "doors.check_adjoint",
     "diagnose": "runs.study",
+    "first_nonfinite": "inspection",
     "from_torch_names": "porting.weights",
     "judge": "doors.judgement",
     "parametrize_with_cases": "doors.assertions",
+    "record_norms": "inspection",
     "to_torch_names": "porting.weights",
 }
 

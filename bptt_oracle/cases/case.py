@@ -106,9 +106,10 @@ def parse(name: str) -> Case:
     """The case with that id. Raises ValueError if the name is not the id of a possible case."""
     match = _ID.fullmatch(name)
     if match is None:
+        example = Case("GRU", 6, 3, 4, 5).id
         raise ValueError(
-            f"{name!r} is not a case id{_wrong_part(name)}; an example is {Case('GRU', 6, 3, 4, 5).id!r}, "
-            "and `bptt-oracle check` prints others"
+            f"{name!r} is not a case id{_wrong_part(name)}; an example is {example!r}, and "
+            "`bptt-oracle check` prints others"
         )
     part = match.groupdict()
     lengths = tuple(int(n) for n in part["lengths"].split("-") if n)

@@ -15,9 +15,9 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
-from ..judging.noise import Floors, deviation_of, element_noise, tensor_noise
+from ..judging.noise import deviation_of, element_noise, tensor_noise
 from ..judging.rounding import random_factors
-from ..judging.truth import ENLARGED_ROUNDOFF, Expected, expect
+from ..judging.truth import ENLARGED_ROUNDOFF, Expected, expect, floors_of
 from ..judging.wide import difference, narrow, wide_arithmetic, wide_dtype, widen
 from .mistake import Change, same_results
 from .net import RIGHT, Equations, evaluate_equations
@@ -104,9 +104,8 @@ def errors_of(runs: Runs) -> list[Results]:
 
 def expected_from(truth: Results, errors: Sequence[Results], dtype: str) -> Expected:
     """Truth, and the noise that the errors of some runs make, by the rules of `judging.noise`."""
-    limits = np.finfo("float32" if dtype == "bfloat16" else dtype)
     u = UNIT_ROUNDOFF[dtype]
-    floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny))
+    floors = floors_of(dtype, u)
     noise, elements = {}, {}
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for name, exact in truth.items():

@@ -90,9 +90,7 @@ def expect(
     u = UNIT_ROUNDOFF[tested] if u is None else u
     numpy_dtype = "float32" if tested == "bfloat16" else tested
     limits = np.finfo(numpy_dtype)
-    floors = Floors(u, float(limits.tiny), float(limits.tiny))
-    if tested == "float16":  # flushed nowhere: rounded to a multiple of the smallest number
-        floors = Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny) / 8)
+    floors = floors_of(tested, u)
 
     def store(value: np.ndarray) -> np.ndarray:
         return widen(stored(value, dtype), wide)
@@ -132,6 +130,14 @@ def expect(
         ratios |= dict.fromkeys(forward, max(ratios[name] for name in forward))
         elements = {name: element_noise(d, ratios[name]) for name, d in deviations.items()}
     return Expected(truth, noise, no_error, "", elements, u)
+
+
+def floors_of(dtype: str, u: float) -> Floors:
+    """What limits the precision of every evaluation in a dtype whose products have roundoff u."""
+    limits = np.finfo("float32" if dtype == "bfloat16" else dtype)
+    if dtype == "float16":  # flushed nowhere: rounded to a multiple of the smallest number
+        return Floors(u, float(limits.smallest_subnormal) / 2, float(limits.tiny) / 8)
+    return Floors(u, float(limits.tiny), float(limits.tiny))
 
 
 def _errors(run: Results, truth: Results) -> Results:

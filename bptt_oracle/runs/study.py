@@ -59,9 +59,9 @@ def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Ca
 def diagnose(
     implementation: Implementation, cases: Sequence[Case] = (), dtype: str = "float32"
 ) -> Diagnosis:
-    """The mistake that explains an implementation's answers to these cases, which it must be able to
-    compute, and to those of their cells that tell mistakes apart; without cases of all its cells.
-    """
+    """The mistake that explains an implementation's answers: to these cases, which it must be able
+    to compute, and to those of their cells that tell mistakes apart; without cases, of all its
+    cells."""
     cells = dict.fromkeys(case.cell for case in cases) or implementation.cells
     more = fit_all(implementation, (c for cell in cells for c in diagnostic_cases(cell)))
     evidence = []

@@ -133,6 +133,12 @@ def test_contradictions_are_one_sentence(arguments, words):
     assert words in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", sorted(MODULES))
+def test_a_batch_without_rows_has_gradients_of_zero(kind):
+    judgement = bptt_oracle.judge(MODULES[kind](3, 4), torch.zeros(5, 0, 3))
+    assert judgement and set(judgement.R.values()) == {0.0}
+
+
 def test_bfloat16_is_judged_in_its_own_rounding():
     module = torch.nn.GRU(3, 4, dtype=torch.bfloat16)
     judgement = bptt_oracle.judge(module, X.bfloat16())
