@@ -114,10 +114,10 @@ def test_the_input_is_named_before_everything_else(kind, value):
 
 def test_the_row_is_the_caller_s_before_sorting():
     gru, x = nn.GRU(4, 6), torch.randn(7, 3, 4)
-    x[4, 1, 2] = NAN
+    x[1, 0, 2] = NAN
     packed = pack_padded_sequence(x, [2, 5, 7], enforce_sorted=False)
     found = first_nonfinite(gru, lambda: gru(packed)[1].sum().backward())
-    assert place(found) == ("forward", "GRU", "x", 0, None, 4, 1)
+    assert place(found) == ("forward", "GRU", "x", 0, None, 1, 0)
 
 
 def test_nan_in_the_padding_is_not_read():
@@ -162,6 +162,26 @@ def test_an_overflow_in_an_upper_layer_of_half_precision_is_found(bidirectional)
     # h_t = 1 + 3 h_{t−1} = (3^{t+1} − 1) / 2 > 65504 first for t = 10
     found = first_nonfinite(rnn, lambda: rnn(x)[0].sum().backward())
     assert place(found) == ("forward", "RNN", "h", 1, "forward", 10, 0) and found.value == INF
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward"])
+def test_the_step_of_the_reverse_direction_is_that_of_the_input(phase):
+    """Row 0 of the batch has 15 steps and is the second after sorting; the reverse direction starts
+    at step 14, and passes 65504 ten steps later: h is (3^{k+1} − 1) / 2 after k more steps."""
+    rnn = nn.RNN(1, 1, nonlinearity="relu", bias=False, bidirectional=True)
+    with torch.no_grad():
+        for name, p in rnn.named_parameters():
+            p.fill_(0.0 if name == "weight_hh_l0" else 3.0 if "hh" in name else 1.0)
+    x = torch.zeros(20, 2, 1)
+    x[:15, 0] = 1.0 if phase == "forward" else 1e-7
+    rnn, x = rnn.half(), x.half()
+    packed = pack_padded_sequence(x, [15, 20], enforce_sorted=False)
+    scale = 1.0 if phase == "forward" else 1e4
+    found = first_nonfinite(rnn, lambda: (scale * rnn(packed)[1][1, 0]).sum().backward())
+    if phase == "forward":
+        assert place(found) == ("forward", "RNN", "h", 0, "reverse", 14 - 10, 0)
+    else:  # δh is 10^4 · 3^k, k steps before step 0, which is read last
+        assert place(found) == ("backward", "RNN", "δh", 0, "reverse", 2, 0)
 
 
 def test_the_c_of_an_lstm_is_named_before_its_h():

@@ -385,6 +385,37 @@ def test_weights_are_those_before_the_optimizer_changes_them():
         assert np.array_equal(record.h, other.h)
 
 
+def test_two_updates_in_one_step_have_their_own_weights():
+    gru, x = nn.GRU(4, 6), torch.randn(5, 2, 4)
+    optimizer = torch.optim.SGD(gru.parameters(), lr=1.0)
+    versions = []
+
+    def step():
+        for _ in range(2):
+            versions.append(copy.deepcopy(gru))
+            gru(x)[0].sum().backward()
+            optimizer.step()
+
+    records = record_norms(gru, step)
+    for record, version in zip(records, versions, strict=True):
+        fresh = nn.GRU(4, 6)  # a copy has the hooks of its original
+        fresh.load_state_dict(version.state_dict())
+        (expected,) = record_norms(fresh, lambda fresh=fresh: fresh(x)[0].sum().backward())
+        assert np.array_equal(record.delta_h, expected.delta_h)
+
+
+def test_growth_is_counted_in_the_order_in_which_a_direction_reads():
+    rnn, x = nn.RNN(4, 6, nonlinearity="relu", bidirectional=True), torch.randn(60, 3, 4)
+    with torch.no_grad():
+        for name, parameter in rnn.named_parameters():
+            if name.startswith("weight_hh"):
+                parameter.fill_(1.3 / 6)
+            if name.startswith("bias"):
+                parameter.fill_(0.1)
+    for record in record_norms(rnn, lambda: rnn(x)[0].sum().backward()):
+        assert "unstable recurrence" in issues(record)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_half_types_give_the_norms_of_float64_to_their_precision(kind, dtype):
