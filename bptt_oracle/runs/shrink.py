@@ -1,20 +1,22 @@
 """A failing case made smaller while it still fails, so that a person can follow it by hand."""
 
+import time
 from collections.abc import Callable, Iterator
 
 from ..cases.case import Case, contradiction
 
 TRIALS = 200
+SECONDS = 30.0
 
 
 def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
     """A smallest case that fails, reached by simplifying one field at a time. `fails` is called at
-    most TRIALS times."""
-    trials, smaller = 0, True
+    most TRIALS times, and no more after SECONDS."""
+    trials, smaller, end = 0, True, time.monotonic() + SECONDS
     while smaller:
         smaller = False
         for simpler in simplifications(case):
-            if trials == TRIALS:
+            if trials == TRIALS or time.monotonic() > end:
                 return case
             trials += 1
             if fails(simpler):
