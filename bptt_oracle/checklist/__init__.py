@@ -27,11 +27,14 @@ mistake (for example equal lengths in a check of padding) raises ValueError and 
 from .carrying import both_detached, carry_and_detach, fresh_start
 from .causality import causality
 from .check_result import CheckResult
+from .clipping import clipping
 from .generating import generation
 from .labels import label_shift, shapes
-from .padding import last_valid_step, packed_order, padding_loss, padding_state
-from .routing import reset_leak, routing
-from .training import clipping, teacher_forcing
+from .padding import last_valid_step, packed_order, padding_state
+from .padding_loss import padding_loss
+from .resetting import reset_leak
+from .routing import routing
+from .teaching import teacher_forcing
 
 __all__ = [
     "CheckResult",
