@@ -97,10 +97,11 @@ def _rows_are_steps(caller: Caller, x: Tensor, output: Tensor, axis: int) -> str
     if output.dim() and T > 1:
         shorter = output_tensor(caller(x.narrow(1 - axis, 0, T - 1)))
         if shorter.dim() == output.dim() and len(output) == T and len(shorter) == T - 1:
-            return f"the result {list(output.shape)} has a row for each of {T} steps: {_mistaken(axis)}"
+            shape = list(output.shape)
+            return f"the result {shape} has a row for each of {T} steps: {_mistaken(axis)}"
     raise ValueError(
-        f"Expected a result for each of {x.shape[axis]} rows, got {list(output.shape)}, of which no "
-        "axis follows the number of rows."
+        f"Expected a result for each of {x.shape[axis]} rows, got {list(output.shape)}, of which "
+        "no axis follows the number of rows."
     )
 
 

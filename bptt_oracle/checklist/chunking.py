@@ -92,7 +92,7 @@ def in_chunks(
 
 def _cuts(T: int) -> list[tuple[int, ...]]:
     """Lengths of chunks that sum to T."""
-    cuts = {(1, T - 1), (T - 1, 1), (T // 2, T - T // 2)}
+    cuts: set[tuple[int, ...]] = {(1, T - 1), (T - 1, 1), (T // 2, T - T // 2)}
     if T <= 8:
         cuts.add((1,) * T)
     return sorted(cuts)
@@ -194,8 +194,8 @@ class _Chunked:
                 alone = self.fresh(b, starts[-1], T)
                 if change := self.caller.difference(whole[b : b + 1], alone):
                     return [
-                        f"row {b}, reset at step {starts[-1]}, differs by {change:.2g} from a fresh "
-                        "start"
+                        f"row {b}, reset at step {starts[-1]}, differs by {change:.2g} from a "
+                        "fresh start"
                     ]
         return []
 
@@ -217,8 +217,8 @@ class _Chunked:
             expected = whole.narrow(self.time, T - 1, 1)
         if not self.difference([output, *final], [expected.reshape(output.shape), *state]):
             raise ValueError(
-                "Expected a model whose output depends on its state, got one whose last step is the "
-                "same from a fresh start: nothing can be seen."
+                "Expected a model whose output depends on its state, got one whose last step is "
+                "the same from a fresh start: nothing can be seen."
             )
 
 

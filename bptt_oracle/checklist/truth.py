@@ -1,5 +1,7 @@
 """The truth of nn.RNN, nn.GRU and nn.LSTM modules, where a check meets one."""
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor, nn
 
@@ -53,16 +55,16 @@ def measure(net: nn.RNNBase, x: Tensor, output: Tensor, batch_first: bool) -> fl
     return judge({"output": array_of(output.detach())}, expected).worst.R
 
 
-def _reference_net(net: nn.RNNBase, batch_first: bool) -> reference.RecurrentNet:
+def _reference_net(net: nn.RNNBase, batch_first: bool) -> Any:
     """The reference's net with the options of the module."""
-    options = {
+    options: dict[str, Any] = {
         "num_layers": net.num_layers,
         "bias": net.bias,
         "batch_first": batch_first,
         "bidirectional": net.bidirectional,
     }
     if isinstance(net, nn.LSTM):
-        size = {"proj_size": net.proj_size} if net.proj_size else {}
+        size: dict[str, Any] = {"proj_size": net.proj_size} if net.proj_size else {}
         return reference.LSTM(net.input_size, net.hidden_size, **options, **size)
     if isinstance(net, nn.GRU):
         return reference.GRU(net.input_size, net.hidden_size, **options)
