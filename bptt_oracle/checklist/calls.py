@@ -138,7 +138,9 @@ def fixed_seed(seed: int = 0) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(seed)
             random.seed(seed)
             np.random.seed(seed)
             yield

@@ -140,7 +140,7 @@ def check_all(
 
     half = x.shape[1] // 2
     table: list[tuple[int, str, str, Callable[[], CheckResult]]] = [
-        (1, "label_shift", "split", lambda: label_shift(g["split"], x)),
+        (1, "label_shift", "split", lambda: label_shift(g["split"], x, batch_first=batch_first)),
         (2, "shapes", "targets vocab", lambda: shapes(model, x, g["targets"], g["vocab"])),
         (3, "padding_loss", "loss targets", loss_of_model),
         (

@@ -35,7 +35,8 @@ def clipping(
     Returns:
         Holds: every optimizer.step() sees gradients clipped to this norm, to a part in a thousand.
         Fails: reports the norm before and at the step, because clipping is missing, too early, too
-        late, or of some parameters only; or that it is much smaller than `max_norm`, because the
+        late, between the backward passes that accumulate gradients, or of some parameters only; or
+        that it is much smaller than `max_norm`, because the
         gradients were clipped before a GradScaler unscaled them.
 
     Raises:
@@ -68,6 +69,11 @@ def clipping(
     failures = []
     if worst > max_norm * (1 + tolerance):
         failures.append(measured)
+    elif seen.changed:
+        failures.append(
+            "gradients are changed between the backward passes that accumulate them: clip their "
+            "sum, before the step"
+        )
     elif smallest < max_norm * OVERCLIPPED:
         failures.append(
             f"the norm is {norm:.3g} before clipping and only {smallest:.3g} at the step, as of "
@@ -90,6 +96,7 @@ class _Seen(NamedTuple):
     at_step: list[float]
     closure: bool
     eps: float  # of the coarsest gradient
+    changed: bool  # between two backward passes
 
 
 def _watch(optimizer: torch.optim.Optimizer, step: Callable[[], object], factor: float) -> _Seen:
@@ -98,24 +105,36 @@ def _watch(optimizer: torch.optim.Optimizer, step: Callable[[], object], factor:
     optimizer_state = copy.deepcopy(optimizer.state_dict())
     saved = [(p.detach().clone(), None if p.grad is None else p.grad.clone()) for p in parameters]
     scaled_norms: dict[Tensor, float] = {}
+    left: dict[Tensor, float] = {}  # the norm with which the last backward pass left a gradient
+    changed: list[float] = []
     at_step: list[float] = []
     closures: list[bool] = []
     eps = [0.0]
 
+    def compare(p: Tensor) -> None:
+        """Before a gradient is added to another one."""
+        norm = 0.0 if p.grad is None else float(_norm(p.grad))
+        if norm and p in left and not math.isclose(norm, left[p], rel_tol=1e-3):
+            changed.append(norm)
+
     def scale(p: Tensor) -> None:
         if p.grad is not None:
             p.grad.mul_(factor)
-            scaled_norms[p] = max(scaled_norms.get(p, 0.0), float(_norm(p.grad)))
+            left[p] = float(_norm(p.grad))
+            scaled_norms[p] = max(scaled_norms.get(p, 0.0), left[p])
             eps[0] = max(eps[0], epsilon(p.grad.dtype))
 
     def look(own: Any, args: Any, kwargs: Any) -> None:
+        left.clear()
         closures.append(any(a is not None for a in (*args[1:], *kwargs.values())))
         unscale = getattr(own, "grad_scale", None)  # of a fused step, which unscales by itself
         at_step.append(_global_norm(parameters) / (1.0 if unscale is None else float(unscale)))
 
     with ExitStack() as stack:
         for p in parameters:
-            stack.callback(p.register_post_accumulate_grad_hook(scale).remove)
+            if p.requires_grad:
+                stack.callback(p.register_hook(lambda _, p=p: compare(p)).remove)
+                stack.callback(p.register_post_accumulate_grad_hook(scale).remove)
         stack.callback(optimizer.register_step_pre_hook(look).remove)
         try:
             step()
@@ -125,7 +144,7 @@ def _watch(optimizer: torch.optim.Optimizer, step: Callable[[], object], factor:
                 for p, (value, grad) in zip(parameters, saved, strict=True):
                     p.copy_(value)
                     p.grad = grad
-    return _Seen(math.hypot(*scaled_norms.values()), at_step, any(closures), eps[0])
+    return _Seen(math.hypot(*scaled_norms.values()), at_step, any(closures), eps[0], bool(changed))
 
 
 def _norm(grad: Tensor) -> Tensor:

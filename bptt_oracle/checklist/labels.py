@@ -15,7 +15,7 @@ Split = Callable[[Tensor], Any]
 MARKS = 2  # columns that may be beside the ids: ⟨bos⟩ and ⟨eos⟩
 
 
-def label_shift(split: Split, ids: Tensor) -> CheckResult:
+def label_shift(split: Split, ids: Tensor, *, batch_first: bool = True) -> CheckResult:
     """(1) `split(ids)` returns inputs, and targets that are the next tokens.
 
     Args:
@@ -23,7 +23,8 @@ def label_shift(split: Split, ids: Tensor) -> CheckResult:
             slices of the columns of ids, [B, ·] or flattened. Negative targets count as ignored;
             columns of one token, as ⟨bos⟩ and ⟨eos⟩, may be put beside the ids.
         ids: tokens [B, T], integers ≥ 0, with rows that do not repeat themselves, or numbers
-            [B, T, D]. Where split slices the rows of ids [T, B], that axis counts as T.
+            [B, T, D]; with batch_first=False [T, B].
+        batch_first: whether the first axis of ids holds the rows.
 
     Returns:
         Holds: target t is token t + 1 of the inputs' tokens. Fails: names another shift, shapes
@@ -35,13 +36,7 @@ def label_shift(split: Split, ids: Tensor) -> CheckResult:
             possible; ids of one row with targets that go round; or split does not return tensors.
     """
     inputs, targets = _two_tensors(split(ids.clone()))
-    whole = len(ids) * ids.shape[1]
-    if inputs.dim() == ids.dim() and inputs.shape[:2] != ids.shape[:2]:
-        if inputs.shape[0] != ids.shape[0] and inputs.shape[1] == ids.shape[1]:  # [T, B]
-            targets = targets.reshape(inputs.shape) if len(targets) == inputs.numel() else targets
-            ids, inputs = ids.transpose(0, 1), inputs.transpose(0, 1)
-            targets = targets.transpose(0, 1) if targets.dim() > 1 else targets
-    elif inputs.dim() == ids.dim() - 1 and len(inputs) == whole:
+    if inputs.dim() == ids.dim() - 1 and len(inputs) == ids.shape[0] * ids.shape[1]:
         inputs = inputs.reshape(ids.shape)
     if targets.dim() == 1 and targets.numel() == inputs.numel():
         targets = targets.reshape(inputs.shape)
@@ -49,7 +44,10 @@ def label_shift(split: Split, ids: Tensor) -> CheckResult:
     if inputs.shape != targets.shape:
         failures.append(f"inputs {list(inputs.shape)} and targets {list(targets.shape)} differ")
     else:
-        failures += _shift_failures(ids, inputs, targets)
+        by_row = (ids, inputs, targets)
+        if not batch_first:
+            by_row = (ids.transpose(0, 1), inputs.transpose(0, 1), targets.transpose(0, 1))
+        failures += _shift_failures(*by_row)
     return CheckResult.from_failures(
         1, "the target is the next token", failures, f"all {targets.numel()} targets are at t + 1"
     )

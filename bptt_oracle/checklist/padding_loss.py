@@ -10,8 +10,6 @@ from .check_result import CheckResult
 from .comparison import difference, require_numbers
 from .values import named_values
 
-TOKENS = 24  # alone in the batch, to measure what each adds to the loss
-
 
 def padding_loss(
     loss: Callable[[Tensor, Tensor], object], logits: Tensor, targets: Tensor, pad: int
@@ -27,9 +25,9 @@ def padding_loss(
         pad: the padding token or ignore index.
 
     Returns:
-        Holds: the gradient at padding is zero and the value is Σ mℓ / Σ m, where ℓ is the loss of
-        one token alone in the batch, and m = 1 where there is no padding. With the cross entropy
-        this is its mean over the other tokens; label smoothing and class weights pass too. The
+        Holds: the gradient at padding is zero and the value is Σ mℓ / Σ m, the cross entropy ℓ
+        averaged over the other tokens (m = 1); or, of another loss, as with label smoothing, class
+        weights or a scale, equal tokens have equal gradients, and their number changes nothing. The
         evidence includes the loss of a batch of padding only. Fails: reports the gradient, and
         names the wrong denominator if it is a common one.
 
@@ -46,7 +44,7 @@ def padding_loss(
         value = _scalar(loss(logits, targets))
         (gradient,) = torch.autograd.grad(value, logits)
     require_numbers([logits[real], value, gradient[real]], "logits and loss")
-    if not gradient[real].any():
+    if not gradient.any():
         raise ValueError("Expected a loss that depends on the logits, got a gradient of zero.")
     value = value.detach()
     failures = []
@@ -101,38 +99,36 @@ def _weighted_failures(
     expected: Tensor,
     means: dict[str, Tensor],
 ) -> list[str]:
-    """The failure of a loss that is not the mean cross entropy, unless it is the mean of its own
-    losses of one token.
+    """The failure of a loss that is not the mean cross entropy, unless it is a mean over the tokens
+    of another loss of one token.
 
-    All targets that count get one class, so that class weights are all the same, and each token is
-    put alone in the batch, where every denominator is one of one token.
+    All positions get the same logits and the same target, so that all tokens have one loss and one
+    weight. Of a mean, the value then does not change with the number of tokens, and the gradients
+    of all tokens are equal.
     """
     real = targets != pad
-    classes = targets[real].unique().tolist()
-    places = real.nonzero()
-    if len(places) > TOKENS:  # every row keeps some, in other numbers
-        places = places[torch.linspace(0, len(places) - 1, TOKENS).long()]
-    kept = torch.zeros_like(real)
-    kept[tuple(places.T)] = True
-    for label in classes:
-        same = torch.where(kept, label, pad)
-        whole = _scalar(loss(logits, same))
-        alone = []
-        for place in places:
-            one = torch.full_like(targets, pad)
-            one[tuple(place)] = label
-            alone.append(_scalar(loss(logits, one)))
-        losses = torch.stack(alone)
-        if not losses.isfinite().all() or not losses.any():  # a class of weight zero
-            continue
-        if not difference(whole, losses.mean()):
-            return []
-        names = [name for name, wrong in means.items() if not difference(value, wrong)]
-        return [
-            f"the loss is {float(value):.6g}, Σ mℓ / Σ m is {float(expected):.6g}"
-            + "".join(f" (it is {name})" for name in names[:1])
-        ]
-    raise ValueError("Expected a loss of one token that is finite and not zero, got none.")
+    fewer = real.clone()
+    for row in fewer.reshape(len(fewer), -1) if fewer.dim() > 1 else fewer[None]:
+        places = row.nonzero()
+        if len(places) > 1:
+            row[places[-1]] = False
+    if torch.equal(fewer, real):
+        raise ValueError("Expected a row of two tokens or more, got none.")
+    example = logits[real][0]
+    label = next(int(v) for v in targets[real].unique() if example[int(v)].isfinite())
+    same = example.expand_as(logits).clone().requires_grad_()
+    with torch.enable_grad():
+        whole = _scalar(loss(same, torch.where(real, label, pad)))
+        (gradient,) = torch.autograd.grad(whole, same)
+    part = _scalar(loss(same, torch.where(fewer, label, pad)))
+    sizes = gradient.norm(dim=-1)[real]
+    if not difference(part, whole) and not difference(sizes, sizes[:1].expand_as(sizes)):
+        return []
+    names = [name for name, wrong in means.items() if not difference(value, wrong)]
+    return [
+        f"the loss is {float(value):.6g}, Σ mℓ / Σ m is {float(expected):.6g}"
+        + "".join(f" (it is {name})" for name in names[:1])
+    ]
 
 
 def _scalar(returned: Any) -> Tensor:

@@ -1,5 +1,6 @@
 """Tensors in what models return: tuples, lists, dicts, objects and packed sequences of them."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,8 +79,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
             new[name] = map_tensors(function, item)
         return new
     if named := named_values(value):
-        changed = object.__new__(type(value))
-        changed.__dict__ |= {n: map_tensors(function, item) for n, item in named.items()}
+        changed = copy.copy(value)
+        vars(changed).update({n: map_tensors(function, item) for n, item in named.items()})
         return changed
     return value
 
