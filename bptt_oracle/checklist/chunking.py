@@ -103,7 +103,7 @@ class _Chunked:
 
     def __init__(self, model: Any, x: Tensor, reset: Tensor | None, time: int) -> None:
         self.model, self.x, self.reset, self.time = model, x, reset, time
-        self.takes_state = reset is not None or _takes_state(model)
+        self.takes_state = reset is not None or _binds(model, 2)
         self.follows_steps: bool | None = None
         self.caller = Caller(self.pieces)
         self.caller.modules = Caller(model).modules
@@ -111,17 +111,20 @@ class _Chunked:
     def pieces(self, lengths: tuple[int, ...], *replaced: Any) -> tuple[list[Any], Any]:
         """The output of each piece, and the final state."""
         x, reset = replaced or (self.x, self.reset)
-        state, outputs, start = None, [], 0
+        outputs: list[Any] = []
+        state, start = None, 0
         for length in lengths:
             piece = x.narrow(self.time, start, length).clone()
             resets = [] if reset is None else [reset[start : start + length].clone()]
             returned = self.model(piece, state, *resets) if self.takes_state else self.model(piece)
             state = _state_of(returned)
             if self.takes_state and not state_tensors(state):
-                raise ValueError(
-                    "Expected a model that returns its output and its state, got "
-                    f"{type(returned).__name__} without a state."
-                )
+                self.takes_state = not _binds(self.model, 1)  # a state may be kept inside
+                if self.takes_state or outputs:
+                    raise ValueError(
+                        "Expected a model that returns its output and its state, got "
+                        f"{type(returned).__name__} without a state."
+                    )
             outputs.append(output_tensor(returned))
             start += length
         return outputs, state
@@ -222,11 +225,11 @@ class _Chunked:
             )
 
 
-def _takes_state(model: Any) -> bool:
-    """Whether a model can be called as model(x, state)."""
+def _binds(model: Any, arguments: int) -> bool:
+    """Whether a model can be called with so many arguments."""
     function = model.forward if isinstance(model, nn.Module) else model
     try:
-        inspect.signature(function).bind(None, None)
+        inspect.signature(function).bind(*[None] * arguments)
     except TypeError:
         return False
     except ValueError:  # no signature

@@ -52,6 +52,8 @@ def routing(
     actual = caller([first, (rotated, second_chunk[rotated])])
     in_used_rows = caller([first, (new_ids, second_chunk)])
     among_old = caller([first, (mixed, second_chunk)])
+    back = caller([first, (rotated, second_chunk[rotated]), first])
+    unmoved = caller([first, (ids, second_chunk), first])
     without_history = caller([(new_ids, second_chunk)])
     second_only = caller([(ids, second_chunk)])
     if not caller.difference(second_only, caller([(ids, second_chunk.roll(1, 0))])):
@@ -62,6 +64,8 @@ def routing(
     failures = []
     if change := caller.difference(actual, expected[rotated]):
         failures.append(f"streams that change rows change their results, by {change:.2g}")
+    elif change := caller.difference(back, unmoved):
+        failures.append(f"streams that change rows and back change their results, by {change:.2g}")
     if leak := caller.difference(in_used_rows, without_history):
         failures.append(f"a new stream in a used row inherits its state: it differs by {leak:.2g}")
     if not failures and (leak := caller.difference(among_old[:1], without_history[:1])):

@@ -5,6 +5,6 @@ model of NaN: it must be rejected with ValueError.
 """
 
 from . import carrying, labels, numbers, outputs, padding, streams, training  # noqa: F401
-from .case import CASES, outcome
+from .case import CASES, EXPECTED, KINDS, outcome
 
-__all__ = ["CASES", "outcome"]
+__all__ = ["CASES", "EXPECTED", "KINDS", "outcome"]

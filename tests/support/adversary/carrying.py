@@ -1,6 +1,5 @@
 """The state carried from chunk to chunk: points 5, 6 and 7."""
 
-import copy
 from types import SimpleNamespace
 
 import torch
@@ -180,8 +179,9 @@ class Learnable(Model):
         self.h0 = nn.Parameter(torch.randn(1, 1, H))
 
     def forward(self, x, state=None):
-        return super().forward(x, self.h0.expand(-1, len(x), -1).contiguous()
-                               if state is None else state)
+        return super().forward(
+            x, self.h0.expand(-1, len(x), -1).contiguous() if state is None else state
+        )
 
 
 class Own(nn.Module):
@@ -276,9 +276,19 @@ RIGHT = {
     "cloned": lambda: carry(Model(nn.LSTM), cut),
     "compiled": lambda: carry(compiled(Model())),
     "evaluation mode with a graph": lambda: carry(Model().eval()),
-    "two optimizers": lambda: carry(m := Model(), optimizer=SimpleNamespace(
-        zero_grad=m.zero_grad, step=lambda: [o.step() for o in (
-            torch.optim.SGD(m.rnn.parameters(), 0.1), torch.optim.Adam(m.head.parameters()))])),
+    "two optimizers": lambda: carry(
+        m := Model(),
+        optimizer=SimpleNamespace(
+            zero_grad=m.zero_grad,
+            step=lambda: [
+                o.step()
+                for o in (
+                    torch.optim.SGD(m.rnn.parameters(), 0.1),
+                    torch.optim.Adam(m.head.parameters()),
+                )
+            ],
+        ),
+    ),
     "tied weights": lambda: carry(Model(tied=True)),
 }
 WRONG = {
@@ -286,15 +296,13 @@ WRONG = {
     "zeros": lambda: carry(Model(), torch.zeros_like),
     "attached": lambda: carry(Model(), lambda s: s),
     "attached with retain_graph": lambda: carry(
-        m := Model(), lambda s: s, backward=lambda loss, k: loss.backward(retain_graph=True)
+        Model(), lambda s: s, backward=lambda loss, k: loss.backward(retain_graph=True)
     ),
     "attached clone": lambda: carry(Model(), lambda s: s.clone()),
     "attached through a product": lambda: carry(
-        m := Model(), lambda s: s * 1.0, backward=lambda loss, k: loss.backward(retain_graph=True)
+        Model(), lambda s: s * 1.0, backward=lambda loss, k: loss.backward(retain_graph=True)
     ),
-    "one backward at the end": lambda: carry(
-        m := Model(), lambda s: s, backward=lambda loss, k: None
-    ),
+    "one backward at the end": lambda: carry(Model(), lambda s: s, backward=lambda loss, k: None),
     "the first state": lambda: carry(m := Model(), one_state(m, "first")),
     "the state before the last": lambda: carry(m := Model(), one_state(m, "before")),
     "scaled": lambda: carry(Model(), lambda s: 0.9 * s.detach()),
@@ -308,12 +316,8 @@ WRONG = {
     "attached, GradScaler": lambda: carry(m := Model(), lambda s: s, backward=scaled_loop(m)),
     "attached, compiled": lambda: carry(compiled(Model()), lambda s: s),
     "attached, learnable start": lambda: carry(Learnable(), lambda s: s),
-    "reset, with a validation": lambda: carry(
-        m := Model(), lambda s: None, finish=validating(m)
-    ),
-    "one of two layers attached": lambda: carry(
-        TwoLayers(), lambda s: [detached(s[0]), s[1]]
-    ),
+    "reset, with a validation": lambda: carry(m := Model(), lambda s: None, finish=validating(m)),
+    "one of two layers attached": lambda: carry(TwoLayers(), lambda s: [detached(s[0]), s[1]]),
 }
 BLIND = {
     "NaN weights": lambda: carry(filled(Model(), torch.nan)),
@@ -370,13 +374,11 @@ PAIRS_WRONG = {
     "h zero": lambda: both(lstm(), lambda s: (torch.zeros_like(s[0]), s[1].detach())),
     "none": lambda: both(lstm(), lambda s: None),
     "c attached with retain_graph": lambda: both(
-        m := lstm(),
+        lstm(),
         lambda s: (s[0].detach(), s[1]),
         backward=lambda loss, k: loss.backward(retain_graph=True),
     ),
-    "c attached through tanh": lambda: both(
-        lstm(), lambda s: (s[0].detach(), s[1].clamp(-9, 9))
-    ),
+    "c attached through tanh": lambda: both(lstm(), lambda s: (s[0].detach(), s[1].clamp(-9, 9))),
     "c of the first chunk": lambda: both(m := lstm(), one_state(m, "first")),
     "state kept inside, c attached": lambda: inside(
         Inside(cut=lambda s: (s[0].detach(), s[1]), kind=nn.LSTM), checklist.both_detached
@@ -518,8 +520,9 @@ FRESH_RIGHT = {
     "LSTM, output and state": lambda: fresh(Model(nn.LSTM)),
     "dropout in training mode": lambda: fresh(Model(num_layers=2, dropout=0.5)),
     "dropout always": lambda: fresh(Model(after=lambda h: F.dropout(h, 0.5, True))),
-    "batch norm in training mode": lambda: fresh(nn.Sequential(
-        Model(returns="tensor"), nn.Flatten(0, 1), nn.BatchNorm1d(V))),
+    "batch norm in training mode": lambda: fresh(
+        nn.Sequential(Model(returns="tensor"), nn.Flatten(0, 1), nn.BatchNorm1d(V))
+    ),
     "lazy mask": lambda: fresh(Lazy()),
     "reset before each sample": lambda: fresh(Resetting().run),
     "in a dict": lambda: fresh(Model(returns="dict")),
@@ -528,11 +531,13 @@ FRESH_RIGHT = {
     "autocast": lambda: fresh(Model(autocast=True)),
     "changes its input": lambda: checklist.fresh_start(spoiling(Model()), ONE, OTHER),
     "compiled": lambda: fresh(compiled(Model())),
-    "logits of −∞": lambda: fresh(Model(), lambda r: r[0].index_fill(
-        2, torch.tensor([0]), -torch.inf)),
+    "logits of −∞": lambda: fresh(
+        Model(), lambda r: r[0].index_fill(2, torch.tensor([0]), -torch.inf)
+    ),
     "another size": lambda: checklist.fresh_start(Model(), ONE, tokens(1, 9)),
-    "samples in a dict": lambda: (lambda m: checklist.fresh_start(
-        lambda d: m(d["ids"])[0], {"ids": ONE}, {"ids": OTHER}))(Model()),
+    "samples in a dict": lambda: (
+        lambda m: checklist.fresh_start(lambda d: m(d["ids"])[0], {"ids": ONE}, {"ids": OTHER})
+    )(Model()),
 }
 FRESH_WRONG = {
     "state kept": lambda: fresh(Keeping()),
@@ -543,7 +548,8 @@ FRESH_WRONG = {
     "state kept in training mode": lambda: fresh(ByMode()),
     "state kept in a global": lambda: checklist.fresh_start(in_a_global(Model()), ONE, OTHER),
     "state kept if the size fits": lambda: checklist.fresh_start(
-        KeepingSameBatch(), ONE, tokens(1, 9)),
+        KeepingSameBatch(), ONE, tokens(1, 9)
+    ),
     "counts its calls": lambda: fresh(Counting()),
     "a cache that grows": lambda: fresh(Caching()),
     "weights that change": lambda: fresh(LearnsInPlace()),
@@ -561,4 +567,3 @@ FRESH_BLIND = {
 for kind, cases in (("right", FRESH_RIGHT), ("wrong", FRESH_WRONG), ("blind", FRESH_BLIND)):
     for name, run in cases.items():
         add("fresh_start", kind, name, run)
-_ = copy

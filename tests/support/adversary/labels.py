@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from bptt_oracle import checklist
 
 from .case import add
-from .models import UNUSUAL, B, H, Keeping, Model, V, filled, numbers, tokens
+from .models import UNUSUAL, B, Keeping, Model, V, filled, numbers, tokens
 
 IDS = tokens(B, 12)
 BOS, EOS = 0, 0
@@ -70,13 +70,32 @@ sliced, copied = RIGHT_SPLITS["sliced"], WRONG_SPLITS["copies"]
 for kind, split in (("right", sliced), ("wrong", copied)):
     add("label_shift", kind, "one row", checklist.label_shift, split, IDS[:1])
     add("label_shift", kind, "numbers", checklist.label_shift, split, numbers(B, 9, 3))
-add("label_shift", "right", "ids [T, B]", checklist.label_shift, chunked_by_time, IDS.T,
-    batch_first=False)
+add(
+    "label_shift",
+    "right",
+    "ids [T, B]",
+    checklist.label_shift,
+    chunked_by_time,
+    IDS.T,
+    batch_first=False,
+)
 add("label_shift", "blind", "repeating ids", checklist.label_shift, sliced, IDS * 0 + 1)
-add("label_shift", "blind", "all targets ignored", checklist.label_shift,
-    lambda i: (i[:, :-1], i[:, 1:] * 0 - 100), IDS)
-add("label_shift", "blind", "one row, rolled", checklist.label_shift, WRONG_SPLITS["rolled"],
-    IDS[:1])
+add(
+    "label_shift",
+    "blind",
+    "all targets ignored",
+    checklist.label_shift,
+    lambda i: (i[:, :-1], i[:, 1:] * 0 - 100),
+    IDS,
+)
+add(
+    "label_shift",
+    "blind",
+    "one row, rolled",
+    checklist.label_shift,
+    WRONG_SPLITS["rolled"],
+    IDS[:1],
+)
 add("label_shift", "blind", "a string", checklist.label_shift, lambda i: "ids", IDS)
 
 X = tokens(5, 6)
@@ -118,46 +137,90 @@ for name, make in UNUSUAL.items():
     add("shapes", "right", name, lambda make: of_shapes(make(Model)), make)
 add("shapes", "right", "bidirectional", lambda: of_shapes(Model(bidirectional=True)))
 add("shapes", "right", "state kept inside", lambda: of_shapes(Keeping()))
-add("shapes", "right", "flattened logits", lambda: of_shapes(
-    Changed(lambda o: o.flatten(0, 1)), targets=X.flatten()))
-add("shapes", "right", "numbers", lambda: of_shapes(
-    Model(reads=3), numbers(5, 6, 3), numbers(5, 6, V)))
-add("shapes", "right", "batch norm in training mode", lambda: of_shapes(nn.Sequential(
-    Model(returns="tensor"), nn.Flatten(0, 1), nn.BatchNorm1d(V), nn.Unflatten(0, (5, 6)))))
+add(
+    "shapes",
+    "right",
+    "flattened logits",
+    lambda: of_shapes(Changed(lambda o: o.flatten(0, 1)), targets=X.flatten()),
+)
+add(
+    "shapes",
+    "right",
+    "numbers",
+    lambda: of_shapes(Model(reads=3), numbers(5, 6, 3), numbers(5, 6, V)),
+)
+add(
+    "shapes",
+    "right",
+    "batch norm in training mode",
+    lambda: of_shapes(
+        nn.Sequential(
+            Model(returns="tensor"), nn.Flatten(0, 1), nn.BatchNorm1d(V), nn.Unflatten(0, (5, 6))
+        )
+    ),
+)
 add("shapes", "right", "two rows", lambda: of_shapes(Model(), X[:2], X[:2]))
-add("shapes", "right", "the first two rows equal", lambda: of_shapes(Model(), X[[0, 0, 1]],
-                                                                     X[:3]))
-add("shapes", "right", "logits of −∞", lambda: of_shapes(Changed(
-    lambda o: o.index_fill(2, torch.tensor([0]), -torch.inf))))
+add("shapes", "right", "the first two rows equal", lambda: of_shapes(Model(), X[[0, 0, 1]], X[:3]))
+add(
+    "shapes",
+    "right",
+    "logits of −∞",
+    lambda: of_shapes(Changed(lambda o: o.index_fill(2, torch.tensor([0]), -torch.inf))),
+)
 add("shapes", "wrong", "without batch_first", lambda: of_shapes(Model(batch_first=False)))
-add("shapes", "wrong", "without batch_first, square", lambda: of_shapes(
-    Model(batch_first=False), X[:, :5], X[:, :5]))
-add("shapes", "wrong", "without batch_first, in a dict", lambda: of_shapes(
-    Model(batch_first=False, returns="dict")))
-add("shapes", "wrong", "without batch_first, LSTM", lambda: of_shapes(
-    Model(nn.LSTM, batch_first=False)))
-add("shapes", "wrong", "numbers without batch_first", lambda: of_shapes(
-    Model(reads=3, batch_first=False), numbers(5, 6, 3)))
+add(
+    "shapes",
+    "wrong",
+    "without batch_first, square",
+    lambda: of_shapes(Model(batch_first=False), X[:, :5], X[:, :5]),
+)
+add(
+    "shapes",
+    "wrong",
+    "without batch_first, in a dict",
+    lambda: of_shapes(Model(batch_first=False, returns="dict")),
+)
+add(
+    "shapes",
+    "wrong",
+    "without batch_first, LSTM",
+    lambda: of_shapes(Model(nn.LSTM, batch_first=False)),
+)
+add(
+    "shapes",
+    "wrong",
+    "numbers without batch_first",
+    lambda: of_shapes(Model(reads=3, batch_first=False), numbers(5, 6, 3)),
+)
 add("shapes", "wrong", "logits [B, V, T]", lambda: of_shapes(Changed(lambda o: o.mT)))
-add("shapes", "wrong", "logits [T, B, V]", lambda: of_shapes(
-    Changed(lambda o: o.transpose(0, 1))))
+add("shapes", "wrong", "logits [T, B, V]", lambda: of_shapes(Changed(lambda o: o.transpose(0, 1))))
 add("shapes", "wrong", "the last step only", lambda: of_shapes(Changed(lambda o: o[:, -1])))
 add("shapes", "wrong", "one class too many", lambda: of_shapes(Model(), vocab=V + 1))
 add("shapes", "wrong", "targets a step short", lambda: of_shapes(Model(), targets=X[:, 1:]))
 add("shapes", "wrong", "targets [T, B]", lambda: of_shapes(Model(), targets=X.T))
 add("shapes", "wrong", "normalised over the batch", lambda: of_shapes(Normed()))
 add("shapes", "wrong", "row 0 reads row 3", lambda: of_shapes(Changed(leaking(3, 0.5))))
-add("shapes", "wrong", "row 0 reads a ten-thousandth of row 3", lambda: of_shapes(
-    Changed(leaking(3, 1e-4))))
-add("shapes", "wrong", "softmax over the batch", lambda: of_shapes(Changed(
-    lambda o: o.softmax(0))))
-add("shapes", "wrong", "flattened in the order of time", lambda: of_shapes(Changed(
-    lambda o: o.transpose(0, 1).flatten(0, 1))))
+add(
+    "shapes",
+    "wrong",
+    "row 0 reads a ten-thousandth of row 3",
+    lambda: of_shapes(Changed(leaking(3, 1e-4))),
+)
+add("shapes", "wrong", "softmax over the batch", lambda: of_shapes(Changed(lambda o: o.softmax(0))))
+add(
+    "shapes",
+    "wrong",
+    "flattened in the order of time",
+    lambda: of_shapes(Changed(lambda o: o.transpose(0, 1).flatten(0, 1))),
+)
 add("shapes", "wrong", "rows rolled", lambda: of_shapes(Changed(lambda o: o.roll(1, 0))))
 add("shapes", "blind", "NaN weights", lambda: of_shapes(filled(Model(), torch.nan)))
 add("shapes", "blind", "zero weights", lambda: of_shapes(filled(Model(), 0)))
 add("shapes", "blind", "one row", lambda: of_shapes(Model(), X[:1], X[:1]))
 add("shapes", "blind", "equal rows", lambda: of_shapes(Model(), X[[0, 0]], X[:2]))
-add("shapes", "blind", "dropout that eval() does not switch off", lambda: of_shapes(
-    Changed(lambda o: F.dropout(o, 0.5, True))))
-_ = H
+add(
+    "shapes",
+    "blind",
+    "dropout that eval() does not switch off",
+    lambda: of_shapes(Changed(lambda o: F.dropout(o, 0.5, True))),
+)

@@ -57,7 +57,12 @@ class ReadsIds(Model):
 class Attention(nn.Module):
     def __init__(self, causal=True, mask=-torch.inf):
         super().__init__()
-        self.emb, self.head, self.causal, self.mask = nn.Embedding(V, H), nn.Linear(H, V), causal, mask
+        self.emb, self.head, self.causal, self.mask = (
+            nn.Embedding(V, H),
+            nn.Linear(H, V),
+            causal,
+            mask,
+        )
 
     def forward(self, x):
         e = self.emb(x)
@@ -154,7 +159,9 @@ CAUSAL_RIGHT = {
     "a bare LSTM": lambda: causal(nn.LSTM(3, H, batch_first=True), numbers(B, T, 3)),
     "flattened logits": lambda: causal(Changed(output=lambda o: o.flatten(0, 1), returns="tensor")),
     "one number per step": lambda: causal(Changed(output=lambda o: o[..., 0])),
-    "masked logits of −∞": lambda: causal(Model(after=None), IDS),
+    "logits of −∞": lambda: causal(
+        Changed(output=lambda o: o.index_fill(2, torch.tensor([0]), -torch.inf))
+    ),
     "layer norm per step": lambda: causal(Changed(x=normed(2))),
     "cumulative mean": lambda: causal(
         Changed(x=lambda e: e.cumsum(1) / torch.arange(1, 1 + e.shape[1])[:, None])
@@ -177,9 +184,7 @@ CAUSAL_WRONG = {
     "attention without a mask": lambda: causal(Attention(causal=False)),
     "attention with a weak mask": lambda: causal(Attention(mask=-3.0)),
     "convolution with padding on both sides": lambda: causal(Convolution(1, 1)),
-    "ahead without a gradient": lambda: causal(
-        Changed(x=lambda e: e + e.detach().roll(-1, 1))
-    ),
+    "ahead without a gradient": lambda: causal(Changed(x=lambda e: e + e.detach().roll(-1, 1))),
     "ahead through an index": lambda: causal(
         Changed(x=lambda e: e * (1 + e[:, -1].argmax(1))[:, None, None])
     ),
@@ -195,9 +200,7 @@ CAUSAL_BLIND = {
     "zero weights": lambda: causal(filled(Model(), 0)),
     "many to one": lambda: causal(ManyToOne()),
     "many to one, T classes": lambda: causal(ManyToOneOfT()),
-    "many to one, numbers": lambda: causal(
-        ManyToOne(reads=2), numbers(5, 12, 2)
-    ),
+    "many to one, numbers": lambda: causal(ManyToOne(reads=2), numbers(5, 12, 2)),
     "without batch_first": lambda: causal(Model(batch_first=False)),
     "bidirectional, without batch_first": lambda: causal(
         Model(batch_first=False, bidirectional=True)

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from bptt_oracle import checklist
 
 from .case import add
-from .models import UNUSUAL, B, E, H, Model, T, V, compiled, filled, numbers, tokens, wrapped
+from .models import UNUSUAL, B, H, Model, T, V, compiled, filled, numbers, tokens, wrapped
 
 LENGTHS = torch.tensor([2, 6, 1, 4])
 IDS = tokens(B, T)
@@ -107,9 +107,7 @@ WRONG_RESULTS = {
         padded(m, x, n)[0], torch.as_tensor(n).clamp(max=x.shape[1] - 1)
     ),
     "first step": lambda m, x, n: padded(m, x, n)[0][:, 0],
-    "lengths of other rows": lambda m, x, n: at(
-        padded(m, x, n)[0], torch.as_tensor(n).roll(1) - 1
-    ),
+    "lengths of other rows": lambda m, x, n: at(padded(m, x, n)[0], torch.as_tensor(n).roll(1) - 1),
     "the longest row's last step": lambda m, x, n: padded(m, x, n)[0][:, max(n) - 1],
     "final state without a pack": lambda m, x, n: padded(m, x, n)[1][-1],
 }
@@ -125,7 +123,6 @@ RIGHT_STATES = {
         [m.rnn(embedded(m, x[b : b + 1, : int(n[b])]))[1] for b in range(len(x))], dim=1
     ),
     "lengths from the padding": lambda m, x, n: packed(m, x, (x != 0).sum(1))[1],
-    "bucketed by length": lambda m, x, n: frozen_steps(m, x, n),
 }
 WRONG_STATES = {
     "no pack": lambda m, x, n: padded(m, x, n)[1],
@@ -163,11 +160,11 @@ WRONG_ORDERS = {
     "sorted states": lambda m, x, n: by_hand(m, x, n, unsort=False)[1][-1],
     "sorted logits": lambda m, x, n: m.head(by_hand(m, x, n, unsort=False)[1][-1]),
     "sorted twice": lambda m, x, n: by_hand(m, x, n)[1][-1][torch.as_tensor(n).argsort()],
-    "unsorted by the sorting order": lambda m, x, n: by_hand(m, x, n, unsort=False)[1][-1][
-        torch.as_tensor(n).argsort(descending=True)
-    ]
-    if len(x) > 2
-    else by_hand(m, x, n, unsort=False)[1][-1],
+    "unsorted by the sorting order": lambda m, x, n: (
+        by_hand(m, x, n, unsort=False)[1][-1][torch.as_tensor(n).argsort(descending=True)]
+        if len(x) > 2
+        else by_hand(m, x, n, unsort=False)[1][-1]
+    ),
     "rows reversed": lambda m, x, n: packed(m, x, n)[1][-1].flip(0),
     "rows rolled": lambda m, x, n: packed(m, x, n)[0].roll(1, 0),
     "the first two exchanged": lambda m, x, n: packed(m, x, n)[1][-1][
@@ -196,8 +193,11 @@ def of_model(check, make):
 
     def run(x, n):
         state = packed(inner, x, n)[1]
-        return state if check is checklist.padding_state else (state[0] if isinstance(
-            state, tuple) else state)[-1]
+        return (
+            state
+            if check is checklist.padding_state
+            else (state[0] if isinstance(state, tuple) else state)[-1]
+        )
 
     return check(run, PADDED, LENGTHS)
 
@@ -279,8 +279,15 @@ for name, (check, right_rules, wrong_rules) in CHECKS.items():
     add(name, "right", "numbers", of_numbers, check, good)
     add(name, "wrong", "numbers", of_numbers, check, bad)
     add(name, "right", "NaN in the padding", of_numbers, check, good, torch.nan)
-    add(name, "wrong", "infinity in the padding", of_numbers, check, WRONG_STATES["no pack"]
-        if name == "padding_state" else WRONG_RESULTS["last column"], torch.inf)
+    add(
+        name,
+        "wrong",
+        "infinity in the padding",
+        of_numbers,
+        check,
+        WRONG_STATES["no pack"] if name == "padding_state" else WRONG_RESULTS["last column"],
+        torch.inf,
+    )
     add(name, "blind", "NaN weights", run_rule, check, good, model=filled(Model(), torch.nan))
     add(name, "blind", "zero weights", run_rule, check, good, model=filled(Model(), 0))
     add(name, "blind", "dropout that eval() does not switch off", noisy, check)
@@ -291,10 +298,24 @@ for name in ("last_valid_step", "packed_order"):
         add(name, "right", f"classifier, {returns}, dropout", of_classifier, check, returns)
     add(name, "right", "classifier, compiled", of_classifier, check, compile=True)
     add(name, "right", "classifier, autocast", of_classifier, check, autocast=True)
-add("last_valid_step", "blind", "outputs of every step", run_rule, checklist.last_valid_step,
-    lambda m, x, n: packed(m, x, n)[0])
-add("packed_order", "blind", "one row", run_rule, checklist.packed_order,
-    RIGHT_ORDERS["final state"], PADDED[:1], LENGTHS[:1])
+add(
+    "last_valid_step",
+    "blind",
+    "outputs of every step",
+    run_rule,
+    checklist.last_valid_step,
+    lambda m, x, n: packed(m, x, n)[0],
+)
+add(
+    "packed_order",
+    "blind",
+    "one row",
+    run_rule,
+    checklist.packed_order,
+    RIGHT_ORDERS["final state"],
+    PADDED[:1],
+    LENGTHS[:1],
+)
 
 # the loss
 
@@ -338,10 +359,10 @@ RIGHT_LOSSES = {
         (-((1 - p) ** 2) * p.log())[y != 0].mean(),
     )[1],
     "of shape [1]": lambda o, y: ignoring(o, y)[None],
-    "sum over rows, divided by all tokens": lambda o, y: sum(
-        cross_entropy(a, b, ignore_index=0, reduction="sum") for a, b in zip(o, y, strict=True)
-    )
-    / (y != 0).sum(),
+    "sum over rows, divided by all tokens": lambda o, y: (
+        sum(cross_entropy(a, b, ignore_index=0, reduction="sum") for a, b in zip(o, y, strict=True))
+        / (y != 0).sum()
+    ),
 }
 WRONG_LOSSES = {
     "mean over padding": cross_entropy,
@@ -353,9 +374,9 @@ WRONG_LOSSES = {
     "ignores another token": lambda o, y: cross_entropy(o, y, ignore_index=-100),
     "mask of the wrong sign": lambda o, y: masked_mean(o, torch.where(y == 0, 1, 0)),
     "mask one step late": lambda o, y: (
-        cross_entropy(o, y, reduction="none").view_as(y) * (y.roll(1, 1) != 0)
-    ).sum()
-    / (y != 0).sum(),
+        (cross_entropy(o, y, reduction="none").view_as(y) * (y.roll(1, 1) != 0)).sum()
+        / (y != 0).sum()
+    ),
     "mean of losses times mask": lambda o, y: (
         cross_entropy(o, y, reduction="none").view_as(y) * (y != 0)
     ).mean(),
@@ -374,7 +395,7 @@ def of_loss(loss, logits=LOGITS, targets=PADDED):
 for kind, losses in (("right", RIGHT_LOSSES), ("wrong", WRONG_LOSSES)):
     for name, loss in losses.items():
         add("padding_loss", kind, name, of_loss, loss)
-for kind, loss in (("right", ignoring), ("wrong", RIGHT_LOSSES and WRONG_LOSSES["divided by B·T"])):
+for kind, loss in (("right", ignoring), ("wrong", WRONG_LOSSES["divided by B·T"])):
     for dtype in (torch.float64, torch.bfloat16, torch.float16):
         add("padding_loss", kind, f"{dtype}", of_loss, loss, LOGITS.to(dtype))
     flat = LOGITS.flatten(0, 1), PADDED.flatten()
@@ -386,4 +407,3 @@ add("padding_loss", "blind", "NaN logits", of_loss, ignoring, LOGITS * torch.nan
 add("padding_loss", "blind", "no padding", of_loss, ignoring, LOGITS, IDS)
 add("padding_loss", "blind", "no reduction", of_loss, lambda o, y: ignoring(o, y, reduction="none"))
 add("padding_loss", "blind", "a constant", of_loss, lambda o, y: o.sum() * 0)
-_ = E

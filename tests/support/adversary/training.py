@@ -174,8 +174,13 @@ def sparse():
 
     def clip():
         parameters = list(model.parameters())
-        norm = sum(float((p.grad.coalesce().values() if p.grad.is_sparse else p.grad).norm()) ** 2
-                   for p in parameters) ** 0.5
+        norm = (
+            sum(
+                float((p.grad.coalesce().values() if p.grad.is_sparse else p.grad).norm()) ** 2
+                for p in parameters
+            )
+            ** 0.5
+        )
         for p in parameters:
             p.grad.mul_(min(1.0, MAX / norm))
 
@@ -266,8 +271,9 @@ class Decoder(Model):
         state, logits, written = None, [], []
         for t in range(target.shape[1]):
             returned = self(y, state)
-            o, state = returned if isinstance(returned, tuple) else (returned["logits"],
-                                                                     returned["state"])
+            o, state = (
+                returned if isinstance(returned, tuple) else (returned["logits"], returned["state"])
+            )
             logits.append(o)
             y = o.argmax(-1)
             written.append(y)
