@@ -109,7 +109,7 @@ def _differing(
     caller: Caller, x: Tensor, axis: int, rows: list[Tensor], alone: list[Tensor]
 ) -> list[str]:
     """The rows that differ alone, or that change with other rows."""
-    changes = [caller.difference(row, one) for row, one in zip(rows, alone, strict=False)]
+    changes = [caller.disagreement(row, one) for row, one in zip(rows, alone, strict=False)]
     differing = [b for b, change in enumerate(changes) if change]
     if differing:
         cause = (

@@ -11,6 +11,7 @@ import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from .comparison import change, difference, epsilon, largest_difference
+from .comparison import change, difference, disagreement, epsilon, largest_difference
 from .kept_state import kept_state
 from .values import map_tensors, tensors_in
 
 SEARCH_DEPTH = 4  # functions, methods and objects on the way to a module
+LARGEST_CONTAINER = 100  # items in which modules are looked for; data sets are longer
 
 
 class Caller:
@@ -52,6 +54,13 @@ class Caller:
     def difference(self, actual: Tensor, expected: Tensor) -> float:
         """0 within rounding, of the coarsest type seen."""
         return difference(actual, expected, self.eps)
+
+    def disagreement(self, actual: Tensor, expected: Tensor) -> float:
+        """The difference of two results that should be the same.
+
+        Raises ValueError if a half type is so coarse that it decides nothing.
+        """
+        return disagreement(actual, expected, self.eps)
 
     def change(self, actual: Tensor, expected: Tensor) -> float:
         """0 if equal to the bit. Raises ValueError if rounding may be the cause."""
@@ -92,7 +101,8 @@ def modules_of(function: Any, depth: int = SEARCH_DEPTH) -> list[nn.Module]:
         found = [*_referred_to(function), *(function.__defaults__ or ())]
         found += (function.__kwdefaults__ or {}).values()
     elif isinstance(function, tuple | list | dict):
-        found = list(function.values()) if isinstance(function, dict) else list(function)
+        items = function.values() if isinstance(function, dict) else function
+        found = list(islice(items, LARGEST_CONTAINER))
     else:
         own = type(function).__module__ not in ("builtins", "torch")
         found = list(vars(function).values()) if own and hasattr(function, "__dict__") else []

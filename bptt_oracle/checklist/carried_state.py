@@ -143,6 +143,8 @@ def _matched(call: Call, leaving: Sequence[Tensor]) -> list[tuple[int, int]]:
 def _carried(chunks: Sequence[_Chunk]) -> Carried:
     """The steps of a module's chunks. A chunk without a graph beside others that have one, such as
     a validation, is no step."""
+    _require_one_stream(chunks)
+    chunks = _first_epoch(chunks)
     training = any(chunk.trains for chunk in chunks)
     steps: list[Step] = []
     states, nodes = 0, chunks[0].nodes
@@ -168,6 +170,38 @@ def _carried(chunks: Sequence[_Chunk]) -> Carried:
             steps.append(Step(k, entering, attached, previous))
         nodes = nodes | chunk.nodes
     return Carried(states or _unmatched_count(chunks[0].last), steps)
+
+
+def _first_epoch(chunks: Sequence[_Chunk]) -> Sequence[_Chunk]:
+    """The chunks before the first one comes again without the state of the last, if there are any
+    between."""
+    first = chunks[0].first.x
+    for k in range(2, len(chunks)):
+        call = chunks[k].first
+        again = call.x.shape == first.shape and torch.equal(call.x, first)
+        others = any(not torch.equal(c.first.x, first) for c in chunks[1:k])
+        if again and others and not _carries(call, chunks[k - 1].last):
+            return chunks[:k]
+    return chunks
+
+
+def _require_one_stream(chunks: Sequence[_Chunk]) -> None:
+    """Raise ValueError if the states of several streams are carried past each other."""
+    sources = []
+    starts = 1
+    for k in range(1, len(chunks)):
+        fits = [j for j in range(k) if _carries(chunks[k].first, chunks[j].last)]
+        if fits:
+            sources.append((k, fits[-1]))
+        elif not chunks[k].first.entering:
+            starts += 1
+    used = [j for _, j in sources]
+    past = [k for k, j in sources if any(chunk.trains for chunk in chunks[j + 1 : k])]
+    if past and starts > 1 and len(set(used)) == len(used) == len(chunks) - starts:
+        raise ValueError(
+            f"Expected chunks of one batch of streams, got {starts} that take turns; pass a loop "
+            "over one of them."
+        )
 
 
 def _carries(call: Call, source: Call) -> bool:

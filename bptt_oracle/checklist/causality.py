@@ -114,8 +114,7 @@ def _by_step(returned: object, x: Tensor) -> Tensor:
 def _require_steps(caller: Caller, x: Tensor, output: Tensor) -> None:
     """Raise ValueError if the output has T classes, not T steps, or rows that are mixed."""
     T = x.shape[1]
-    shorter = output_tensor(caller(x[:, : T - 1]))
-    if output.dim() == 2 and shorter.shape == output.shape:
+    if output.dim() == 2 and output_tensor(caller(x[:, : T - 1])).shape == output.shape:
         raise ValueError(
             f"Expected outputs [B, T, ·], got {list(output.shape)} for {T} and for {T - 1} steps: "
             "one result per row."

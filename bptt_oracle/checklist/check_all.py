@@ -67,7 +67,7 @@ def check_all(
     state_run: Callable[..., Any] | None = None,
     split: Callable[..., Any] | None = None,
     loss: Callable[..., Any] | None = None,
-    pad: int = 0,
+    pad: int | None = None,
     loop: Callable[[], object] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     step: Callable[[], object] | None = None,
@@ -124,7 +124,7 @@ def check_all(
 
     def loss_of_model() -> CheckResult:
         logits = output_tensor(Caller(model)(x))
-        return padding_loss(g["loss"], logits, g["targets"], pad)
+        return padding_loss(g["loss"], logits, g["targets"], pad or 0)
 
     def fresh() -> CheckResult:
         result = fresh_start(_in_evaluation(model), x, other_values(x))

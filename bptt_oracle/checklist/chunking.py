@@ -150,7 +150,7 @@ class _Chunked:
         if len(actual) != len(expected):
             return float("inf")
         pairs = zip(actual, expected, strict=True)
-        return max(self.caller.difference(a, e) for a, e in pairs)
+        return max(self.caller.disagreement(a, e) for a, e in pairs)
 
     def rows_are_steps(self) -> list[str]:
         """The failure that the state has a row for each step."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 FACTOR = 1000.0  # times eps, in float32 and float64
 COARSE_FACTOR = 16.0  # in half types, of which 1000 eps would be as large as the values
+SURE_FACTOR = 1 / 4  # of these, within which results in half types surely agree
 SAME_FACTOR = 1 / 16  # of these, for the same computation with inputs that should not matter
 
 
@@ -36,6 +37,25 @@ def difference(actual: Tensor, expected: Tensor, eps: float = 0.0) -> float:
     largest = largest_difference(actual, expected)
     bound = rounding(expected, max(eps, epsilon(actual.dtype)))
     return largest if largest > bound else 0.0
+
+
+def disagreement(actual: Tensor, expected: Tensor, eps: float = 0.0) -> float:
+    """The difference of two results that should be the same, computed in different ways.
+
+    Raises ValueError if they differ by more than careful rounding in a half type causes, and by
+    less than `rounding`, which decides nothing.
+    """
+    eps = max(eps, epsilon(actual.dtype), epsilon(expected.dtype))
+    found = difference(actual, expected, eps)
+    if found or eps <= 1e-4:
+        return found
+    largest, bound = largest_difference(actual, expected), rounding(expected, eps)
+    if largest > bound * SURE_FACTOR:
+        raise ValueError(
+            f"Expected results that agree or clearly differ, got a difference of {largest:.2g}, "
+            f"where a half type decides nothing up to {bound:.2g}; use float32."
+        )
+    return 0.0
 
 
 def largest_difference(actual: Tensor, expected: Tensor) -> float:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .calls import Caller
 from .comparison import require_numbers
@@ -76,7 +77,9 @@ class RowResults:
     def rows(self, batch: Batch) -> list[list[Tensor]]:
         """The tensors of each row."""
         returned = self.caller(*batch.arguments())
-        if self.preferred_axis == 0 and named_values(returned):
+        if self.preferred_axis == 0 and (
+            named_values(returned) or isinstance(returned, PackedSequence)
+        ):
             returned = output_tensor(returned)
         tensors = [t for t in tensors_in(returned) if t.dim()]
         if not tensors:
@@ -97,7 +100,7 @@ class RowResults:
             require_numbers(expected, "a row alone")
             if self.one_result:
                 self.require_no_steps(actual, expected, batch.lengths[b])
-            change = self.difference(actual, expected)
+            change = self.difference(actual, expected, self.caller.disagreement)
             if not change:
                 continue
             matches = [
@@ -110,10 +113,16 @@ class RowResults:
             )
         return failures
 
-    def difference(self, actual: list[Tensor], expected: list[Tensor]) -> float:
+    def difference(
+        self,
+        actual: list[Tensor],
+        expected: list[Tensor],
+        compare: Callable[[Tensor, Tensor], float] | None = None,
+    ) -> float:
         """The difference over the steps of `expected`, which has no padding."""
+        compare = compare or self.caller.difference
         return max(
-            self.caller.difference(a[: len(e)] if a.dim() and a.shape != e.shape else a, e)
+            compare(a[: len(e)] if a.dim() and a.shape != e.shape else a, e)
             for a, e in zip(actual, expected, strict=True)
         )
 
@@ -131,10 +140,8 @@ class RowResults:
         n, T = batch.lengths[b], batch.x.shape[1]
         if n == T:
             return ": other rows or their padding change it"
-        other = batch.x.clone()
-        other[b, n:] = batch.x[b, :1] if batch.x.dim() == 2 else batch.x[b, :1] + 1
-        before, after = self.rows(batch)[b], self.rows(batch._replace(x=other))[b]
-        if any(self.caller.difference(a, e) for a, e in zip(after, before, strict=True)):
+        before = self.rows(batch)[b]
+        if self.follows_padding(batch, b):
             return (
                 ": what stands in the padding changes it, as with the last column, or a mean, "
                 "maximum or attention without a mask"
@@ -148,6 +155,19 @@ class RowResults:
             ": the number of columns changes it, as with a mean, maximum or attention without a "
             "mask"
         )
+
+    def follows_padding(self, batch: Batch, b: int) -> bool:
+        """Whether the result of row b depends on what stands in its padding."""
+        n = batch.lengths[b]
+        other = batch.x.clone()
+        other[b, n:] = batch.x[b, :1] if batch.x.dim() == 2 else batch.x[b, :1] + 1
+        before, after = self.rows(batch)[b], self.rows(batch._replace(x=other))[b]
+        return any(self.caller.difference(a, e) for a, e in zip(after, before, strict=True))
+
+    def reads_padding(self, batch: Batch) -> bool:
+        """Whether any result depends on what stands in the padding of its row."""
+        padded = [b for b, n in enumerate(batch.lengths) if n < batch.x.shape[1]]
+        return any(self.follows_padding(batch, b) for b in padded)
 
     def reads_lengths(self, batch: Batch) -> bool:
         """Whether the result depends on the lengths, of the same x."""
@@ -205,6 +225,15 @@ class RowResults:
                         f"Expected rows with different results, got the same of rows {k} and {b}: "
                         "their order cannot be seen."
                     )
+
+
+def padding_of(modules: Sequence[nn.Module]) -> int | None:
+    """The padding_idx of the first embedding that has one."""
+    for module in modules:
+        for part in module.modules():
+            if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+                return int(part.padding_idx)
+    return None
 
 
 def _replacement(batch: Batch, b: int, t: int, k: int) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .calls import Caller
 from .check_result import CheckResult
-from .padded_rows import Batch, Lengths, RowResults, Run
+from .padded_rows import Batch, Lengths, RowResults, Run, padding_of
 
 
-def padding_state(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> CheckResult:
+def padding_state(run: Run, x: Tensor, lengths: Lengths, pad: float | None = None) -> CheckResult:
     """(3) Padding does not change the final state.
 
     Args:
@@ -23,7 +23,8 @@ def padding_state(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> Chec
         x: [B, T] tokens or [B, T, D] numbers, batch first, padded on the right.
         lengths: [B], integers from 1 to T, a tensor or a list; `run` gets the same kind. If all are
             T, the check shortens rows itself.
-        pad: the padding of rows that the check shortens.
+        pad: the padding of rows that the check shortens; None: the padding_idx of an embedding that
+            `run` refers to, or 0.
 
     Returns:
         Holds: each row's state is that of the row alone, without padding. Fails: names the rows
@@ -40,7 +41,7 @@ def padding_state(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> Chec
     )
 
 
-def last_valid_step(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> CheckResult:
+def last_valid_step(run: Run, x: Tensor, lengths: Lengths, pad: float | None = None) -> CheckResult:
     """(4) The result of a row is that of its valid steps up to the last one; padding is left out.
 
     Args:
@@ -49,7 +50,8 @@ def last_valid_step(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> Ch
         x: [B, T] tokens or [B, T, D] numbers, batch first, padded on the right.
         lengths: [B], integers from 1 to T, a tensor or a list; `run` gets the same kind. If all are
             T, the check shortens rows itself.
-        pad: the padding of rows that the check shortens.
+        pad: the padding of rows that the check shortens; None: the padding_idx of an embedding that
+            `run` refers to, or 0.
 
     Returns:
         Holds: each row's result is that of the row alone, without padding, and depends on its last
@@ -68,7 +70,7 @@ def last_valid_step(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> Ch
     )
 
 
-def packed_order(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> CheckResult:
+def packed_order(run: Run, x: Tensor, lengths: Lengths, pad: float | None = None) -> CheckResult:
     """(14) After packing, row b of the result belongs to row b of x.
 
     Args:
@@ -76,7 +78,8 @@ def packed_order(run: Run, x: Tensor, lengths: Lengths, pad: float = 0) -> Check
         x: [B, T] tokens or [B, T, D] numbers, batch first, padded on the right, two rows or more.
         lengths: [B], integers from 1 to T, a tensor or a list; `run` gets the same kind. Rows in
             descending order are reordered by the check; if all lengths are T, it shortens rows.
-        pad: the padding of rows that the check shortens.
+        pad: the padding of rows that the check shortens; None: the padding_idx of an embedding that
+            `run` refers to, or 0.
 
     Returns:
         Holds: each row's result is that of the row alone, without padding. Fails: names the rows
@@ -98,14 +101,15 @@ def _check_rows(
     run: Run,
     x: Tensor,
     lengths: Lengths,
-    pad: float,
+    pad: float | None,
     preferred_axis: int,
     reorder: bool = False,
     one_result: bool = False,
 ) -> tuple[list[str], Batch]:
     """The rows whose result in the batch is not that of the row alone, and the batch."""
-    batch = Batch.of(x, lengths, pad, reorder)
     caller = Caller(run)
+    own_pad = padding_of(caller.modules) if pad is None else pad
+    batch = Batch.of(x, lengths, 0 if own_pad is None else own_pad, reorder)
     results = RowResults(caller, preferred_axis, one_result, len(batch.x))
     try:
         caller.require_repeatable(*batch.arguments())
@@ -126,6 +130,11 @@ def _check_rows(
                 "Expected a function that reads `lengths`, got one that ignores them, and rows of "
                 "equal lengths, of which the last column is the last valid step; pass rows with "
                 "padding."
+            )
+        elif own_pad is None and not x.is_floating_point() and results.reads_padding(batch):
+            raise ValueError(
+                "Expected rows with padding, got rows of equal lengths that were filled with 0, "
+                "which changes the result; pass pad=, or rows with your own padding."
             )
     if not failures:
         failures = results.unseen_steps(batch, one_result)

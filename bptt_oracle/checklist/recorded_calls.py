@@ -1,5 +1,6 @@
 """Record the calls that a training loop or a generator makes of a model and of what is in it."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ def eager() -> Any:
 def _call(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, outer: int
 ) -> Call:
-    x, *rest = [*args, *kwargs.values()]
+    x, *rest = arguments_in_order(module, args, kwargs)
     entering = state_tensors(rest)
     leaving = state_tensors(output)
     own_x = state_tensors(x)
@@ -80,6 +81,26 @@ def _call(
         module.training and torch.is_grad_enabled(),
         outer,
     )
+
+
+def arguments_in_order(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[Any]:
+    """The arguments of a call in the order of the parameters of `forward`."""
+    try:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return [*args, *kwargs.values()]
+    values: list[Any] = []
+    for name, value in bound.items():
+        kind = inspect.signature(module.forward).parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            values += value
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            values += value.values()
+        else:
+            values.append(value)
+    return values
 
 
 def is_attached(node: Any, earlier: frozenset[Any]) -> bool:

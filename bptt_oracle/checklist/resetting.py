@@ -16,17 +16,23 @@ LARGEST_STEPS = 16  # at which resets are looked at
 
 
 def reset_leak(
-    step: Callable[[Tensor, Any, Tensor], object], x: Tensor, state: Any, reset: Tensor
+    step: Callable[[Tensor, Any, Tensor], object],
+    x: Tensor,
+    state: Any,
+    reset: Tensor,
+    *,
+    batch_first: bool = True,
 ) -> CheckResult:
     """(8) A row that is reset starts from a fresh state, and the other rows keep theirs.
 
     Args:
         step: step(x, state, reset) -> output [B, T, ·], alone, in a tuple with a state, or in a
             dict or object: your reset followed by your model. With reset [B] it may return [B, ·].
-        x: [B, T] tokens or [B, T, D] numbers, batch first.
+        x: [B, T] tokens or [B, T, D] numbers; with batch_first=False [T, B, ·], and so the output.
         state: [L, B, H] or [B, H] of a floating dtype, or a pair (h, c), or a tuple, list or dict.
         reset: [B], bool, True in the rows where a new stream begins; or of a rollout [T, B] or
             [B, T], True in the steps at which one begins, T ≠ B.
+        batch_first: whether the first axis of x and of the output holds the rows.
 
     Returns:
         Holds: from a reset on, the output of the row is the same whatever its old state, earlier
@@ -41,7 +47,9 @@ def reset_leak(
             the state; or the output has no axis of steps and reset has one.
         TypeError: `step` does not return a tensor, or a tuple, dict or object with one.
     """
-    by_row = _by_row(x, reset)
+    if not batch_first:
+        x, step = x.transpose(0, 1), _by_rows(step)
+    by_row = _by_row(x, reset).to(x.device)
     rollout = _Rollout(step, x, state, reset, by_row)
     rollout.caller.require_repeatable(x, state, reset)
     require_numbers([rollout.output], "step")
@@ -53,6 +61,15 @@ def reset_leak(
             "where states can be NaN"
         )
     return CheckResult.from_failures(8, "a reset row starts from a fresh state", failures, evidence)
+
+
+def _by_rows(step: Callable[[Tensor, Any, Tensor], object]) -> Callable[..., Tensor]:
+    """A step for x [T, B, ·] as one for [B, T, ·]."""
+
+    def by_rows(x: Tensor, state: Any, reset: Tensor) -> Tensor:
+        return output_tensor(step(x.transpose(0, 1), state, reset)).transpose(0, 1)
+
+    return by_rows
 
 
 class _Rollout:

@@ -62,11 +62,11 @@ def routing(
             "not: nothing can be seen."
         )
     failures = []
-    if change := caller.difference(actual, expected[rotated]):
+    if change := caller.disagreement(actual, expected[rotated]):
         failures.append(f"streams that change rows change their results, by {change:.2g}")
-    elif change := caller.difference(back, unmoved):
+    elif change := caller.disagreement(back, unmoved):
         failures.append(f"streams that change rows and back change their results, by {change:.2g}")
-    if leak := caller.difference(in_used_rows, without_history):
+    if leak := caller.disagreement(in_used_rows, without_history):
         failures.append(f"a new stream in a used row inherits its state: it differs by {leak:.2g}")
     if not failures and (leak := caller.difference(among_old[:1], without_history[:1])):
         failures.append(f"a new stream among old ones inherits a state: it differs by {leak:.2g}")

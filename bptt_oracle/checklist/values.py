@@ -24,8 +24,11 @@ def output_tensor(returned: object) -> Tensor:
         return padded
     named = named_values(returned)
     for name in OUTPUT_NAMES:
-        if named.get(name) is not None:
-            return output_tensor(named[name])
+        value = named.get(name)
+        if value is None and not isinstance(returned, Mapping | tuple | list):
+            value = getattr(returned, name, None)  # a property, as of a distribution
+        if value is not None and not callable(value):
+            return output_tensor(value)
     if isinstance(returned, tuple | list):
         for item in returned:
             if not isinstance(item, Tensor) or item.dim():

@@ -240,7 +240,42 @@ def autocast_call(model):
     return call
 
 
+def epochs(model, after=detached, starts_anew=True):
+    """The data twice."""
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def loop():
+        state = None
+        for _ in range(2):
+            state = None if starts_anew else state
+            for x in chunks():
+                output, state = model(x, state)
+                optimizer.zero_grad()
+                loss_of(output).backward()
+                optimizer.step()
+                state = after(state)
+
+    return checklist.carry_and_detach(model, loop)
+
+
+def two_streams(model, after=detached):
+    """Two batches of streams that take turns."""
+
+    def loop():
+        states = [None, None]
+        for x in chunks():
+            for k in range(2):
+                output, states[k] = model(x.roll(k, 1), states[k])
+                loss_of(output).backward()
+                states[k] = after(states[k])
+
+    return checklist.carry_and_detach(model, loop)
+
+
 RIGHT = {
+    "two epochs": lambda: epochs(Model()),
+    "two epochs, carried on": lambda: epochs(Model(), starts_anew=False),
+    "the state before x by keyword": lambda: carry(m := Model(), call=lambda x, s: m(state=s, x=x)),
     "GRU": lambda: carry(Model()),
     "LSTM": lambda: carry(Model(nn.LSTM)),
     "two layers with dropout": lambda: carry(Model(nn.GRU, num_layers=2, dropout=0.5)),
@@ -292,6 +327,9 @@ RIGHT = {
     "tied weights": lambda: carry(Model(tied=True)),
 }
 WRONG = {
+    "two epochs, reset": lambda: epochs(Model(), lambda s: None),
+    "two epochs, attached": lambda: epochs(Model(), lambda s: s),
+    "two streams, attached": lambda: two_streams(Model(), lambda s: s),
     "reset": lambda: carry(Model(), lambda s: None),
     "zeros": lambda: carry(Model(), torch.zeros_like),
     "attached": lambda: carry(Model(), lambda s: s),
@@ -320,6 +358,7 @@ WRONG = {
     "one of two layers attached": lambda: carry(TwoLayers(), lambda s: [detached(s[0]), s[1]]),
 }
 BLIND = {
+    "two streams that take turns": lambda: two_streams(Model()),
     "NaN weights": lambda: carry(filled(Model(), torch.nan)),
     "zero weights": lambda: carry(filled(Model(), 0)),
     "no graph": lambda: checklist.carry_and_detach(m := Model(), lambda: no_graph(m)),

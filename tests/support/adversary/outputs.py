@@ -133,6 +133,25 @@ class ManyToOne(Model):
         return super().forward(x, state)[0][:, -1]
 
 
+class FixedLength(Model):
+    """Positions for T steps, no fewer and no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.pos = nn.Parameter(torch.randn(T, 5))
+
+    def forward(self, x, state=None):
+        h, state = self.rnn(self.emb(x) + self.pos, state)
+        return self.head(h), state
+
+
+class Policy(Model):
+    """Returns a distribution."""
+
+    def forward(self, x, state=None):
+        return torch.distributions.Categorical(logits=super().forward(x, state)[0])
+
+
 class ManyToOneOfT(Model):
     """As many classes as steps."""
 
@@ -145,6 +164,8 @@ def normed(axis):
 
 
 CAUSAL_RIGHT = {
+    "of a fixed length": lambda: causal(FixedLength()),
+    "a distribution": lambda: causal(Policy()),
     "state kept inside": lambda: causal(Keeping()),
     "cells": lambda: causal(OfCells()),
     "causal attention": lambda: causal(Attention()),
@@ -329,7 +350,47 @@ def stopping(every):
 
 sampled = lambda logits: torch.multinomial(logits.softmax(-1), 1)[:, 0]  # noqa: E731
 top_k = lambda logits: logits.topk(3).indices[:, 1]  # noqa: E731
+
+
+class Penalised:
+    """Tokens already written are less likely."""
+
+    def __init__(self):
+        self.written = []
+
+    def __call__(self, logits):
+        logits = logits.clone()
+        for y in self.written:
+            logits.scatter_add_(1, y[:, None], torch.full((len(y), 1), -5.0))
+        self.written.append(logits.argmax(-1))
+        return self.written[-1]
+
+    def clear(self):
+        self.written = []
+
+
+def penalised(**options):
+    choose = Penalised()
+    return generation(choose=choose, before=choose.clear, **options)
+
+
+def by_keyword():
+    model = Model()
+
+    def generate(prompt, steps):
+        fed, state, written = prompt, None, []
+        for _ in range(steps):
+            logits, state = model(state=state, x=fed)
+            fed = logits[:, -1:].argmax(-1)
+            written.append(fed)
+        return {"tokens": torch.cat(written, 1)}
+
+    return checklist.generation(model, generate, PROMPT, 6)
+
+
 GENERATION_RIGHT = {
+    "a penalty on repetition": penalised,
+    "by keyword, tokens in a dict": by_keyword,
     "greedy": lambda: generation(),
     "sampled": lambda: generation(choose=sampled),
     "second best": lambda: generation(choose=top_k),
@@ -358,6 +419,10 @@ GENERATION_RIGHT = {
     "stops at ⟨eos⟩, if drawn": lambda: stopping(False),
 }
 GENERATION_WRONG = {
+    "a penalty on repetition, no state": lambda: penalised(keep=lambda n, o: None),
+    "a penalty on repetition, the first state": lambda: penalised(
+        keep=lambda n, o: n if o is None else o
+    ),
     "the prompt's last token": lambda: generation(feed=lambda y, k, p: p[:, -1:]),
     "the prompt again": lambda: generation(feed=lambda y, k, p: p),
     "one token for ever": lambda: generation(feed=lambda y, k, p: y * 0 + 1),

@@ -317,6 +317,80 @@ add(
     LENGTHS[:1],
 )
 
+
+class MaskedByValue(Model):
+    """Reads lengths for a position, and the padding token 1 for its mask."""
+
+    def __init__(self, known):
+        super().__init__()
+        if known:
+            self.emb.padding_idx = 1
+
+    def forward(self, x, lengths):
+        o = self.rnn(self.emb(x))[0]
+        return attention(o, x != 1) + at(o, torch.as_tensor(lengths) - 1)
+
+
+WITHOUT_ONE = torch.where(IDS == 1, 2, IDS)
+EQUAL = torch.full((B,), T)
+
+
+def little(model, x, lengths):
+    """Reads the padding, by a twentieth."""
+    right = at(model.rnn(model.emb(x))[0], torch.as_tensor(lengths) - 1)
+    return right + 0.05 * model.rnn(model.emb(x))[0][:, -1]
+
+
+for name in ("last_valid_step", "packed_order"):
+    check = CHECKS[name][0]
+    for known, kind in ((True, "right"), (False, "blind")):
+        add(
+            name,
+            kind,
+            f"equal lengths, padding is token 1, known: {known}",
+            lambda check, known: check(MaskedByValue(known), WITHOUT_ONE, EQUAL),
+            check,
+            known,
+        )
+    add(
+        name,
+        "right",
+        "equal lengths, pad given",
+        lambda check: check(MaskedByValue(False), WITHOUT_ONE, EQUAL, pad=1),
+        check,
+    )
+    add(
+        name,
+        "blind",
+        "bfloat16, a mistake of one part in twenty",
+        run_rule,
+        check,
+        little,
+        model=Model().bfloat16(),
+    )
+    add(name, "wrong", "a mistake of one part in twenty", run_rule, check, little)
+add(
+    "last_valid_step",
+    "wrong",
+    "equal lengths, the step after the last, pad given",
+    run_rule,
+    checklist.last_valid_step,
+    WRONG_RESULTS["one step after the last"],
+    IDS,
+    EQUAL,
+    pad=0,
+)
+add(
+    "packed_order",
+    "right",
+    "a PackedSequence",
+    run_rule,
+    checklist.packed_order,
+    lambda m, x, n: m.rnn(
+        pack_padded_sequence(m.emb(x), torch.as_tensor(n), True, enforce_sorted=False)
+    )[0],
+)
+
 # the loss
 
 LOGITS = numbers(B, T, V)

@@ -76,6 +76,18 @@ def never(resets, t):
 
 
 pair = (numbers(B, H), numbers(B, H) + 1)
+
+
+def time_first(model):
+    """x and the output are [T, B, ·]."""
+
+    def step(x, state, resets):
+        output, state = model(x.T, state, resets)
+        return output.transpose(0, 1), state
+
+    return checklist.reset_leak(step, IDS.T, numbers(B, H), ROLLOUT, batch_first=False)
+
+
 RESET_RIGHT = {
     "selected": lambda: with_reset(select),
     "selected, LSTM": lambda: lstm(select),
@@ -99,6 +111,7 @@ RESET_RIGHT = {
     "a rollout, multiplied": lambda: rolled(reset=multiply),
     "a rollout, LSTM": lambda: rolled(pair, kind=nn.LSTMCell),
     "a rollout, [B, T]": lambda: rolled(resets=ROLLOUT.T, when=lambda r, t: r[:, t]),
+    "a rollout, time first": lambda: time_first(Rolling()),
     "one row is reset": lambda: with_reset(select, rows=torch.arange(B) == 1),
     "one step": lambda: with_reset(select, x=IDS[:, :1]),
 }
@@ -136,6 +149,7 @@ RESET_WRONG = {
     "a rollout, only the first step": lambda: rolled(
         when=lambda r, t: r[t] if t == 0 else never(r, t)
     ),
+    "a rollout, time first, ignored": lambda: time_first(Rolling(when=never)),
     "a rollout, no reset": lambda: rolled(when=never),
     "a rollout, one step late": lambda: rolled(late=True),
     "a rollout, one step early": lambda: rolled(
