@@ -22,7 +22,8 @@ def kept_state(model: nn.Module) -> Iterator[None]:
             for name in [n for n in vars(module) if n not in OWN_NAMES | attributes.keys()]:
                 del module.__dict__[name]
             module.__dict__.update({name: restore() for name, restore in attributes.items()})
-            module._buffers.update({name: restore() for name, restore in buffers.items()})
+            for name, restore in buffers.items():
+                module._buffers[name] = restore()  # scripted modules have no update()
 
 
 def _own_values(module: nn.Module) -> tuple[dict[str, Restore], dict[str, Restore]]:

@@ -329,7 +329,6 @@ RIGHT = {
 WRONG = {
     "two epochs, reset": lambda: epochs(Model(), lambda s: None),
     "two epochs, attached": lambda: epochs(Model(), lambda s: s),
-    "two streams, attached": lambda: two_streams(Model(), lambda s: s),
     "reset": lambda: carry(Model(), lambda s: None),
     "zeros": lambda: carry(Model(), torch.zeros_like),
     "attached": lambda: carry(Model(), lambda s: s),
@@ -359,6 +358,7 @@ WRONG = {
 }
 BLIND = {
     "two streams that take turns": lambda: two_streams(Model()),
+    "two streams that take turns, attached": lambda: two_streams(Model(), lambda s: s),
     "NaN weights": lambda: carry(filled(Model(), torch.nan)),
     "zero weights": lambda: carry(filled(Model(), 0)),
     "no graph": lambda: checklist.carry_and_detach(m := Model(), lambda: no_graph(m)),

@@ -1,8 +1,12 @@
 """Rows alone and chunks: points 15 and 16."""
 
+from collections import OrderedDict
+from typing import Optional
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from bptt_oracle import checklist
 
@@ -44,11 +48,44 @@ class Series(nn.Module):
 
 
 class Scaled(nn.LSTM):
-    """An LSTM that a subclass has spoiled a little."""
+    """An LSTM whose subclass computes something else on purpose."""
 
     def forward(self, x, state=None):
         output, state = super().forward(x, state)
         return output * 1.001, state
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(4, 7, batch_first=True)
+
+    def forward(self, x, state: Optional[torch.Tensor] = None):  # noqa: UP045  for the script
+        return self.rnn(x, state)
+
+
+class ModelOutput(OrderedDict):
+    """A dict whose items are attributes too."""
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        super().__setattr__(name, value)
+
+
+class ReturnsModelOutput(Plain):
+    def forward(self, x):
+        output, _ = self.rnn(x)
+        return ModelOutput(last_hidden_state=output, attentions=None)
+
+
+def orthogonal(net):
+    parametrizations.orthogonal(net, "weight_hh_l0")
+    return net
+
+
+def hooked(net):
+    net.register_forward_hook(lambda m, args, result: (2 * result[0], result[1]))
+    return net
 
 
 def alone(model, x=X, **options):
@@ -107,6 +144,15 @@ ALONE_RIGHT = {
     ),
     "final state": lambda: alone((lambda m: lambda x: m(x)[1])(bare())),
     "two rows": lambda: alone(bare(), X[:2]),
+    "a subclass with a forward of its own": lambda: alone(Scaled(D, H, batch_first=True)),
+    "orthogonal recurrent weights": lambda: alone(orthogonal(bare())),
+    "a hook that changes the output": lambda: alone(hooked(bare())),
+    "a distribution": lambda: alone(
+        (lambda m: lambda x: torch.distributions.Normal(m(x)[0], 1.0).loc)(bare())
+    ),
+    "in an OrderedDict with attributes": lambda: alone(ReturnsModelOutput()),
+    "scripted": lambda: alone(torch.jit.script(Plain())),
+    "in parallel": lambda: alone(nn.DataParallel(Plain())),
     "square": lambda: alone(bare(), numbers(5, 5, D)),
 }
 ALONE_WRONG = {
@@ -138,7 +184,6 @@ ALONE_WRONG = {
             output=lambda o: o.reshape(o.shape[1], o.shape[0], H),
         )
     ),
-    "a subclass that spoils its output": lambda: alone(Scaled(D, H, batch_first=True)),
 }
 ALONE_BLIND = {
     "NaN weights": lambda: alone(filled(bare(), torch.nan)),
@@ -238,6 +283,9 @@ CHUNKS_RIGHT = {
         bare(batch_first=False), X.transpose(0, 1), batch_first=False
     ),
     "one row": lambda: pieces(bare(), X[:1]),
+    "a subclass with a forward of its own": lambda: pieces(Scaled(D, H, batch_first=True)),
+    "orthogonal recurrent weights": lambda: pieces(orthogonal(bare())),
+    "scripted": lambda: pieces(torch.jit.script(Plain())),
     "many to one": lambda: pieces(called(bare(), output=lambda o: o[:, -1])),
     "many to one, T classes": lambda: pieces(called(bare(), output=lambda o: o[:, -1, :3])),
     "state kept inside": lambda: pieces(Keeping(), IDS),
@@ -290,7 +338,6 @@ CHUNKS_WRONG = {
     "resets, many to one, ignored": lambda: checklist.in_chunks(
         ManyToOneResetting(when=never), IDS, reset=RESETS
     ),
-    "a subclass that spoils its output": lambda: pieces(Scaled(D, H, batch_first=True)),
 }
 CHUNKS_BLIND = {
     "NaN weights": lambda: pieces(filled(bare(), torch.nan)),
