@@ -8,8 +8,9 @@ module computes is noted, because under autocast results in float32 are rounded 
 
 import functools
 import inspect
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
@@ -24,6 +25,7 @@ from .kept_state import kept_state
 from .values import map_tensors, tensors_in
 
 SEARCH_DEPTH = 4  # functions, methods and objects on the way to a module
+NOISE_FACTOR, COARSE_NOISE_FACTOR = 16, 2  # as R; a half type moves weights far
 LARGEST_CONTAINER = 100  # items in which modules are looked for; data sets are longer
 
 
@@ -35,9 +37,12 @@ class Caller:
         self.modules = modules_of(function)
         self.training = training  # None leaves every module in its own mode
         self.eps = 0.0  # of the coarsest type seen
+        self.first_arguments: tuple[Any, ...] | None = None
 
     def __call__(self, *args: Any, seed: int = 0) -> Any:
         """What the function returns, without a graph."""
+        if self.first_arguments is None:
+            self.first_arguments = args
         with ExitStack() as stack:
             for module in self.modules:
                 stack.enter_context(kept_state(module))
@@ -58,9 +63,27 @@ class Caller:
     def disagreement(self, actual: Tensor, expected: Tensor) -> float:
         """The difference of two results that should be the same.
 
-        Raises ValueError if a half type is so coarse that it decides nothing.
+        Raises ValueError if a half type is so coarse that it decides nothing, or if weights moved
+        by one rounding change the first result as much, as in a chaotic net.
         """
-        return disagreement(actual, expected, self.eps)
+        found = disagreement(actual, expected, self.eps)
+        if math.isfinite(found) and found and found <= (noise := self.noise()):
+            raise ValueError(
+                f"Expected results that agree or clearly differ, got a difference of {found:.2g} "
+                f"where rounding the weights once may cause {noise:.2g}; use float64, shorter "
+                "sequences or smaller weights."
+            )
+        return found
+
+    def noise(self) -> float:
+        """A multiple of the change of the first result when every weight is rounded once more."""
+        assert self.first_arguments is not None
+        before = tensors_in(self(*self.first_arguments))
+        with moved_weights(self.modules):
+            after = tensors_in(self(*self.first_arguments))
+        changes = [largest_difference(a, b) for a, b in zip(after, before, strict=True)]
+        factor = COARSE_NOISE_FACTOR if self.eps > 1e-4 else NOISE_FACTOR
+        return factor * max(filter(math.isfinite, changes), default=0.0)
 
     def change(self, actual: Tensor, expected: Tensor) -> float:
         """0 if equal to the bit. Raises ValueError if rounding may be the cause."""
@@ -138,6 +161,23 @@ def set_mode(model: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def moved_weights(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Move every weight of the modules by one unit roundoff, up or down, inside the block."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = {p: p.detach().clone() for module in modules for p in module.parameters()}
+    with torch.no_grad():
+        try:
+            for p, copy in parameters.items():
+                if p.is_floating_point():
+                    signs = torch.randint(0, 2, p.shape, generator=generator).to(copy) * 2 - 1
+                    p.copy_(copy * (1 + 0.5 * epsilon(p.dtype) * signs.double()))
+            yield
+        finally:
+            for p, copy in parameters.items():
+                p.copy_(copy)
 
 
 @contextmanager

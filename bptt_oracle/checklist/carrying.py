@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .calls import fixed_seed, full_precision
+from .calls import fixed_seed, full_precision, modules_of
 from .carried_state import carrying_failures, run_loop
 from .check_result import CheckResult
 from .comparison import change, difference, require_numbers
-from .values import map_tensors, tensors_in
+from .values import map_tensors, state_tensors, tensors_in
 
 Loop = Callable[[], object]
 
@@ -119,7 +119,8 @@ def fresh_start(run: Callable[[Any], object], sample: Any, other_sample: Any) ->
 
     Raises:
         ValueError: the results are NaN, or the same for both samples, so that nothing can be seen;
-            or they differ by less than rounding may cause.
+            or they differ by less than rounding may cause; or a module that `run` refers to keeps
+            and reads a state whose effect the result does not show.
     """
     before, other = _tensors(run, sample), _tensors(run, other_sample)
     after, again = _tensors(run, sample), _tensors(run, sample)
@@ -134,6 +135,12 @@ def fresh_start(run: Callable[[Any], object], sample: Any, other_sample: Any) ->
         )
     elif changes[1]:
         failures.append(f"twice in a row the same sample gives results {changes[1]:.2g} apart")
+    elif held := _reads_what_it_keeps(run, sample, other_sample):
+        raise ValueError(
+            f"Expected a function without a state, got one that keeps {held} between calls and "
+            "reads it, without a change of this result beyond rounding; use shorter samples, and a "
+            "result of all steps."
+        )
     elif not _largest_change(other, before):
         raise ValueError(
             "Expected a result that depends on the sample, got the same for both samples: nothing "
@@ -154,8 +161,43 @@ def _tensors(run: Callable[[Any], object], sample: Any) -> list[Tensor]:
     return [tensor.detach().clone() for tensor in tensors_in(returned)]
 
 
+def _reads_what_it_keeps(run: Callable[[Any], object], sample: Any, other_sample: Any) -> str:
+    """The attribute of a module that a sample changes, and whose NaN reaches the next result; an
+    empty string if there is none. A state can be forgotten so far that a number in it shows
+    nothing."""
+    modules = [part for module in modules_of(run) for part in module.modules()]
+    before = {place: [t.clone() for t in held] for place, held in _kept(modules).items()}
+    _tensors(run, other_sample)
+    for (module, name), held in _kept(modules).items():
+        old = before.get((module, name), [])
+        if len(old) == len(held) and not _largest_change(held, old):
+            continue
+        copies = [tensor.detach().clone() for tensor in held]
+        with torch.no_grad():
+            for tensor in held:
+                tensor.detach().fill_(torch.nan)
+        after = _tensors(run, sample)
+        with torch.no_grad():
+            for tensor, copied in zip(held, copies, strict=True):
+                tensor.detach().copy_(copied)
+        if any(a.isnan().any() for a in after):
+            return f"{type(module).__name__}.{name}"
+    return ""
+
+
+def _kept(modules: list[nn.Module]) -> dict[tuple[nn.Module, str], list[Tensor]]:
+    """The tensors of floating point in the attributes and buffers of modules, not the weights."""
+    return {
+        (module, name): list(held)
+        for module in modules
+        for name, value in {**vars(module), **dict(module._buffers)}.items()
+        if isinstance(value, Tensor | tuple | list) and not name.startswith("_")
+        if (held := state_tensors(value))
+    }
+
+
 def _largest_change(actual: list[Tensor], expected: list[Tensor]) -> float:
     """The largest change of a tensor. Raises ValueError if rounding may be the cause."""
     if len(actual) != len(expected):
         return float("inf")
-    return max(change(a, e) for a, e in zip(actual, expected, strict=True))
+    return max((change(a, e) for a, e in zip(actual, expected, strict=True)), default=0.0)

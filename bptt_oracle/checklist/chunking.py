@@ -67,12 +67,13 @@ def in_chunks(
     net = known_net(model, x) if reset is None else None
     for lengths in () if failures else _cuts(T):
         output, final = chunked.run(lengths)
-        change = chunked.difference([output, *final], [whole, *state])
-        if change:
-            failures.append(f"in chunks of {list(lengths)} steps it differs by {change:.2g}")
-            break
         if net is not None:
             R = max(R, measure(net, x, output, batch_first))
+        if net is not None and R <= LIMIT:
+            continue
+        if change := chunked.difference([output, *final], [whole, *state]):
+            failures.append(f"in chunks of {list(lengths)} steps it differs by {change:.2g}")
+            break
     if net is not None and not failures and not R <= LIMIT:
         failures.append(f"the chunks differ from the truth: R = {R:.3g}, the limit is {LIMIT:g}")
     if not failures and reset is not None:
@@ -181,7 +182,7 @@ class _Chunked:
             end = start + 1 + later[0] if later else T
             alone = self.fresh(b, start, end)
             actual = whole.narrow(self.time, start, end - start).narrow(1 - self.time, b, 1)
-            if change := self.caller.difference(actual, alone):
+            if change := self.caller.disagreement(actual, alone):
                 return [
                     f"row {b}, reset at step {start}, differs by {change:.2g} from a fresh start"
                 ]
@@ -195,7 +196,7 @@ class _Chunked:
             starts = self.reset[:, b].nonzero()[:, 0].tolist()
             if starts:
                 alone = self.fresh(b, starts[-1], T)
-                if change := self.caller.difference(whole[b : b + 1], alone):
+                if change := self.caller.disagreement(whole[b : b + 1], alone):
                     return [
                         f"row {b}, reset at step {starts[-1]}, differs by {change:.2g} from a "
                         "fresh start"
@@ -218,7 +219,8 @@ class _Chunked:
         expected = whole
         if whole.dim() > self.time and whole.shape[self.time] == T:
             expected = whole.narrow(self.time, T - 1, 1)
-        if not self.difference([output, *final], [expected.reshape(output.shape), *state]):
+        pairs = zip([output, *final], [expected.reshape(output.shape), *state], strict=True)
+        if not any(self.caller.difference(a, e) for a, e in pairs):
             raise ValueError(
                 "Expected a model whose output depends on its state, got one whose last step is "
                 "the same from a fresh start: nothing can be seen."

@@ -151,3 +151,26 @@ def test_the_coarsest_type_is_noted():
         caller = Caller(function)
         assert caller(X).dtype == torch.float32
         assert caller.eps == eps
+
+
+def test_noise_is_what_one_more_rounding_of_the_weights_changes_and_weights_are_put_back():
+    linear = nn.Linear(3, 2)
+    before = [p.detach().clone() for p in linear.parameters()]
+    caller = Caller(linear)
+    result = caller(X)
+    assert 0 < caller.noise() < 16 * 4 * 2.0**-24 * 4
+    assert all(torch.equal(p, b) for p, b in zip(linear.parameters(), before, strict=True))
+    assert caller.disagreement(result + 1, result) == 1
+    assert caller.disagreement(result, result) == 0
+    steep = Caller(lambda x: 1e6 * linear(x))
+    steep_result = steep(X)
+    small = 1e-3 * steep_result.abs().max()
+    assert steep.disagreement(steep_result + small, steep_result) > 0  # relative, it is the same
+
+
+def test_a_difference_that_rounding_may_cause_is_rejected():
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(weight.weight)
+    chaotic = Caller(lambda x: torch.sin(1e6 * weight(x)))
+    result = chaotic(torch.ones(1, 1))
+    rejects(ValueError, "rounding the weights once", chaotic.disagreement, result + 0.05, result)

@@ -10,7 +10,7 @@ from support.adversary.carrying import Inside, Own, carry, inside
 from support.adversary.models import H, Keeping, Model, numbers, tokens
 from support.adversary.outputs import ManyToOne
 from support.adversary.padding import LENGTHS, PADDED, attention, packed
-from support.adversary.streams import RESET, STATE, multiply, rolled, with_reset
+from support.adversary.streams import RESET, multiply, rolled, with_reset
 from support.calculus import rejects
 
 IDS = tokens(4, 6)

@@ -554,7 +554,17 @@ def spoiling(model):
     return run
 
 
+class Noting(Model):
+    """Keeps its last output, for a plot."""
+
+    def forward(self, x, state=None):
+        output, state = super().forward(x, state)
+        self.last = output.detach()
+        return output, state
+
+
 FRESH_RIGHT = {
+    "keeps its last output for a plot": lambda: fresh(Noting()),
     "GRU": lambda: fresh(Model()),
     "LSTM, output and state": lambda: fresh(Model(nn.LSTM)),
     "dropout in training mode": lambda: fresh(Model(num_layers=2, dropout=0.5)),
@@ -598,6 +608,9 @@ FRESH_WRONG = {
     "own equations, own state": lambda: fresh(Own()),
 }
 FRESH_BLIND = {
+    "a state forgotten after 400 steps": lambda: (
+        lambda m: checklist.fresh_start(lambda x: m(x)[:, -1], tokens(2, 400), tokens(4, 400)[2:])
+    )(Keeping()),
     "NaN weights": lambda: fresh(filled(Model(), torch.nan)),
     "zero weights": lambda: fresh(filled(Model(), 0)),
     "returns nothing": lambda: checklist.fresh_start(lambda x: None, ONE, OTHER),

@@ -88,6 +88,14 @@ def hooked(net):
     return net
 
 
+def scaled(model, factor):
+    """A chaotic net."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(factor)
+    return model
+
+
 def alone(model, x=X, **options):
     return checklist.row_alone(model, x, **options)
 
@@ -143,6 +151,9 @@ ALONE_RIGHT = {
         nn.Sequential(Series(), nn.Unflatten(0, (-1, 1)), nn.BatchNorm1d(1)), X[..., 0]
     ),
     "final state": lambda: alone((lambda m: lambda x: m(x)[1])(bare())),
+    "chaotic, judged by R": lambda: alone(
+        scaled(nn.GRU(5, 50, batch_first=True), 10), numbers(8, 60, 5)
+    ),
     "two rows": lambda: alone(bare(), X[:2]),
     "a subclass with a forward of its own": lambda: alone(Scaled(D, H, batch_first=True)),
     "orthogonal recurrent weights": lambda: alone(orthogonal(bare())),
@@ -186,6 +197,9 @@ ALONE_WRONG = {
     ),
 }
 ALONE_BLIND = {
+    "chaotic, not known to the reference": lambda: alone(
+        nn.Sequential(scaled(nn.GRU(5, 50, batch_first=True), 10)), numbers(8, 60, 5)
+    ),
     "NaN weights": lambda: alone(filled(bare(), torch.nan)),
     "zero weights": lambda: alone(filled(Model(reads=D), 0)),
     "one row": lambda: alone(bare(), X[:1]),
@@ -286,6 +300,9 @@ CHUNKS_RIGHT = {
     "a subclass with a forward of its own": lambda: pieces(Scaled(D, H, batch_first=True)),
     "orthogonal recurrent weights": lambda: pieces(orthogonal(bare())),
     "scripted": lambda: pieces(torch.jit.script(Plain())),
+    "chaotic, judged by R": lambda: pieces(
+        scaled(nn.GRU(5, 50, batch_first=True), 10), numbers(8, 60, 5)
+    ),
     "many to one": lambda: pieces(called(bare(), output=lambda o: o[:, -1])),
     "many to one, T classes": lambda: pieces(called(bare(), output=lambda o: o[:, -1, :3])),
     "state kept inside": lambda: pieces(Keeping(), IDS),
