@@ -160,7 +160,7 @@ def test_noise_is_what_one_more_rounding_of_the_weights_changes_and_weights_are_
     result = caller(X)
     assert 0 < caller.noise() < 16 * 4 * 2.0**-24 * 4
     assert all(torch.equal(p, b) for p, b in zip(linear.parameters(), before, strict=True))
-    assert caller.disagreement(result + 1, result) == 1
+    assert caller.disagreement(result + 1, result) > 0.99
     assert caller.disagreement(result, result) == 0
     steep = Caller(lambda x: 1e6 * linear(x))
     steep_result = steep(X)
