@@ -19,28 +19,42 @@
     12  teacher_forcing     the target is fed to the model only in training
     13  causality           no output depends on later inputs; no bidirectional layer
     14  packed_order        after packing, results are in the order of the batch
+    15  row_alone           a row in the batch gives what it gives alone
+    16  in_chunks           a sequence in chunks gives what it gives in one piece
 
-Each returns a CheckResult: true or false, with the evidence in words. A case that cannot show the
-mistake (for example equal lengths in a check of padding) raises ValueError and never passes.
+`check_all(model, x, …)` runs those whose arguments it gets, and prints one table.
+
+Each check returns a CheckResult: true or false, with the evidence in words. A case that cannot show
+the mistake (for example NaN, or results that do not depend on the input) raises ValueError and
+never passes.
 """
 
+from .batching import row_alone
 from .carrying import both_detached, carry_and_detach, fresh_start
 from .causality import causality
+from .check_all import CheckTable, check_all
 from .check_result import CheckResult
+from .chunking import in_chunks
+from .clipping import clipping
 from .generating import generation
 from .labels import label_shift, shapes
-from .padding import last_valid_step, packed_order, padding_loss, padding_state
-from .routing import reset_leak, routing
-from .training import clipping, teacher_forcing
+from .padding import last_valid_step, packed_order, padding_state
+from .padding_loss import padding_loss
+from .resetting import reset_leak
+from .routing import routing
+from .teaching import teacher_forcing
 
 __all__ = [
     "CheckResult",
+    "CheckTable",
     "both_detached",
     "carry_and_detach",
     "causality",
+    "check_all",
     "clipping",
     "fresh_start",
     "generation",
+    "in_chunks",
     "label_shift",
     "last_valid_step",
     "packed_order",
@@ -48,6 +62,7 @@ __all__ = [
     "padding_state",
     "reset_leak",
     "routing",
+    "row_alone",
     "shapes",
     "teacher_forcing",
 ]

@@ -1,62 +1,13 @@
-"""Points 8 and 9: a new stream does not depend on the old one, and states follow their streams."""
+"""Point 9: states follow stream ids, not batch rows."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from .check_result import CheckResult, difference, output_tensor, state_tensors
-
-
-def reset_leak(
-    step: Callable[[Tensor, Any, Tensor], object], x: Tensor, state: Any, reset: Tensor
-) -> CheckResult:
-    """(8) A row that is reset starts from a fresh state, and the other rows keep theirs.
-
-    Args:
-        step: step(x, state, reset) -> output [B, T, ·], alone or in a tuple with a state: your
-            reset followed by your model; deterministic.
-        x: [B, T] tokens or [B, T, D] numbers, batch first.
-        state: [L, B, H] of a floating dtype, or a pair (h, c).
-        reset: [B], bool, True in the rows where a new stream begins.
-
-    Returns:
-        Holds: in reset rows the output is the same whatever the old state is, NaN included; in the
-        other rows it depends on the state. Fails: reports a leak, a reset by multiplication (which
-        keeps NaN), or rows that were reset although they continue.
-
-    Raises:
-        ValueError: no row is reset, or all are.
-        TypeError: `step` does not return a tensor, or a tuple that begins with one.
-    """
-    if reset.all() or not reset.any():
-        raise ValueError("Expected rows that are reset and rows that continue, got only one kind.")
-    rows = reset[:, None]
-    tensors = state_tensors(state)
-    continuing_changed = [torch.where(rows, s, s + 1) for s in tensors]
-    reset_changed = [torch.where(rows, s + 1, s) for s in tensors]
-    reset_nan = [torch.where(rows, torch.nan, s) for s in tensors]
-    with torch.no_grad():
-        output = output_tensor(step(x, state, reset))
-        output_continuing = output_tensor(step(x, _like(state, continuing_changed), reset))
-        output_changed = output_tensor(step(x, _like(state, reset_changed), reset))
-        output_nan = output_tensor(step(x, _like(state, reset_nan), reset))
-    leak = difference(output_changed[reset], output[reset])
-    nan_leak = difference(output_nan[reset], output[reset])
-    failures = []
-    if leak:
-        failures.append(f"the old stream's state changes the output of the new one by {leak:.2g}")
-    if nan_leak and not leak:
-        failures.append("NaN in the old state survives the reset: select, do not multiply by 0")
-    if not difference(output_continuing[~reset], output[~reset]):
-        failures.append("rows that continue do not read their state: they were reset too")
-    return CheckResult.from_failures(
-        8,
-        "a reset row starts from a fresh state",
-        failures,
-        f"{int(reset.sum())} rows were reset, the others continued",
-    )
+from .calls import Caller
+from .check_result import CheckResult
+from .comparison import require_numbers
+from .values import output_tensor
 
 
 def routing(
@@ -67,48 +18,80 @@ def routing(
     """(9) States follow stream ids, not batch rows.
 
     Args:
-        new_step: new_step() -> step, a function without history. step(ids, x) -> output [B, T, ·],
-            alone or in a tuple; it keeps the states of the streams it has processed, by id.
+        new_step: new_step() -> step, a function without history. step(ids, x) -> output [B, ·],
+            alone, in a tuple, or in a dict or object; it keeps the states of the streams it has
+            processed, by id. The modules that these functions refer to run in evaluation mode.
         first_chunk: [B, T] tokens or [B, T, D] numbers of B ≥ 2 streams, batch first.
         second_chunk: the next chunk of the same streams, with the same shape and dtype.
 
     Returns:
-        Holds: streams that change rows between the chunks give the same results, and a new stream
-        in a used row starts without history. Fails: reports which of these is violated and by how
-        much, or that no state is kept at all.
+        Holds: streams that change rows between the chunks give the same results, a new stream in a
+        used row starts without history, and a new stream among old ones changes none of them.
+        Fails: reports which of these is violated and by how much, or that no state is kept at all.
 
     Raises:
-        ValueError: fewer than two streams.
-        TypeError: a step does not return a tensor, or a tuple that begins with one.
+        ValueError: fewer than two streams; a step that new_step() has just made remembers streams;
+            the results are NaN, random, the same for all streams, or do not depend on the chunk.
+        TypeError: a step does not return a tensor, or a tuple, dict or object with one.
     """
     B = len(first_chunk)
     if B < 2:
         raise ValueError(f"Expected two or more streams, got {B}.")
+    caller = Caller(_Streams(new_step))
     ids = list(range(B))
     rotated = [*ids[1:], 0]
     new_ids = [i + B for i in ids]
-    with torch.no_grad():
-        same_rows, other_rows, used, unused = new_step(), new_step(), new_step(), new_step()
-        same_rows(ids, first_chunk)
-        expected = output_tensor(same_rows(ids, second_chunk))
-        other_rows(ids, first_chunk)
-        actual = output_tensor(other_rows(rotated, second_chunk[rotated]))
-        used(ids, first_chunk)
-        in_used_rows = output_tensor(used(new_ids, second_chunk))
-        without_history = output_tensor(unused(new_ids, second_chunk))
-        second_only = output_tensor(new_step()(ids, second_chunk))
+    mixed = [B, *ids[1:]]
+    first = (ids, first_chunk)
+    caller.require_repeatable([first])
+    expected = caller([first, (ids, second_chunk)])
+    require_numbers([expected], "step")
+    again = caller([first, (ids, second_chunk)])
+    if caller.difference(again, expected):
+        raise ValueError("Expected new_step() to make a step without history, got one with some.")
+    actual = caller([first, (rotated, second_chunk[rotated])])
+    in_used_rows = caller([first, (new_ids, second_chunk)])
+    among_old = caller([first, (mixed, second_chunk)])
+    back = caller([first, (rotated, second_chunk[rotated]), first])
+    unmoved = caller([first, (ids, second_chunk), first])
+    without_history = caller([(new_ids, second_chunk)])
+    second_only = caller([(ids, second_chunk)])
+    if not caller.difference(second_only, caller([(ids, second_chunk.roll(1, 0))])):
+        raise ValueError(
+            "Expected results that depend on the chunk and differ by stream, got results that do "
+            "not: nothing can be seen."
+        )
     failures = []
-    if change := difference(actual, expected[rotated]):
+    if change := caller.disagreement(actual, expected[rotated]):
         failures.append(f"streams that change rows change their results, by {change:.2g}")
-    if leak := difference(in_used_rows, without_history):
+    elif change := caller.disagreement(back, unmoved):
+        failures.append(f"streams that change rows and back change their results, by {change:.2g}")
+    if leak := caller.disagreement(in_used_rows, without_history):
         failures.append(f"a new stream in a used row inherits its state: it differs by {leak:.2g}")
-    if not difference(expected, second_only):
+    if not failures and (leak := caller.difference(among_old[:1], without_history[:1])):
+        failures.append(f"a new stream among old ones inherits a state: it differs by {leak:.2g}")
+    if not failures and (change := caller.difference(among_old[1:], expected[1:])):
+        failures.append(f"a new stream changes the results of old ones, by {change:.2g}")
+    kept = [b for b in range(B) if caller.difference(expected[b], second_only[b])]
+    if not kept:
         failures.append("no state is kept: the second chunk does not depend on the first")
+    elif len(kept) < B:
+        lost = [b for b in range(B) if b not in kept]
+        failures.append(f"no state is kept of the streams in rows {lost}")
     return CheckResult.from_failures(
         9, "states follow streams, not rows", failures, f"{B} streams changed rows"
     )
 
 
-def _like(state: object, tensors: list[Tensor]) -> Any:
-    """The tensors as a tuple or as a single tensor, as the state is."""
-    return tuple(tensors) if isinstance(state, tuple | list) else tensors[0]
+class _Streams:
+    """Several chunks in a row with a new step; the result of the last."""
+
+    def __init__(self, new_step: Callable[[], Callable[[Sequence[int], Tensor], object]]) -> None:
+        self.new_step = new_step
+
+    def __call__(self, chunks: Sequence[tuple[list[int], Tensor]]) -> Tensor:
+        step = self.new_step()
+        returned: object = None
+        for ids, x in chunks:
+            returned = step(list(ids), x.clone())
+        return output_tensor(returned)

@@ -1,0 +1,139 @@
+"""What a check says of models that public questions were about."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from bptt_oracle import checklist
+from support.adversary.carrying import Inside, Own, carry, inside
+from support.adversary.models import H, Keeping, Model, numbers, tokens
+from support.adversary.outputs import ManyToOne
+from support.adversary.padding import LENGTHS, PADDED, attention, packed
+from support.adversary.streams import RESET, multiply, rolled, with_reset
+from support.calculus import rejects
+
+IDS = tokens(4, 6)
+
+
+def test_a_state_kept_inside_is_checked_at_the_recurrent_module():
+    assert "carried over 2 times" in inside(Inside()).evidence
+    evidence = inside(Inside(cut=lambda s: s)).evidence
+    assert "still attached" in evidence and "starts without a state" not in evidence
+
+
+def test_a_state_that_no_call_shows_is_asked_for():
+    rejects(ValueError, "pass the module that takes and returns the state", inside, Own())
+
+
+def test_the_sentence_of_pytorch_is_cited_whole():
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def backward(loss, k):
+        loss.backward(retain_graph=True)
+        optimizer.step()
+
+    evidence = carry(model, lambda s: s, backward=backward).evidence
+    assert "modified by an inplace operation: [torch.FloatTensor [" in evidence
+    assert evidence.endswith("expected version 1 instead")
+
+
+def test_a_model_with_one_result_per_row_has_no_output_per_step():
+    many_to_one = ManyToOne(reads=2)
+    rejects(ValueError, "outputs [B, T, ·]", checklist.causality, many_to_one, numbers(5, 12, 2))
+
+
+def test_shapes_takes_numbers_and_says_what_is_wrong_with_other_inputs():
+    x = numbers(4, 6, 3)
+    assert checklist.shapes(Model(reads=3), x, IDS, 11)
+    rejects(ValueError, "of equal rows", checklist.shapes, Model(), IDS[[0, 0]], IDS[:2], 11)
+    rejects(ValueError, "[4, 6, 3, 1]", checklist.shapes, Model(), x[..., None], IDS, 11)
+
+
+def test_the_cause_is_named_where_padding_takes_part():
+    model = Model()
+
+    def check(run):
+        return checklist.last_valid_step(run, PADDED, LENGTHS).evidence
+
+    unpacked = check(lambda x, n: attention(model.rnn(model.emb(x))[0]))
+    assert "what stands in the padding changes it" in unpacked
+    assert "attention without a mask" in unpacked
+    zeros = check(lambda x, n: attention(packed(model, x, n)[0]))
+    assert "the number of columns changes it, as with a mean, maximum or attention" in zeros
+    column = check(lambda x, n: packed(model, x, n)[0][:, -1])
+    assert "it does not depend on the row's own steps, as with the last column" in column
+
+
+def test_a_wrong_step_of_the_row_itself_is_named():
+    model = Model()
+
+    def run(x, n):
+        return model.rnn(model.emb(x))[0][:, 0]
+
+    evidence = checklist.last_valid_step(run, PADDED, LENGTHS).evidence
+    assert evidence == "no row depends on its last valid step, all do on the first step"
+
+
+def test_a_reset_that_a_rollout_ignores_is_named_with_its_step():
+    evidence = rolled(when=lambda r, t: r[t] if t == 0 else r[t] & False).evidence
+    assert "(reset at step 2)" in evidence
+
+
+def test_a_multiplied_reset_is_right_for_finite_states_and_no_leak():
+    result = with_reset(multiply)
+    assert result and "NaN in the old state survives: select" in result.evidence
+    assert "changes the output" not in result.evidence
+    assert "changes the output of the new one" in with_reset(lambda s, r: s).evidence
+
+
+@pytest.mark.parametrize("layout", ["tensor", "list", "tuple"])
+def test_lengths_come_to_the_function_as_they_were_given(layout):
+    model, kinds = Model(), set()
+    lengths = {"tensor": LENGTHS, "list": LENGTHS.tolist(), "tuple": tuple(LENGTHS.tolist())}
+
+    def run(x, n):
+        kinds.add(type(n))
+        pack = pack_padded_sequence(model.emb(x), torch.as_tensor(n), True, enforce_sorted=False)
+        return pad_packed_sequence(model.rnn(pack)[0], True)[0]
+
+    assert checklist.packed_order(run, PADDED, lengths[layout])
+    assert kinds == {type(lengths[layout])}
+
+
+def test_a_function_for_sorted_rows_reorders_nothing():
+    model = Model()
+
+    def run(x, n):
+        return model.rnn(pack_padded_sequence(model.emb(x), n, True))[1][-1]
+
+    equal = torch.full((4,), 6)
+    assert checklist.last_valid_step(run, IDS, equal)
+    rejects(ValueError, "sorted rows", checklist.packed_order, run, IDS, equal)
+
+
+def test_a_model_is_put_back_as_it_was():
+    model = Keeping(num_layers=2, dropout=0.5)
+    model.rnn.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    checklist.causality(model, IDS)
+    checklist.row_alone(model, IDS)
+    assert model.hidden is None and model.training and not model.rnn.training
+    assert not model._forward_hooks and not model.emb._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_state_of_a_step_may_be_of_any_layout():
+    cell = nn.GRUCell(3, H)
+
+    def step(x, state, reset):
+        h = torch.where(reset[:, None], 0, state["h"])
+        outputs = []
+        for e in x.unbind(1):
+            h = cell(e, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+    state = {"h": numbers(4, H), "steps": torch.tensor(3)}
+    assert checklist.reset_leak(step, numbers(4, 6, 3), state, RESET)
