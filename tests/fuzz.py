@@ -34,7 +34,7 @@ from bptt_oracle.runs.record import Plan, record
 from bptt_oracle.runs.run_file import digest
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
-COMMANDS = ("check", "replay", "record", "compare", "matrix", "faults", "selftest", "claims")
+COMMANDS = ("check", "replay", "record", "compare", "versions", "faults", "selftest", "claims")
 WORDS = (
     *("", ".", "..", "/", "-", "--", "-o", "-q", "-v", "--help", "--version", "run.json", "a.json"),
     *(
@@ -49,10 +49,11 @@ WORDS = (
     *("[bold]", "[/x]", "{0}", "%s", "\n", "\x1b[2J", "\u202e", "😀", "NaN", "inf", "-1", "1e9"),
     *("99999999999999999999", "0", "1", "2", CASE, CASE + ".s1", "LSTM", "GRU.T0.B0", "cpu-native"),
     *("cpu-invalid-calls", "all", "float32", "float64", "bfloat16", "cuda", "mps", "cpu", "auto"),
-    *("2.13", "2.13.0", "2.4.1+cpu", "1.0", "c_0_ignored", "drift", "fault"),
+    *("2.13", "2.13.0", "2.4.1+cpu", "1.0", "onnx==1.0", "c_0_ignored", "drift", "fault"),
     *("--json", "--junit", "--html", "--markdown", "--cases", "--seed", "--dtype", "--path"),
     *("--device", "--workers", "--values", "--factor", "--fail-on", "--fault", "--comparisons"),
     *("--script", "--deviations", "--quiet", "--verbose", "--output", "--cache", "--python"),
+    *("--implementation", "no_module:lstm", "--with", "--with=onnx"),
     *(
         "--json=.",
         "--json=/dev/full",
@@ -98,7 +99,7 @@ def words(rng):
         "replay": [CASE],
         "record": ["-o", "out.json", "--cases=1", "--workers=1", "--path=cpu-native"],
         "compare": ["run.json", "run.json"],
-        "matrix": ["2.99.98", "2.99.99", "--python=/no/python", "--cache=cache"],
+        "versions": ["2.99.98", "2.99.99", "--python=/no/python", "--cache=cache"],
         "faults": ["--fault=c_0_ignored", "--cases=1"],
         "selftest": ["--comparisons=1000", "--workers=1"],
         "claims": [],

@@ -12,10 +12,10 @@ from .claims import claims
 from .compare import compare
 from .failures import failures_as_sentences
 from .faults import faults
-from .matrix import matrix
 from .record import record
 from .replay import replay
 from .selftest import selftest
+from .versions import versions
 
 
 class _Help:
@@ -52,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, replay, record, compare, matrix, faults, selftest, claims):
+for command in (check, replay, record, compare, versions, faults, selftest, claims):
     app.command(cls=_Command)(command)
 
 

@@ -9,6 +9,7 @@ from ..judging.deviations import Tally
 from ..judging.offsets import Offset
 from ..runs.compare import Change
 from ..runs.examine import UNFINISHED, Result
+from ..runs.releases import Release
 from ..runs.selftest import Summary
 from .console import format_R, plural
 
@@ -93,10 +94,11 @@ def claims_verdict(counts: Mapping[str, int]) -> str:
     return f"{plural(sum(counts.values()), 'claim')}: {parts}"
 
 
-def matrix_verdict(versions: Sequence[str], changes: Sequence[Change]) -> str:
-    """The verdict of `matrix` on all steps from one version to the next."""
+def versions_verdict(releases: Sequence[Release], changes: Sequence[Change]) -> str:
+    """The verdict of `versions` on all steps from one version to the next."""
     count = Counter(c.word for c in changes)
+    versions = ", ".join(release.version for release in releases)
     return (
-        f"torch {', '.join(versions)}: {plural(len(changes), 'result')} compared, "
+        f"{releases[0].package} {versions}: {plural(len(changes), 'result')} compared, "
         f"{plural(count['fault'], 'fault')}, {count['drift']} drifted"
     )

@@ -1,13 +1,14 @@
-"""Record one run for each version of torch, each in a virtual environment of its own.
+"""Record one run for each release of a package, each in a virtual environment of its own.
 
-CACHE/torch-VERSION/     the environment, made by venv, filled by pip, and kept
-CACHE/torch-VERSION.new  the environment while it is made; renamed when torch can be imported in it,
-                         and made anew if a signal ended the command before
-OUTPUT/VERSION.json      the run, recorded there by a copy of this code
+CACHE/torch-VERSION/      the environment, made by venv, filled by pip, and kept
+CACHE/torch-VERSION.new   the environment while it is made; renamed when it has every package, and
+                          made anew if a signal ended the command before
+OUTPUT/VERSION.json       the run, recorded there by a copy of this code
+
+Of another package the names are CACHE/NAME-VERSION and OUTPUT/NAME-VERSION.json.
 """
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,7 @@ import torch_impl
 from ..processes.failures import CommandError
 from ..processes.interrupt import temporary
 from .compare import WORDS, Change, closeness, compare
+from .releases import Release
 from .run_file import Run, read
 
 try:
@@ -41,14 +43,17 @@ REQUIREMENTS = (
     "threadpoolctl>=3",
     "typer>=0.12",
 )
-DISK_SPACE, DISK_SPACE_CPU = 6, 2  # GB; a wheel with CUDA brings its libraries
-FIRST_SUPPORTED = (2, 4)
-_VERSION = re.compile(r"(\d+)\.(\d+)(\.\w+)*(\+\w+)?")
+DISK_SPACE, DISK_SPACE_CPU = 6, 2  # GB; torch's wheel with CUDA brings its libraries
 _TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
-_PROBE = (
-    "import jinja2, mpmath, numpy, packaging, rich, threadpoolctl, torch, typer; "
-    "print(torch.__version__)"
-)
+# Fails if a requirement among its arguments is not met. `==2.13.0` matches 2.13.0+cpu as well.
+_PROBE = """
+import sys
+from importlib.metadata import version
+import jinja2, mpmath, numpy, packaging.requirements, rich, threadpoolctl, typer
+for requirement in map(packaging.requirements.Requirement, sys.argv[1:]):
+    if not requirement.specifier.contains(version(requirement.name), prereleases=True):
+        sys.exit(1)
+"""
 # What `python -m venv` makes at the top of an environment.
 _PARTS = {"bin", "include", "lib", "lib64", "share", "pyvenv.cfg", "scripts", ".gitignore"}
 
@@ -57,37 +62,20 @@ class CannotRun(CommandError, RuntimeError):
     """A version that cannot be installed or recorded."""
 
 
-def find_problem(versions: Sequence[str]) -> str:
-    """Why these versions cannot be compared, as a sentence; empty if they can."""
-    for version in versions:
-        match = _VERSION.fullmatch(version)
-        if match is None:
-            return f"{version!a} is not a version of torch; write one like 2.13.0 or 2.13.0+cpu"
-        if (int(match[1]), int(match[2])) < FIRST_SUPPORTED:
-            first = ".".join(map(str, FIRST_SUPPORTED))
-            return f"torch {version} is too old; {first} is the first supported version"
-    if len(versions) < 2 or len(set(map(full_version, versions))) < len(versions):
-        return "name at least two versions, each once"
-    return ""
-
-
-def full_version(version: str) -> str:
-    """The version with three numbers: 2.13 is 2.13.0, as for pip."""
-    release, plus, local = version.partition("+")
-    return f"{release}.0{plus}{local}" if release.count(".") == 1 else version
-
-
 def record_versions(
-    versions: Sequence[str],
+    releases: Sequence[Release],
+    requirements: Sequence[str],
+    implementations: Sequence[str],
     cache: Path,
     output: Path,
     options: Sequence[str],
     python: str,
     report_progress: Callable[[str], None],
 ) -> list[Run]:
-    """Record a run of every version, one after another. `options` are those of the command record;
-    `report_progress` is called with a message before each long step. Raises CannotRun and BadRun,
-    their messages one sentence, and OSError."""
+    """Record a run of every release, one after another. `requirements` are installed with each;
+    `implementations` are recorded in place of torch's paths; `options` are the others of the
+    command record; `report_progress` is called with a message before each long step. Raises
+    CannotRun and BadRun, their messages one sentence, and OSError."""
     for folder in (cache, output):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,44 +84,51 @@ def record_versions(
                 f"{folder} cannot be a folder: {error.strerror}; name another"
             ) from None
     runs = []
-    for version in versions:
-        interpreter = ensure_environment(version, cache, python, report_progress)
-        report_progress(f"recording torch {version}")
-        file = output / f"{version}.json"
-        _record(interpreter, file.resolve(), options)
+    for release in releases:
+        interpreter = ensure_environment(release, requirements, cache, python, report_progress)
+        report_progress(f"recording {release.title}")
+        file = output / f"{release.run}.json"
+        _record(interpreter, file.resolve(), implementations, options)
         runs.append(read(file))
     return runs
 
 
 def ensure_environment(
-    version: str, cache: Path, python: str, report_progress: Callable[[str], None]
+    release: Release,
+    requirements: Sequence[str],
+    cache: Path,
+    python: str,
+    report_progress: Callable[[str], None],
 ) -> Path:
-    """The interpreter of an environment with that torch, which is installed if necessary. Raises
-    CannotRun."""
-    home = cache / f"torch-{version}"
+    """The interpreter of an environment with that release and what is required with it, which are
+    installed if necessary. Raises CannotRun."""
+    title, home = release.title, cache / release.folder
     interpreter = _interpreter(home)
-    if _has_torch(interpreter, version):
+    if _has(interpreter, release, requirements):
         return interpreter
     _require_replaceable(home)
-    space = DISK_SPACE_CPU if version.endswith("+cpu") else DISK_SPACE
+    with_cuda = release.package == "torch" and not release.version.endswith("+cpu")
+    space = DISK_SPACE if with_cuda else DISK_SPACE_CPU
     free = shutil.disk_usage(cache).free / 1e9
     if free < space:
         raise CannotRun(
-            f"torch {version} may take {space} GB and {cache} has {free:.1f} left; "
+            f"{title} may take {space} GB and {cache} has {free:.1f} left; "
             "make room, or name another --cache"
         )
-    report_progress(f"installing torch {version} into {home}")
+    report_progress(f"installing {title} into {home}")
     aside, replaced = home.with_name(f"{home.name}.new"), home.with_name(f"{home.name}.old")
     with _exclusive(home), temporary(replaced), temporary(aside):
         for left_over in (aside, replaced):  # by a command that was killed
             _require_replaceable(left_over)
             shutil.rmtree(left_over, ignore_errors=True)
-        _call([python, "-m", "venv", str(aside)], f"cannot make an environment for torch {version}")
+        _call([python, "-m", "venv", str(aside)], f"cannot make an environment for {title}")
         pip = [str(_interpreter(aside)), "-I", "-m", "pip", "install", "--quiet"]
-        pip += ["--disable-pip-version-check", f"torch=={version}", *REQUIREMENTS]
-        _call(pip, f"pip could not install torch {version}")
-        if not _has_torch(_interpreter(aside), version):
-            raise CannotRun(f"torch {version} was installed into {home}, but cannot be imported")
+        pip += ["--disable-pip-version-check", release.requirement, *REQUIREMENTS]
+        _call([*pip, *requirements], f"pip could not install {title}")
+        if not _has(_interpreter(aside), release, requirements):
+            raise CannotRun(
+                f"pip installed {title} into {home}, but Python cannot find or import it there"
+            )
         if home.exists():
             home.rename(replaced)
         aside.rename(home)
@@ -179,23 +174,17 @@ def _exclusive(home: Path) -> Iterator[None]:
         yield
 
 
-def _has_torch(interpreter: Path, version: str) -> bool:
-    """Whether an interpreter has that version of torch. A version without a local part, such as
-    +cpu, matches any build."""
-    installed = _torch_version(interpreter)
-    return version in (installed, installed.partition("+")[0])
-
-
-def _torch_version(interpreter: Path) -> str:
-    """The version of torch that an interpreter has; empty if it, torch or one of REQUIREMENTS is
-    missing."""
+def _has(interpreter: Path, release: Release, requirements: Sequence[str]) -> bool:
+    """Whether an interpreter has that release, what is required with it, and REQUIREMENTS. A
+    version without a local part, such as +cpu, matches any build."""
     if not interpreter.exists():
-        return ""
+        return False
+    program = _PROBE + "import torch\n" * (release.package == "torch")
+    command = [str(interpreter), "-I", "-c", program, release.requirement, *requirements]
     try:
-        probe = subprocess.run([interpreter, "-I", "-c", _PROBE], capture_output=True, **_TEXT)
+        return subprocess.run(command, capture_output=True).returncode == 0
     except OSError:  # not a program
-        return ""
-    return probe.stdout.strip() if probe.returncode == 0 else ""
+        return False
 
 
 def _call(command: list[str], failure: str) -> None:
@@ -210,9 +199,12 @@ def _call(command: list[str], failure: str) -> None:
         raise CannotRun(f"{failure}: {lines[-1] if lines else 'it printed no reason'}")
 
 
-def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
+def _record(
+    interpreter: Path, file: Path, implementations: Sequence[str], options: Sequence[str]
+) -> None:
     """Record with a copy of this code, so that the interpreter cannot import other modules from
-    the folder where this code is installed."""
+    the folder where this code is installed. Implementations are looked for in the current
+    directory, behind this code."""
     with temporary(Path(tempfile.mkdtemp(prefix="bptt-oracle."))) as code:
         for package in (reference, torch_impl, bptt_oracle):
             folder = Path(package.__path__[0])
@@ -220,26 +212,33 @@ def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
                 folder, Path(code, folder.name), ignore=shutil.ignore_patterns("__pycache__")
             )
         command = [str(interpreter), "-m", "bptt_oracle", "record", "-o", str(file), *options]
-        environment = os.environ | {"PYTHONPATH": str(code), "PYTHONNOUSERSITE": "1"}
-        if subprocess.run(command, env=environment, cwd=code).returncode:
+        command += [f"--implementation={name}" for name in implementations]
+        folders = [str(code), os.getcwd()] if implementations else [str(code)]
+        # PYTHONSAFEPATH: otherwise the current directory is before the others.
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(folders),
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONSAFEPATH": "1",
+        }
+        if subprocess.run(command, env=environment, cwd=folders[-1]).returncode:
             raise CannotRun(f"nothing was recorded with {interpreter}; its message is above")
 
 
 def compare_versions(
-    versions: Sequence[str], runs: Sequence[Run]
+    releases: Sequence[Release], runs: Sequence[Run]
 ) -> list[tuple[str, list[Change]]]:
-    """The changes from each version to the next, with a title such as "2.4.1 → 2.13.0"."""
+    """The changes from each release to the next, with a title such as "2.4.1 → 2.13.0"."""
     return [
-        (f"{a} → {b}", compare(old, new))
-        for (a, old), (b, new) in pairwise(zip(versions, runs, strict=True))
+        (f"{a.version} → {b.version}", compare(old, new))
+        for (a, old), (b, new) in pairwise(zip(releases, runs, strict=True))
     ]
 
 
 def summarize(
-    steps: Sequence[tuple[str, list[Change]]], runs: Sequence[Run]
+    package: str, steps: Sequence[tuple[str, list[Change]]], runs: Sequence[Run]
 ) -> tuple[list[str], list[list[str]]]:
-    """A table, head and rows: for each step from one version to the next, the number of results of
-    each word."""
+    """A table, head and rows: for each step from one version of the package to the next, the
+    number of results of each word."""
     counters = [Counter(c.word for c in changes) for _, changes in steps]
     words = [word for word in WORDS if any(counter[word] for counter in counters)]
     rows = []
@@ -247,4 +246,4 @@ def summarize(
         near = closeness(old, new)
         closer = f"new {near.new}, old {near.old} of {near.moved}" if near.moved else "none moved"
         rows.append([name, str(counter.total()), *(str(counter[w]) for w in words), closer])
-    return ["torch", "results", *(WORDS[w] for w in words), "tensors closer to the truth"], rows
+    return [package, "results", *(WORDS[w] for w in words), "tensors closer to the truth"], rows

@@ -135,7 +135,7 @@ def test_an_absent_device_exits_2_with_the_reason(capsys):
         ["check", "--cases", "0"],
         ["check", "--cases", "99999999999999"],
         ["record", "-o", "run.json", "--cases", "99999999999999"],
-        ["matrix", "2.4.1", "2.13.0", "--cases", "99999999999999"],
+        ["versions", "2.4.1", "2.13.0", "--cases", "99999999999999"],
         ["check", "--dtype", "int8"],
         ["check", "--seed", "18446744073709"],
         ["selftest", "--seed", "18446744073709"],

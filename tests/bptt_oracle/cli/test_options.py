@@ -13,7 +13,7 @@ from bptt_oracle.runs.run_file import write
 from support.drawn_cases import pinned
 from support.runs import ONE_OF_EACH
 
-COMMANDS = ("check", "replay", "record", "compare", "matrix", "faults", "selftest", "claims")
+COMMANDS = ("check", "replay", "record", "compare", "versions", "faults", "selftest", "claims")
 PROGRAM = [sys.executable, "-m", "bptt_oracle"]
 
 

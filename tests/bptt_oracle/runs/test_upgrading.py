@@ -43,7 +43,7 @@ def test_every_command_runs_in_the_order_of_the_page(page, tmp_path, monkeypatch
         with pytest.raises(SystemExit) as stop:
             main(words + SMALL * (words[0] in ("record", "check")))
         out, err = capsys.readouterr()
-        if words[0] == "matrix":
+        if words[0] == "versions":
             assert (stop.value.code, err) == (2, "bptt-oracle: not here\n")
         else:
             shows = {"older.json", FAULT} & {*words} and words[0] != "record"

@@ -1,4 +1,4 @@
-"""Record versions of torch, in environments that use the packages of this one."""
+"""Record versions of a package, in environments that use the packages of this one."""
 
 import signal
 import subprocess
@@ -12,24 +12,26 @@ import pytest
 import torch
 
 from bptt_oracle.__main__ import main
+from bptt_oracle.processes.failures import CommandError
 from bptt_oracle.runs import versions
-from bptt_oracle.runs.versions import (
-    CannotRun,
-    compare_versions,
-    ensure_environment,
-    find_problem,
-    full_version,
-    summarize,
-)
+from bptt_oracle.runs.releases import Release, full_version, parse_releases
+from bptt_oracle.runs.run_file import read
+from bptt_oracle.runs.versions import CannotRun, compare_versions, ensure_environment, summarize
 from support.runs import made_up, row
 
 ROOT = Path(__file__).parents[3]
 HERE = torch.__version__.partition("+")[0]
+ABSENT = Release("torch", "2.99.0")
 
 
-def borrow(cache, version):
+def install(release, cache, python, requirements=()):
+    """The interpreter of an environment, without a report of progress."""
+    return ensure_environment(release, requirements, cache, python, print)
+
+
+def borrow(cache, release):
     """Make an environment that imports the packages of this one."""
-    home = cache / f"torch-{version}"
+    home = cache / release.folder
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     (packages,) = home.glob("lib/python*/site-packages")
     (packages / "borrowed.pth").write_text(str(Path(torch.__file__).parents[1]))
@@ -47,11 +49,11 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "cache"
     two = [HERE, torch.__version__ if torch.__version__ != HERE else f"{HERE}+local"]
-    monkeypatch.setattr(versions, "_has_torch", lambda interpreter, version: interpreter.exists())
+    monkeypatch.setattr(versions, "_has", lambda interpreter, *_: interpreter.exists())
     for version in two:
-        borrow(cache, version)
+        borrow(cache, Release("torch", version))
     options = ["--cases", 2, "--workers", 1, "--dtype", "float32", "--path", "cpu-native"]
-    code, out, err = bptt_oracle(capfd, "matrix", *two, "--cache", cache, *options)
+    code, out, err = bptt_oracle(capfd, "versions", *two, "--cache", cache, *options)
     assert code == 0, err
     (line,) = [line for line in out.splitlines() if "→" in line]
     assert [cell.strip() for cell in line.split("│")[1:-1]] == [
@@ -60,16 +62,17 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
         "2",
         "none moved",
     ]
-    assert sorted(f.name for f in (tmp_path / "matrix").iterdir()) == sorted(
+    assert sorted(f.name for f in (tmp_path / "versions").iterdir()) == sorted(
         f"{version}.json" for version in two
     )
 
 
 @pytest.mark.slow
 def test_an_environment_that_has_the_version_is_not_made_again(tmp_path, monkeypatch):
-    borrow(tmp_path, HERE)
+    release = Release("torch", HERE)
+    borrow(tmp_path, release)
     monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed again"))
-    assert ensure_environment(HERE, tmp_path, sys.executable, print).exists()
+    assert install(release, tmp_path, sys.executable).exists()
 
 
 @pytest.mark.parametrize("version, space", [("2.4.1", 6), ("2.13.0+cpu", 2)])
@@ -78,7 +81,7 @@ def test_nothing_is_installed_without_disk_space(tmp_path, monkeypatch, version,
     monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage((space - 0.1) * 1e9))
     monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed anyway"))
     with pytest.raises(CannotRun, match=f"may take {space} GB and .* has {space - 0.1} left"):
-        ensure_environment(version, tmp_path, sys.executable, print)
+        install(Release("torch", version), tmp_path, sys.executable)
 
 
 def test_the_error_message_has_the_last_line_of_pip(tmp_path, monkeypatch):
@@ -90,17 +93,17 @@ def test_the_error_message_has_the_last_line_of_pip(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     cache.mkdir()
     with pytest.raises(CannotRun, match=r"torch 2\.99\.0: ERROR: no such version$"):
-        ensure_environment("2.99.0", cache, python, print)
+        install(ABSENT, cache, python)
     assert [file.name for file in cache.iterdir()] == ["torch-2.99.0.lock"]
 
 
-def fake_python(file, pip, version="2.99.0"):
+def fake_python(file, pip):
     """A program that makes environments whose Python runs the shell commands `pip` for pip, and
-    has torch of that version once a file `installed` is there."""
+    has every package once a file `installed` is there."""
     inner = file.with_name("inner")
     inner.write_text(
         '#!/bin/sh\nhere=$(dirname "$0")\ncase "$*" in\n*"-m pip"*) ' + pip + ";;\n"
-        f'*) test -e "$here/installed" && echo {version};;\nesac\n'
+        '*) test -e "$here/installed";;\nesac\n'
     )
     file.write_text(f'#!/bin/sh\nmkdir -p "$3/bin" && cp -p {inner} "$3/bin/python"\n')
     for program in (inner, file):
@@ -131,11 +134,11 @@ def test_a_broken_environment_is_made_anew(tmp_path, monkeypatch, kind, place):
     cache.mkdir()
     BROKEN[kind](cache / place)
     python = fake_python(tmp_path / "python", 'touch "$here/installed"')
-    found = ensure_environment("2.99.0", cache, python, print)
+    found = install(ABSENT, cache, python)
     assert found == cache / "torch-2.99.0" / "bin" / "python"
     assert {file.name for file in cache.iterdir()} == {"torch-2.99.0", "torch-2.99.0.lock"}
     monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed again"))
-    assert ensure_environment("2.99.0", cache, python, print) == found
+    assert install(ABSENT, cache, python) == found
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -148,11 +151,12 @@ def test_a_signal_during_the_installation_leaves_nothing_that_stays_broken(
     program = (
         "import signal; from pathlib import Path\n"
         "from bptt_oracle.processes.interrupt import clean_up_on_termination\n"
-        "from bptt_oracle.runs import versions\n"
+        "from bptt_oracle.runs import releases, versions\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "clean_up_on_termination()\n"
         "versions.DISK_SPACE = 0\n"
-        f"versions.ensure_environment('2.99.0', Path({str(cache)!r}), {python!r}, print)\n"
+        "release = releases.Release('torch', '2.99.0')\n"
+        f"versions.ensure_environment(release, [], Path({str(cache)!r}), {python!r}, print)\n"
     )
     ran = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
@@ -166,7 +170,7 @@ def test_a_signal_during_the_installation_leaves_nothing_that_stays_broken(
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage(9e9))
     python = fake_python(tmp_path / "python", 'touch "$here/installed"')
-    assert ensure_environment("2.99.0", cache, python, print).exists()
+    assert install(ABSENT, cache, python).exists()
 
 
 def test_a_folder_that_is_not_an_environment_is_not_removed(tmp_path):
@@ -174,7 +178,7 @@ def test_a_folder_that_is_not_an_environment_is_not_removed(tmp_path):
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     with pytest.raises(CannotRun, match=r"2\.99\.0 is not an environment: it holds thesis\.md"):
-        ensure_environment("2.99.0", tmp_path, sys.executable, print)
+        install(ABSENT, tmp_path, sys.executable)
     assert thesis.read_text() == "years of work"
 
 
@@ -203,8 +207,9 @@ def test_environments_have_every_requirement_of_the_package():
     ],
 )
 def test_versions_that_cannot_be_compared_are_rejected(tmp_path, capfd, versions, words):
-    assert words in find_problem(versions)
-    code, out, err = bptt_oracle(capfd, "matrix", *versions, "--cache", tmp_path)
+    with pytest.raises(CommandError, match=words):
+        parse_releases(versions)
+    code, out, err = bptt_oracle(capfd, "versions", *versions, "--cache", tmp_path)
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1
 
 
@@ -213,7 +218,7 @@ def test_a_file_in_place_of_a_folder_is_reported_in_one_sentence(tmp_path, capfd
     (tmp_path / "file").write_text("")
     folders = ["--output", tmp_path / "runs", "--cache", tmp_path / "cache"]
     code, out, err = bptt_oracle(
-        capfd, "matrix", "2.12.0", "2.13.0", *folders, option, tmp_path / "file"
+        capfd, "versions", "2.12.0", "2.13.0", *folders, option, tmp_path / "file"
     )
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"{tmp_path / 'file'} cannot be a folder: File exists; name another" in err
@@ -221,7 +226,7 @@ def test_a_file_in_place_of_a_folder_is_reported_in_one_sentence(tmp_path, capfd
 
 def test_a_missing_python_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(CannotRun, match=r": /no/python cannot be run: No such file or directory$"):
-        ensure_environment("2.12.0+cpu", tmp_path, "/no/python", print)
+        install(Release("torch", "2.12.0+cpu"), tmp_path, "/no/python")
 
 
 def test_each_version_is_compared_with_the_one_before():
@@ -230,7 +235,116 @@ def test_each_version_is_compared_with_the_one_before():
         made_up(row(0, R=0.25, bits="b"), row(1)),
         made_up(row(0, R=20, bits="c", verdict="fault"), row(1)),
     ]
-    head, rows = summarize(compare_versions(["a", "b", "c"], runs), runs)
+    releases = [Release("torch", version) for version in "abc"]
+    head, rows = summarize("torch", compare_versions(releases, runs), runs)
     assert head[:2] + head[-1:] == ["torch", "results", "tensors closer to the truth"]
     assert rows[0] == ["a → b", "2", "0", "1", "1", "new 1, old 0 of 1"]
     assert rows[1] == ["b → c", "2", "1", "0", "1", "new 0, old 1 of 1"]
+
+
+LSTM = """
+import numpy as np
+from importlib.metadata import version
+from bptt_oracle import Implementation
+
+def layer(mode, p, x, state, lengths, reverse):
+    h, c = state or [np.zeros((x.shape[1], p["weight_hh"].shape[1]), x.dtype)] * 2
+    ys = []
+    for x_t in x:
+        u = x_t @ p["weight_ih"].T + p["bias_ih"] + h @ p["weight_hh"].T + p["bias_hh"]
+        i, f, g, o = np.split(u, 4, axis=1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        ys.append(h)
+    return np.stack(ys), [h, c]
+
+lstm = Implementation("mine", layer, engine="none", cells=("LSTM",), lengths=False,
+                      bidirectional=False, no_biases=False, version=lambda: version("fast"))
+"""
+
+
+def release_of_fast(cache, number, written=""):
+    """Make an environment that has the package `fast` in that version, which its metadata may write
+    otherwise, and no torch, and that borrows every other package of this one."""
+    release = Release("fast", number)
+    borrow(cache, release)
+    (packages,) = (cache / release.folder).glob("lib/python*/site-packages")
+    (packages / "torch.py").write_text("raise ImportError('there is no torch')")
+    information = packages / f"fast-{number}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Name: fast\nVersion: {written or number}\n")
+    return release
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mine:lstm", "mine.py:lstm"])
+def test_an_implementation_of_ones_own_is_recorded_with_each_version_of_a_package(
+    tmp_path, capfd, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(LSTM)
+    releases = [release_of_fast(tmp_path / "cache", number) for number in ("1.0.0", "1.1.0")]
+    monkeypatch.setattr(versions, "_call", lambda *_: pytest.fail("installed again"))
+    options = ["--implementation", name, "--with", "numpy", "--cases", 3, "--workers", 2]
+    code, out, err = bptt_oracle(
+        capfd, "versions", *(r.requirement for r in releases), "--cache", "cache", *options
+    )
+    assert code == 0, err
+    head, line = (line for line in out.splitlines() if line[0] in "┃│")
+    assert head.split("┃")[1].strip() == "fast"
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == [
+        "1.0.0 → 1.1.0",
+        "6",
+        "6",
+        "none moved",
+    ]
+    verdict = "fast 1.0.0, 1.1.0: 6 results compared, 0 faults, 0 drifted"
+    assert out.splitlines()[-1] == verdict
+    for release in releases:
+        facts = read(tmp_path / "versions" / f"{release.folder}.json").environment
+        assert facts[name] == release.version and "torch" not in facts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "requirements, has", [([], True), (["numpy>=2"], True), (["numpy<2"], False), (["no-p"], False)]
+)
+def test_an_environment_without_the_packages_to_install_with_it_is_made_anew(
+    tmp_path, monkeypatch, requirements, has
+):
+    cache = tmp_path / "cache"
+    release = release_of_fast(cache, "1.0.0", written="1.0")
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage(2.1e9))
+    python = fake_python(tmp_path / "python", 'echo "$@" > "$here/installed"')
+    made = install(release, cache, python, requirements)
+    assert made.with_name("installed").exists() is not has
+
+
+def test_pip_installs_the_package_what_it_needs_and_no_torch(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(versions.shutil, "disk_usage", lambda _: usage(2.1e9))
+    python = fake_python(tmp_path / "python", 'echo "$@" > "$here/installed"')
+    made = install(Release("fast", "1.0.0"), tmp_path, python, ["onnx", "slow>=2"])
+    installed = made.with_name("installed").read_text().split()
+    assert installed[installed.index("fast==1.0.0") :] == [
+        "fast==1.0.0",
+        *versions.REQUIREMENTS,
+        "onnx",
+        "slow>=2",
+    ]
+
+
+def test_a_module_of_the_current_directory_does_not_hide_this_code(tmp_path, monkeypatch):
+    (tmp_path / "reference.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    seen = tmp_path / "seen"
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport os, reference, sys\n"
+        f"print(reference.__file__, *sys.path[:2], sep='\\n', file=open({str(seen)!r}, 'w'))\n"
+    )
+    python.chmod(0o755)
+    versions._record(python, tmp_path / "run.json", ["mine:lstm"], [])
+    file, code, current = seen.read_text().splitlines()
+    assert file == f"{code}/reference/__init__.py" and current == str(tmp_path)

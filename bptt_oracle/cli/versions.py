@@ -1,4 +1,4 @@
-"""`bptt-oracle matrix`: install, record and compare several versions of torch."""
+"""`bptt-oracle versions`: install, record and compare several versions of a package."""
 
 import sys
 from pathlib import Path
@@ -8,22 +8,33 @@ import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, notify, print_verdict, write_output
 from .exits import stop
-from .options import Cases, Dtypes, FailOn, Markdown, Paths, Quiet, Seed, Workers
+from .options import Cases, Dtypes, FailOn, Implementations, Markdown, Paths, Quiet, Seed, Workers
 
 
-def matrix(
+def versions(
     versions: Annotated[
-        list[str], typer.Argument(metavar="VERSION...", help="Versions of torch, from old to new.")
+        list[str],
+        typer.Argument(
+            metavar="VERSION...",
+            help="Versions from old to new: of torch, or of another package as NAME==VERSION.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the run files.")
-    ] = Path("matrix"),
+    ] = Path("versions"),
     cache: Annotated[
         Path, typer.Option(help="Folder that keeps the environments, one for each version.")
     ] = Path("~/.cache/bptt-oracle"),
     python: Annotated[
-        str, typer.Option(help="Python that makes them; not every torch supports every Python.")
+        str, typer.Option(help="Python that makes them; not every version supports every Python.")
     ] = sys.executable,
+    implementation: Implementations = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="PACKAGE", help="Also install this package; may be repeated."
+        ),
+    ] = None,
     dtype: Dtypes = None,
     path: Paths = None,
     cases: Cases = 200,
@@ -33,39 +44,51 @@ def matrix(
     markdown: Markdown = False,
     quiet: Quiet = False,
 ) -> None:
-    """Install versions of torch one after another, record each, and compare each with the next.
+    """Install versions of a package one after another, record each, and compare each with the next.
 
-    Exit status as compare. The run files stay; compare reports more about any two of them.
+    For another package than torch, --implementation names what uses it. Exit status as compare. The
+    run files stay; compare reports more about any two of them.
     """
     from ..reports.compare_tables import markdown_table, print_table
-    from ..reports.verdicts import matrix_verdict
+    from ..reports.verdicts import versions_verdict
     from ..runs import versions as work
     from ..runs.compare import has_crash, is_failure
+    from ..runs.releases import find_problem, parse_releases
     from ..runs.run_file import BadRun
 
-    if reason := work.find_problem(versions):
+    releases = parse_releases(versions)
+    package, implementations, requirements = releases[0].package, implementation or [], with_ or []
+    if reason := find_problem(package, implementations, requirements, path or []):
         stop(reason)
-    versions = [work.full_version(version) for version in versions]
     options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]
     options += [f"--path={name}" for name in path or ()]
     options += ["--quiet"] * quiet
     report = (lambda sentence: None) if quiet else notify
     try:
-        runs = work.record_versions(versions, cache.expanduser(), output, options, python, report)
+        runs = work.record_versions(
+            releases,
+            requirements,
+            implementations,
+            cache.expanduser(),
+            output,
+            options,
+            python,
+            report,
+        )
     except (work.CannotRun, BadRun) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    steps = work.compare_versions(versions, runs)
+    steps = work.compare_versions(releases, runs)
     wrong = any(is_failure(step, fail_on.value) for _, step in steps)
     crash = any(has_crash(step) for _, step in steps)
     status = FAULT if wrong else COULD_NOT_RUN if crash else AGREE
     if markdown and not quiet:
-        write_output(markdown_table(*work.summarize(steps, runs)) + "\n")
+        write_output(markdown_table(*work.summarize(package, steps, runs)) + "\n")
     else:
         if not quiet:
-            print_table(*work.summarize(steps, runs), names=1)
+            print_table(*work.summarize(package, steps, runs), names=1)
         changes = [change for _, step in steps for change in step]
-        print_verdict(matrix_verdict(versions, changes), status)
+        print_verdict(versions_verdict(releases, changes), status)
     raise typer.Exit(status)
