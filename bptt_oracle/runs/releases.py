@@ -44,29 +44,38 @@ class Release(NamedTuple):
 
 def parse_releases(texts: Sequence[str]) -> list[Release]:
     """At least two releases of one package, each once. Raises CommandError with one sentence."""
-    releases = [_parse(text) for text in texts]
-    packages = list(dict.fromkeys(release.package for release in releases))
+    packages = list(dict.fromkeys(map(_package_of, texts)))
     if len(packages) > 1:
-        raise CommandError(f"{' and '.join(packages)} are different packages; name versions of one")
+        raise CommandError(
+            f"{' and '.join(packages)} are different packages; name versions of one, where a "
+            "version alone is of torch"
+        )
+    releases = [_parse(text) for text in texts]
     if len({Version(release.version) for release in releases}) < max(2, len(releases)):
         raise CommandError("name at least two versions, each once")
     return releases
 
 
-def _parse(text: str) -> Release:
-    """One release. Raises CommandError."""
-    name, pinned, number = text.rpartition("==")
-    package = canonicalize_name(name if pinned else "torch")
-    example = f"{package}==1.2.0" if pinned else "2.13.0, 2.13.0+cpu or onnxruntime==1.32.0"
-    if not _NAME.fullmatch(package):
+def _package_of(text: str) -> str:
+    """The name before ==, written as pip writes it; torch if there is none. Raises CommandError."""
+    name, pinned, _ = text.rpartition("==")
+    if not pinned:
+        return "torch"
+    if not _NAME.fullmatch(name):
         raise CommandError(
             f"{text!a} names no package; write one like onnxruntime==1.32.0, or a version of torch"
         )
+    return canonicalize_name(name)
+
+
+def _parse(text: str) -> Release:
+    """One release. Raises CommandError."""
+    package, number = _package_of(text), text.rpartition("==")[2]
     try:
         version = Version(number)
     except InvalidVersion:
         raise CommandError(
-            f"{number!a} is not a version of {package}; write one like {example}"
+            f"{number!a} is not a version of {package}; write 2.13.0 or onnxruntime==1.32.0"
         ) from None
     if package == "torch" and version.release < FIRST_SUPPORTED:
         first = ".".join(map(str, FIRST_SUPPORTED))
