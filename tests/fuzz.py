@@ -25,13 +25,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+from bptt_oracle.runs.run_file import digest
 
 import bptt_oracle.cli.application
 import bptt_oracle.runs.record  # noqa: F401
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.record import Plan, record
-from bptt_oracle.runs.run_file import digest
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
 COMMANDS = ("check", "replay", "record", "compare", "matrix", "faults", "selftest", "claims")

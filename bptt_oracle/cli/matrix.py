@@ -1,6 +1,7 @@
 """`bptt-oracle matrix`: install, record and compare several versions of torch."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,9 @@ def matrix(
     from ..reports.compare_tables import markdown_table, print_table
     from ..reports.verdicts import matrix_verdict
     from ..runs import versions as work
-    from ..runs.compare import has_crash, is_failure
-    from ..runs.run_file import BadRun
+    from ..runs.compare import is_failure
+    from ..runs.row import BadRun
+    from ..runs.run import open_runs
 
     if reason := work.find_problem(versions):
         stop(reason)
@@ -52,20 +54,20 @@ def matrix(
     options += ["--quiet"] * quiet
     report = (lambda sentence: None) if quiet else notify
     try:
-        runs = work.record_versions(versions, cache.expanduser(), output, options, python, report)
+        files = work.record_versions(versions, cache.expanduser(), output, options, python, report)
+        with open_runs(*files) as runs:
+            steps = work.compare_versions(versions, runs)
     except (work.CannotRun, BadRun) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    steps = work.compare_versions(versions, runs)
-    wrong = any(is_failure(step, fail_on.value) for _, step in steps)
-    crash = any(has_crash(step) for _, step in steps)
-    status = FAULT if wrong else COULD_NOT_RUN if crash else AGREE
+    count = sum((comparison.total for _, comparison in steps), Counter[str]())
+    status = COULD_NOT_RUN if count["crash"] else AGREE
+    status = FAULT if is_failure(count, fail_on.value) else status
     if markdown and not quiet:
-        write_output(markdown_table(*work.summarize(steps, runs)) + "\n")
+        write_output(markdown_table(*work.summarize(steps)) + "\n")
     else:
         if not quiet:
-            print_table(*work.summarize(steps, runs), names=1)
-        changes = [change for _, step in steps for change in step]
-        print_verdict(matrix_verdict(versions, changes), status)
+            print_table(*work.summarize(steps), names=1)
+        print_verdict(matrix_verdict(versions, count), status)
     raise typer.Exit(status)

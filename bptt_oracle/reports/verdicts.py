@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.compare import Change
 from ..runs.examine import UNFINISHED, Result
 from ..runs.selftest import Summary
 from .console import format_R, plural
@@ -93,10 +92,10 @@ def claims_verdict(counts: Mapping[str, int]) -> str:
     return f"{plural(sum(counts.values()), 'claim')}: {parts}"
 
 
-def matrix_verdict(versions: Sequence[str], changes: Sequence[Change]) -> str:
-    """The verdict of `matrix` on all steps from one version to the next."""
-    count = Counter(c.word for c in changes)
+def matrix_verdict(versions: Sequence[str], count: Counter[str]) -> str:
+    """The verdict of `matrix`, from the number of changes of each word in all steps from one
+    version to the next."""
     return (
-        f"torch {', '.join(versions)}: {plural(len(changes), 'result')} compared, "
+        f"torch {', '.join(versions)}: {plural(count.total(), 'result')} compared, "
         f"{plural(count['fault'], 'fault')}, {count['drift']} drifted"
     )

@@ -3,7 +3,7 @@
 CACHE/torch-VERSION/     the environment, made by venv, filled by pip, and kept
 CACHE/torch-VERSION.new  the environment while it is made; renamed when torch can be imported in it,
                          and made anew if a signal ended the command before
-OUTPUT/VERSION.json      the run, recorded there by a copy of this code
+OUTPUT/VERSION.sqlite    the run, recorded there by a copy of this code
 """
 
 import os
@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,8 +23,8 @@ import torch_impl
 
 from ..processes.failures import CommandError
 from ..processes.interrupt import temporary
-from .compare import WORDS, Change, closeness, compare
-from .run_file import Run, read
+from .compare import WORDS, Comparison, compare
+from .run import Run
 
 try:
     import fcntl
@@ -84,10 +83,10 @@ def record_versions(
     options: Sequence[str],
     python: str,
     report_progress: Callable[[str], None],
-) -> list[Run]:
-    """Record a run of every version, one after another. `options` are those of the command record;
-    `report_progress` is called with a message before each long step. Raises CannotRun and BadRun,
-    their messages one sentence, and OSError."""
+) -> list[Path]:
+    """Record a run of every version, one after another, and return their files. `options` are those
+    of the command record; `report_progress` is called with a message before each long step. Raises
+    CannotRun, its message one sentence, and OSError."""
     for folder in (cache, output):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -95,14 +94,13 @@ def record_versions(
             raise CannotRun(
                 f"{folder} cannot be a folder: {error.strerror}; name another"
             ) from None
-    runs = []
+    files = []
     for version in versions:
         interpreter = ensure_environment(version, cache, python, report_progress)
         report_progress(f"recording torch {version}")
-        file = output / f"{version}.json"
-        _record(interpreter, file.resolve(), options)
-        runs.append(read(file))
-    return runs
+        files.append(output / f"{version}.sqlite")
+        _record(interpreter, files[-1].resolve(), options)
+    return files
 
 
 def ensure_environment(
@@ -225,26 +223,23 @@ def _record(interpreter: Path, file: Path, options: Sequence[str]) -> None:
             raise CannotRun(f"nothing was recorded with {interpreter}; its message is above")
 
 
-def compare_versions(
-    versions: Sequence[str], runs: Sequence[Run]
-) -> list[tuple[str, list[Change]]]:
-    """The changes from each version to the next, with a title such as "2.4.1 → 2.13.0"."""
+def compare_versions(versions: Sequence[str], runs: Sequence[Run]) -> list[tuple[str, Comparison]]:
+    """The comparison of each version with the next, with a title such as "2.4.1 → 2.13.0". Raises
+    BadRun."""
     return [
-        (f"{a} → {b}", compare(old, new))
+        (f"{a} → {b}", compare(old, new, most=1))
         for (a, old), (b, new) in pairwise(zip(versions, runs, strict=True))
     ]
 
 
-def summarize(
-    steps: Sequence[tuple[str, list[Change]]], runs: Sequence[Run]
-) -> tuple[list[str], list[list[str]]]:
+def summarize(steps: Sequence[tuple[str, Comparison]]) -> tuple[list[str], list[list[str]]]:
     """A table, head and rows: for each step from one version to the next, the number of results of
     each word."""
-    counters = [Counter(c.word for c in changes) for _, changes in steps]
+    counters = [comparison.total for _, comparison in steps]
     words = [word for word in WORDS if any(counter[word] for counter in counters)]
     rows = []
-    for (name, _), counter, (old, new) in zip(steps, counters, pairwise(runs), strict=True):
-        near = closeness(old, new)
+    for (name, comparison), counter in zip(steps, counters, strict=True):
+        near = comparison.closeness
         closer = f"new {near.new}, old {near.old} of {near.moved}" if near.moved else "none moved"
         rows.append([name, str(counter.total()), *(str(counter[w]) for w in words), closer])
     return ["torch", "results", *(WORDS[w] for w in words), "tensors closer to the truth"], rows

@@ -61,7 +61,7 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
         "none moved",
     ]
     assert sorted(f.name for f in (tmp_path / "matrix").iterdir()) == sorted(
-        f"{version}.json" for version in two
+        f"{version}.sqlite" for version in two
     )
 
 
@@ -230,7 +230,7 @@ def test_each_version_is_compared_with_the_one_before():
         made_up(row(0, R=0.25, bits="b"), row(1)),
         made_up(row(0, R=20, bits="c", verdict="fault"), row(1)),
     ]
-    head, rows = summarize(compare_versions(["a", "b", "c"], runs), runs)
+    head, rows = summarize(compare_versions(["a", "b", "c"], runs))
     assert head[:2] + head[-1:] == ["torch", "results", "tensors closer to the truth"]
     assert rows[0] == ["a → b", "2", "0", "1", "1", "new 1, old 0 of 1"]
     assert rows[1] == ["b → c", "2", "1", "0", "1", "new 0, old 1 of 1"]
