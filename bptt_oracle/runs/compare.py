@@ -146,8 +146,7 @@ def compare(
                     rows = pairs.rows(key)
                     tally.add(change(*rows, factor))
                     distances.add(*_moved(*rows))
-        if common < pairs.number_of_new():
-            for row in pairs.added():
+            for row in batch.added:
                 tally.add(change(None, row, factor))
     if not common and tally.counts:
         raise BadRun(_nothing_in_common(old, new))
@@ -157,18 +156,14 @@ def compare(
 def changes(
     old: Run, new: Run, factor: float = DRIFT_FACTOR, without: Container[str] = ()
 ) -> Iterator[Change]:
-    """Yield the change of every result: first of those of the old run, then those that only the new
-    one has; each of them in the order of the keys. Changes whose word is in `without` may be left
-    out. Raises BadRun."""
+    """Yield the change of every result, in the order of their keys but for those that only the new
+    run has. Changes whose word is in `without` may be left out. Raises BadRun."""
     with open_pairs(old, new) as pairs:
-        common = 0
         for batch in pairs.batches(factor):
-            common += len(batch.keys) - batch.words.count(REMOVED)
             for key, word in zip(batch.keys, batch.words, strict=True):
                 if not word or word not in without:
                     yield change(*pairs.rows(key), factor)
-        if common < pairs.number_of_new():
-            yield from (change(None, row, factor) for row in pairs.added())
+            yield from (change(None, row, factor) for row in batch.added)
 
 
 def _changed(old: str, new: str) -> str:

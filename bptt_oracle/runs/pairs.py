@@ -7,7 +7,7 @@ of some thousand pairs at once. The other pairs are returned as rows.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import lt
 from typing import Any, NamedTuple
@@ -36,11 +36,13 @@ _JOIN = (
     "CASE WHEN o.kernel <> n.kernel THEN o.kernel END, n.kernel "
     f"FROM main.results o LEFT JOIN new.results n USING ({KEY}) ORDER BY 1, 2, 3"
 )
+_AFTER = f"({KEY}) > (?, ?, ?)"
+_BETWEEN = f"{_AFTER} AND ({KEY}) <= (?, ?, ?)"
 REMOVED = "removed"
 
 
 class Batch(NamedTuple):
-    """Some thousand results of the old run."""
+    """Some thousand results of the old run, and those that only the new one has between them."""
 
     keys: list[Key]
     words: list[str]  # masks, kernel, moved or equal; REMOVED; empty if it needs the rows
@@ -48,6 +50,7 @@ class Batch(NamedTuple):
     kernels: Counter[tuple[str, str, str, str]]  # path, dtype, old and new, of those with a word
     old: np.ndarray  # R of the tensors whose bits moved, without those of other masks
     new: np.ndarray
+    added: Iterable[Row] = ()  # that only the new run has; to be read before the next batch
 
 
 class Pairs(NamedTuple):
@@ -58,14 +61,19 @@ class Pairs(NamedTuple):
     connection: sqlite3.Connection
 
     def batches(self, factor: float = DRIFT_FACTOR) -> Iterator[Batch]:
-        """What the old run has. Drift is R that grew by more than `factor`."""
+        """All results, in the order of their keys but for those that only the new run has. Drift is
+        R that grew by more than `factor`. Raises ValueError."""
         limits = {"limit": self.old.limit, "new_limit": self.new.limit}
         cursor, last = self.connection.execute(_JOIN, limits), ("", "", "")
         while found := cursor.fetchmany(SIZE):
             batch = _batch(found, factor, self.old.limit, self.new.limit)
             _require_keys([last, *batch.keys])
+            common = len(batch.keys) - batch.words.count(REMOVED)
+            yield batch._replace(added=self._added(common, _BETWEEN, [*last, *batch.keys[-1]]))
             last = batch.keys[-1]
-            yield batch
+        nothing = np.zeros(0)
+        rest = self._added(0, _AFTER, last)
+        yield Batch([], [], Counter(), Counter(), nothing, nothing, rest)
 
     def rows(self, key: Key) -> tuple[Row | None, Row | None]:
         """The results of the old and of the new run with that key; None if a run has none. Raises
@@ -76,19 +84,20 @@ class Pairs(NamedTuple):
             None if new is None else from_record(new, self.new.limit),
         )
 
-    def added(self) -> Iterator[Row]:
-        """The results that only the new run has. Raises ValueError."""
-        same = "o.case_id = n.case_id AND o.path = n.path AND o.dtype = n.dtype"
+    def _added(self, common: int, where: str, keys: Sequence[str]) -> Iterator[Row]:
+        """The results that only the new run has where a condition holds, under which both runs
+        have `common` results."""
+        query = f"SELECT count(*) FROM new.results n WHERE {where}"
+        if self.connection.execute(query, keys).fetchone()[0] == common:
+            return
         records = self.connection.execute(
-            f"SELECT {COLUMNS} FROM new.results n WHERE NOT EXISTS "
-            f"(SELECT 1 FROM main.results o WHERE {same}) ORDER BY {KEY}"
+            f"SELECT {COLUMNS} FROM new.results n WHERE {where} AND NOT EXISTS (SELECT 1 FROM "
+            "main.results o WHERE o.case_id = n.case_id AND o.path = n.path AND o.dtype = n.dtype"
+            f") ORDER BY {KEY}",
+            keys,
         )
-        return (from_record(record, self.new.limit) for record in records)
-
-    def number_of_new(self) -> int:
-        """The number of results of the new run."""
-        number: int = self.connection.execute("SELECT count(*) FROM new.results").fetchone()[0]
-        return number
+        for record in records:
+            yield from_record(record, self.new.limit)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import printable
 from .row import BadRun, NewerRun, Row
 from .schema import (
     COLUMNS,
@@ -156,9 +157,9 @@ def reading(file: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_NOMEM":
             raise MemoryError from None
-        raise BadRun(f"{file} is damaged: {error}") from None
+        raise BadRun(f"{file} is damaged: {printable(str(error))[:200]}") from None
     except (ValueError, OverflowError) as error:
-        raise BadRun(f"{file} is not a run: {error}") from None
+        raise BadRun(f"{file} is not a run: {printable(str(error))[:200]}") from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from bptt_oracle.__main__ import main
 from bptt_oracle.reports.compare_tables import markdown, print_table, summary
 from bptt_oracle.reports.junit import junit
+from bptt_oracle.runs import pairs
 from bptt_oracle.runs.compare import WORDS, change, changes, compare, environment_changes
 from bptt_oracle.runs.kept import relative_differences
 from bptt_oracle.runs.row import BadRun
@@ -280,11 +281,18 @@ def test_a_change_holds_the_old_R_and_the_new_R():
     assert (found.old, found.new, found.note) == (np.inf, 0.25, "RuntimeError")
 
 
-def test_the_old_results_come_first_and_both_are_in_the_order_of_their_keys():
-    old, new = made_up(row(4), row(3), row(1)), made_up(row(3), row(2), row(0), row(1))
-    found = [(c.case[-1], c.word) for c in changes(old, new)]
-    assert found == [*zip("134", ("equal", "equal", "removed"), strict=True), ("0", "new")] + [
-        ("2", "new")
+def test_results_of_one_run_are_found_before_between_and_after_the_others(monkeypatch):
+    old, new = made_up(*map(row, (8, 3, 1, 5))), made_up(*map(row, (3, 2, 0, 1, 9, 8)))
+    expected = {"1": "equal", "3": "equal", "5": "removed", "8": "equal"}
+    expected |= dict.fromkeys("029", "new")
+    for size in (1, 2, 1024):
+        monkeypatch.setattr(pairs, "SIZE", size)
+        found = [(c.case[-1], c.word) for c in changes(old, new)]
+        assert dict(found) == expected and len(found) == len(expected)
+        assert compare(old, new).total == Counter(expected.values())
+        assert compare(new, old).total == {"equal": 3, "new": 1, "removed": 3}
+    assert [c.word for c in changes(made_up(row(3)), made_up(*map(row, range(5))))] == [
+        *("equal", "new", "new", "new", "new")
     ]
 
 
