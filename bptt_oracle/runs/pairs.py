@@ -28,17 +28,18 @@ _AGREE = (
 )
 _WORD = (
     "CASE WHEN o.masks <> n.masks THEN 'masks' WHEN o.kernel <> n.kernel THEN 'kernel' "
-    "WHEN o.bits <> n.bits THEN 'moved' ELSE 'equal' END"
+    "WHEN o.bits <> n.bits THEN 'moved' WHEN o.ratios <> n.ratios THEN 'equal' ELSE 'same' END"
 )
 _JOIN = (
     f"SELECT o.case_id, o.path, o.dtype, CASE WHEN {_AGREE} THEN {_WORD} END, "
-    "o.bits, n.bits, o.ratios, n.ratios, "
+    "nullif(o.bits, n.bits), n.bits, nullif(o.ratios, n.ratios), n.ratios, "  # NULL: the same
     "CASE WHEN o.kernel <> n.kernel THEN o.kernel END, n.kernel "
     f"FROM main.results o LEFT JOIN new.results n USING ({KEY}) ORDER BY 1, 2, 3"
 )
 _AFTER = f"({KEY}) > (?, ?, ?)"
 _BETWEEN = f"{_AFTER} AND ({KEY}) <= (?, ?, ?)"
 REMOVED = "removed"
+_SAME = "same"  # bits and R
 
 
 class Batch(NamedTuple):
@@ -124,32 +125,27 @@ def _require_keys(keys: Sequence[Key]) -> None:
 def _batch(found: Sequence[Any], factor: float, limit: float, new_limit: float) -> Batch:
     """The pairs of some rows of the join. Those are left without a word whose R drifted or
     contradicts that they agree. Raises ValueError."""
-    cases, paths, dtypes, given, *given_blobs, old_kernels, new_kernels = zip(*found, strict=True)
+    cases, paths, dtypes, given, *blobs, old_kernels, new_kernels = zip(*found, strict=True)
     words = [
         word or ("" if kernel is not None else REMOVED)
         for word, kernel in zip(given, new_kernels, strict=True)
     ]
-    plain = [i for i, word in enumerate(given) if word]
-    blobs = [[column[i] for i in plain] for column in given_blobs]
-    try:
-        sizes = [list(map(len, column)) for column in blobs]
-        joined = [b"".join(column) for column in blobs]
-    except TypeError:
-        raise ValueError("a result has a value of a wrong type") from None
-    if sizes.count(sizes[0]) < len(sizes) or any(size % 8 for size in set(sizes[0])):
-        raise ValueError("a result does not have one digest and one R for each tensor")
-    old_bits, new_bits = (np.frombuffer(bits, "<u8") for bits in joined[:2])
-    old, new = (np.frombuffer(ratios, "<f8") for ratios in joined[2:])
-    owner = np.repeat(np.array(plain, int), np.array(sizes[0], int) // 8)
+    same = [i for i, word in enumerate(given) if word == _SAME]
+    same_R = _joined([blobs[3][i] for i in same], "<f8")
+    impossible = bool(((same_R > min(limit, new_limit)) | (same_R < 0)).any())
+    for i in same:
+        words[i] = "" if impossible else "equal"
+    changed = [i for i, word in enumerate(given) if word and word != _SAME]
+    old_bits, bits, old_R, R, owner = _numbers(changed, blobs)
     with np.errstate(over="ignore"):
-        drifted = new > np.maximum(DRIFT_FLOOR, factor * old)  # not where either is NaN
+        drifted = np.maximum(DRIFT_FLOOR, factor * old_R) < R  # not where either is NaN
     redrawn = np.array([word == "masks" for word in words], bool)[owner]
-    wrong = (old > limit) | (new > new_limit) | (old < 0) | (new < 0)
+    wrong = (old_R > limit) | (new_limit < R) | (old_R < 0) | (R < 0)
     to_read = np.unique(owner[(drifted & ~redrawn) | wrong])
     for i in to_read:
         words[i] = ""
-    decided = ~np.isin(owner, to_read)
-    moved = (old_bits != new_bits) & decided & ~redrawn & ~np.isnan(old) & ~np.isnan(new)
+    moved = (old_bits != bits) & ~redrawn & ~np.isnan(old_R) & ~np.isnan(R)
+    moved &= ~np.isin(owner, to_read)
     kernels = Counter(
         (paths[i], dtypes[i], kernel, new_kernels[i])
         for i, kernel in enumerate(old_kernels)
@@ -157,4 +153,30 @@ def _batch(found: Sequence[Any], factor: float, limit: float, new_limit: float) 
     )
     counts = Counter(zip(paths, dtypes, words, strict=True))
     keys = list(zip(cases, paths, dtypes, strict=True))
-    return Batch(keys, words, counts, kernels, old[moved], new[moved])
+    return Batch(keys, words, counts, kernels, old_R[moved], R[moved])
+
+
+def _numbers(rows: Sequence[int], blobs: Sequence[Sequence[Any]]) -> list[np.ndarray]:
+    """Of all tensors of some pairs: the digests and R of the old run and of the new one, and the
+    pair. Raises ValueError."""
+    old_bits, bits, old_R, R = (
+        [column[i] if column[i] is not None else other[i] for i in rows]
+        for column, other in zip(blobs, (blobs[1], blobs[1], blobs[3], blobs[3]), strict=True)
+    )
+    numbers = [_joined(column, "<u8") for column in (old_bits, bits)]
+    numbers += [_joined(column, "<f8") for column in (old_R, R)]
+    sizes = [list(map(len, column)) for column in (old_bits, bits, old_R, R)]
+    if sizes.count(sizes[0]) < len(sizes):
+        raise ValueError("a result does not have one digest and one R for each tensor")
+    owner = np.repeat(np.array(rows, int), np.array(sizes[0], int) // 8)
+    return [*numbers, owner]
+
+
+def _joined(blobs: Sequence[Any], dtype: str) -> np.ndarray:
+    """The numbers of 8 bytes in some blobs, one after the other. Raises ValueError."""
+    try:
+        if not any(size % 8 for size in set(map(len, blobs))):
+            return np.frombuffer(b"".join(blobs), dtype)
+    except TypeError:
+        pass  # one of them is a number or a text
+    raise ValueError("a result does not have one digest and one R for each tensor")
