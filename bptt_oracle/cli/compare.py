@@ -9,16 +9,14 @@ import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, print_verdict, write_output
 from .exits import stop
-from .options import FailOn, Markdown, Quiet
+from .options import FailOnOption, Markdown, Quiet
 from .output_files import require_report_file, save_pieces
 
 
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A run file that record wrote.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The run file to compare with it.")],
-    fail_on: Annotated[
-        FailOn, typer.Option(help="Exit 1 only for faults, or for drift as well.")
-    ] = FailOn.fault,
+    fail_on: FailOnOption = None,
     factor: Annotated[
         float, typer.Option(min=1, help="Drift is R that grew by more than this factor.")
     ] = 4.0,
@@ -57,7 +55,8 @@ def compare(
         if not words:
             stop("neither run holds a result; record some --cases")
         status = COULD_NOT_RUN if "crash" in words else AGREE
-        status = FAULT if is_failure(words, fail_on.value) else status
+        status = FAULT if is_failure(words, fail_on or ()) else status
+        sentence = compare_tables.summary(comparison)
         reports: list[tuple[Path | None, Callable[[], Iterable[str]]]] = [
             (
                 json,
@@ -67,15 +66,15 @@ def compare(
                     comparison,
                     relative_differences(before, after),
                     changes(before, after, factor, without=("equal",)),
+                    sentence,
                 ),
             ),
-            (junit, lambda: to_junit(comparison, changes(before, after, factor), fail_on.value)),
+            (junit, lambda: to_junit(comparison, changes(before, after, factor), fail_on or ())),
             (html, lambda: [to_html(before, after, comparison, changes(before, after, factor))]),
         ]
         for report_file, pieces in reports:
             if report_file is not None:
                 save_pieces(report_file, pieces())
-        sentence = compare_tables.summary(comparison)
         if not quiet:
             largest = compare_tables.largest_differences(relative_differences(before, after))
             if markdown:

@@ -9,7 +9,7 @@ import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, notify, print_verdict, write_output
 from .exits import stop
-from .options import Cases, Dtypes, FailOn, Markdown, Paths, Quiet, Seed, Workers
+from .options import Cases, Dtypes, FailOnOption, Markdown, Paths, Quiet, Seed, Workers
 
 
 def matrix(
@@ -30,7 +30,7 @@ def matrix(
     cases: Cases = 200,
     seed: Seed = 0,
     workers: Workers = 0,
-    fail_on: Annotated[FailOn, typer.Option(help="As for compare.")] = FailOn.fault,
+    fail_on: FailOnOption = None,
     markdown: Markdown = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,7 +63,7 @@ def matrix(
         stop("stopped; the same command continues from here")
     count = sum((comparison.total for _, comparison in steps), Counter[str]())
     status = COULD_NOT_RUN if count["crash"] else AGREE
-    status = FAULT if is_failure(count, fail_on.value) else status
+    status = FAULT if is_failure(count, fail_on or ()) else status
     if markdown and not quiet:
         write_output(markdown_table(*work.summarize(steps)) + "\n")
     else:

@@ -16,12 +16,15 @@ def comparison_to_json(
     comparison: Comparison,
     differences: Iterable[tuple[str, float]],
     changes: Iterable[Change],
+    verdict: str,
 ) -> Iterator[str]:
     """Yield the pieces of the whole comparison, without the changes that are none. `differences`
-    are those of `relative_differences`."""
+    are those of `relative_differences`, and the verdict is that of `compare_tables.summary`."""
     head = {
         "format": FORMAT,
         "schema": SCHEMA,
+        "verdict": verdict,
+        "plan": {"old": old.plan, "new": new.plan},
         "counts": {word: comparison.total[word] for word in WORDS},
         "by path": [
             {"path": path, "dtype": dtype, **counter}

@@ -1,6 +1,6 @@
 """A comparison as JUnit XML, which CI services display."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from xml.etree import ElementTree
 
 from ..runs.compare import WORDS, Change, Comparison, is_failure
@@ -9,7 +9,9 @@ from .compare_tables import describe
 _SKIPPED = ("new", "removed", "untrusted")
 
 
-def junit(comparison: Comparison, changes: Iterable[Change], fail_on: str) -> Iterator[str]:
+def junit(
+    comparison: Comparison, changes: Iterable[Change], fail_on: Collection[str]
+) -> Iterator[str]:
     """Yield the pieces of JUnit XML with a test case for each change. It fails where the comparison
     fails (see `is_failure`), is an error for a crash, and is skipped if only one run has the result
     or it is untrusted."""
@@ -38,7 +40,7 @@ def junit(comparison: Comparison, changes: Iterable[Change], fail_on: str) -> It
     yield "</testsuite>\n"
 
 
-def _kind_of(word: str, fail_on: str) -> str:
+def _kind_of(word: str, fail_on: Collection[str]) -> str:
     """How a test case ends: "failure", "error", "skipped", or empty."""
     if is_failure([word], fail_on):
         return "failure"

@@ -270,7 +270,6 @@ def environment_changes(old: Run, new: Run) -> list[tuple[str, str, str]]:
     return changes
 
 
-def is_failure(words: Iterable[str], fail_on: str) -> bool:
-    """Whether the comparison fails: for a fault, and with `fail_on` "drift" also for a drift."""
-    failures = {"fault", "drift"} if fail_on == "drift" else {"fault"}
-    return not failures.isdisjoint(words)
+def is_failure(words: Iterable[str], fail_on: Iterable[str]) -> bool:
+    """Whether the comparison fails: for a fault, and for each word in `fail_on`."""
+    return not {"fault", *fail_on}.isdisjoint(words)

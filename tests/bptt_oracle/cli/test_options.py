@@ -12,7 +12,17 @@ from bptt_oracle.reports.console import progress_bar
 from support.drawn_cases import pinned
 from support.runs import write_both
 
-COMMANDS = ("check", "replay", "record", "compare", "matrix", "faults", "selftest", "claims")
+COMMANDS = (
+    "check",
+    "replay",
+    "record",
+    "compare",
+    "export",
+    "matrix",
+    "faults",
+    "selftest",
+    "claims",
+)
 PROGRAM = [sys.executable, "-m", "bptt_oracle"]
 
 

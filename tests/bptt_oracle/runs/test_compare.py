@@ -121,6 +121,7 @@ def test_every_report_has_the_same_numbers(tmp_path, capsys):
     written = json.loads((tmp_path / "c.json").read_text())
     assert written["counts"] == {word: EXPECTED[word] for word in WORDS}
     assert len(written["changes"]) == EXPECTED.total() - EXPECTED["equal"]
+    assert written["verdict"] in out.splitlines() and written["plan"]["old"]["seed"] == 3
     suite = ElementTree.parse(tmp_path / "c.xml").getroot()
     assert suite.attrib | {"tests": "10", "failures": "1", "skipped": "2"} == suite.attrib
     assert len(suite.findall("testcase")) == 10 and len(suite.findall(".//failure")) == 1
@@ -189,9 +190,24 @@ def test_the_exit_status_is_1_for_faults_and_for_drift_when_asked(
     assert bptt_oracle(capsys, "compare", *paths, *options)[0] == code
 
 
+@pytest.mark.parametrize(
+    "options, code",
+    [([], 0), (["drift"], 0), (["removed"], 1), (["drift", "removed"], 1), (["fault"], 0)],
+)
+def test_a_run_that_lost_results_fails_when_asked_and_always_says_so(
+    tmp_path, capsys, options, code
+):
+    paths = write_both(tmp_path, (made_up(row(1), row(2)), made_up(row(1))))
+    options = [word for name in options for word in ("--fail-on", name)]
+    assert bptt_oracle(capsys, "compare", *paths, *options, "-q") == (
+        code,
+        "2 results: 1 removed, 1 bitwise equal.\n",
+    )
+
+
 def test_junit_fails_where_the_comparison_fails():
     compared = compare(*ONE_OF_EACH)
-    for fail_on, failures in (("fault", "1"), ("drift", "2")):
+    for fail_on, failures in (((), "1"), (["drift"], "2"), (["drift", "removed"], "3")):
         text = "".join(junit(compared, changes(*ONE_OF_EACH), fail_on))
         suite = ElementTree.fromstring(text.encode())
         assert suite.attrib["failures"] == failures
