@@ -14,6 +14,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -30,13 +31,41 @@ import bptt_oracle.cli.application
 import bptt_oracle.runs.record  # noqa: F401
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs.environment import environment
+from bptt_oracle.runs.export import to_json
 from bptt_oracle.runs.record import Plan, record
-from bptt_oracle.runs.run_file import digest
+from bptt_oracle.runs.row import digest
+from bptt_oracle.runs.run import check_run
+from bptt_oracle.runs.seal import LENGTH, seal
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
-COMMANDS = ("check", "replay", "record", "compare", "versions", "faults", "selftest", "claims")
+COMMANDS = (
+    "check",
+    "replay",
+    "record",
+    "compare",
+    "export",
+    "versions",
+    "faults",
+    "selftest",
+    "claims",
+)
 WORDS = (
-    *("", ".", "..", "/", "-", "--", "-o", "-q", "-v", "--help", "--version", "run.json", "a.json"),
+    *(
+        "",
+        ".",
+        "..",
+        "/",
+        "-",
+        "--",
+        "-o",
+        "-q",
+        "-v",
+        "--help",
+        "--version",
+        "run",
+        "run.json",
+        "a.json",
+    ),
     *(
         "run.npz",
         "folder",
@@ -98,7 +127,8 @@ def words(rng):
         "check": ["--cases=1", "--workers=1", "--path=cpu-native"],
         "replay": [CASE],
         "record": ["-o", "out.json", "--cases=1", "--workers=1", "--path=cpu-native"],
-        "compare": ["run.json", "run.json"],
+        "compare": ["run", "run.json"],
+        "export": ["run", "--json=e.json", "--csv=e.csv"],
         "versions": ["2.99.98", "2.99.99", "--python=/no/python", "--cache=cache"],
         "faults": ["--fault=c_0_ignored", "--cases=1"],
         "selftest": ["--comparisons=1000", "--workers=1"],
@@ -173,13 +203,36 @@ def archive(rng, raw):
     return buffer.getvalue()
 
 
+def alter_database(rng, file):
+    """Change a random value, table or setting of a database."""
+    values = ("NULL", "-1", "1e999", "'x'", "zeroblob(9)", "char(27)", "x'ff'", "'[['", "'{}'")
+    columns = {
+        "run": ("name", "value"),
+        "cases": ("case_id", "checksum"),
+        "kept": ("case_id", "part", "format", "shape", "content", "tensor"),
+        "results": ("case_id", "path", "verdict", "R", "seconds", "names", "bits", "ratios"),
+    }
+    table = rng.choice(list(columns))
+    column = rng.choice(columns[table])
+    statement = rng.choice(
+        [f"UPDATE {table} SET {column} = {rng.choice(values)}"] * 6
+        + [f"DELETE FROM {table}", f"DROP TABLE {table}", f"CREATE VIEW v AS SELECT * FROM {table}"]
+    )
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection,
+    ):
+        connection.execute(statement)
+
+
 class Attacks:
     """The kinds of attack. Each writes files into the current folder and returns a command."""
 
     def __init__(self, folder):
+        self.database = (folder / "run").read_bytes()
+        self.unfinished = (folder / "run.unfinished").read_bytes()
         self.run = (folder / "run.json").read_bytes()
         self.npz = (folder / "run.npz").read_bytes()
-        self.journal = (folder / "run.json.journal").read_bytes()
         self.body = json.loads(self.run)
         del self.body["format"], self.body["schema"], self.body["checksum"]
 
@@ -194,7 +247,7 @@ class Attacks:
                 ["replay", CASE, "-v"],
                 ["check", "--cases=1", "--workers=1", "--path=cpu-native", "-v"],
             ]
-            + [["compare", "run.json", "run.json"], ["record", "-o", "o.json", "--cases=1"]][:1]
+            + [["compare", "run", "run.json"], ["record", "-o", "o.json", "--cases=1"]][:1]
         )
 
     def _compare(self, rng):
@@ -206,7 +259,7 @@ class Attacks:
             ["--json", "c"],
             ["-q"],
         ]
-        pair = ["run.json", "bad.json"]
+        pair = ["run", "bad.json"]
         rng.shuffle(pair)
         return ["compare", *pair, *rng.choice(options)]
 
@@ -228,27 +281,37 @@ class Attacks:
         Path("bad.json").write_bytes(sealed(self.body | {"values": digest(raw)}))
         return self._compare(rng)
 
-    def journals(self, rng):
-        lines = self.journal.splitlines()
-        if rng.random() < 0.4:
-            Path("j.json.journal").write_bytes(mutated(rng, self.journal))
-        else:
-            at = rng.randrange(len(lines))
-            text = lines[at].partition(b" ")[2]
-            if rng.random() < 0.5:
-                text = json.dumps(altered(rng, json.loads(text))).encode()
-            else:
-                text = mutated(rng, text).replace(b"\n", b" ")
-            lines[at] = digest(text).encode() + b" " + text
-            Path("j.json.journal").write_bytes(b"\n".join(lines) + b"\n")
-        return ["record", "-o", "j.json", *PLAN_OPTIONS]
+    def raw_database(self, rng):
+        Path("bad.json").write_bytes(mutated(rng, self.database))
+        return self._compare(rng)
+
+    def sealed_database(self, rng):
+        content = self.database[:-LENGTH]
+        for _ in range(rng.randrange(1, 9)):
+            content = mutated(rng, content) or content
+        Path("bad.json").write_bytes(content)
+        seal(Path("bad.json"))
+        return self._compare(rng)
+
+    def altered_database(self, rng):
+        Path("bad.json").write_bytes(self.database[:-LENGTH])
+        alter_database(rng, Path("bad.json"))
+        seal(Path("bad.json"))
+        return self._compare(rng)
+
+    def unfinished_runs(self, rng):
+        content = mutated(rng, self.unfinished) if rng.random() < 0.5 else self.unfinished
+        Path("j.unfinished").write_bytes(content)
+        if content == self.unfinished:
+            alter_database(rng, Path("j.unfinished"))
+        return ["record", "-o", "j", *PLAN_OPTIONS]
 
     def outputs(self, rng):
-        raw = rng.choice([self.run, self.npz, self.journal, b"", b"PK", b'{"'])
+        raw = rng.choice([self.run, self.npz, self.database, self.unfinished, b"", b"PK"])
         Path("out").write_bytes(mutated(rng, raw) if raw and rng.random() < 0.5 else raw)
         return [
             "compare",
-            "run.json",
+            "run",
             "run.json",
             rng.choice(["--json", "--html", "--junit"]),
             "out",
@@ -260,7 +323,8 @@ PLAN_OPTIONS += [f"--values={CASE}"]
 
 
 def prepare(folder):
-    """A run with values, and a journal that the plan of `journals` continues."""
+    """A run with values, its JSON, and an unfinished run that the plan of `unfinished_runs`
+    continues."""
     plan = Plan(1, 3, ["float32"], ["cpu-native"], [CASE])
 
     class Stop(BaseException):
@@ -268,16 +332,21 @@ def prepare(folder):
 
     def stop(finished, total):
         if finished == total:
-            shutil.copy(folder / "run.json.journal", folder / "kept")
+            raise Stop
 
-    record(folder / "run.json", plan, environment(), 1, stop)
-    shutil.move(folder / "kept", folder / "run.json.journal")
+    with contextlib.suppress(Stop):
+        record(folder / "run", plan, environment(), 1, stop)
+    shutil.copy(folder / "run.unfinished", folder / "unfinished")
+    record(folder / "run", plan, environment())
+    shutil.move(folder / "unfinished", folder / "run.unfinished")
+    (folder / "run.json").write_text("".join(to_json(check_run(folder / "run"))))
+    np.savez(folder / "run.npz", x=np.arange(6.0))
 
 
 def run(folder, attack, seed, limit=180):
     """Run one attack in a child; its command, status, standard output and error."""
     work = Path(tempfile.mkdtemp(dir=folder))
-    for name in ("run.json", "run.npz"):
+    for name in ("run", "run.json", "run.npz"):
         shutil.copy(folder / name, work)
     (work / "folder").mkdir()
     pid = os.fork()

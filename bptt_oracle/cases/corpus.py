@@ -8,7 +8,7 @@ or H, for each cell in turn. `corpus(count, seed)` returns the same list on ever
 `corpus(n)` is the beginning of `corpus(m)` for n < m.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -26,13 +26,16 @@ START = 1767  # the best of 5200: its first 64 cases have the most rare features
 
 def corpus(count: int, seed: int = 0) -> list[Case]:
     """The first `count` cases of a seed."""
+    return list(draw_corpus(count, seed))
+
+
+def draw_corpus(count: int, seed: int = 0) -> Iterator[Case]:
+    """Yield the cases of `corpus`, which may be too many for memory."""
     design = load_design()
-    cases = []
     for index in range(count):
         rng = np.random.default_rng([START, seed, index])
         row = design[index] if index < len(design) else _random_row(rng, index)
-        cases.append(complete(row, rng, seed * 1_000_000 + index))
-    return cases
+        yield complete(row, rng, seed * 1_000_000 + index)
 
 
 def complete(row: Row, rng: np.random.Generator, seed: int) -> Case:
@@ -126,8 +129,14 @@ def _random_row(rng: np.random.Generator, index: int) -> Row:
 
 def cases_for(count: int, seed: int, paths: Sequence[str]) -> list[Case]:
     """The corpus, followed by `boundaries` if one of the paths runs on CUDA."""
-    on_cuda = any(name.startswith("cuda") for name in paths)
-    return corpus(count, seed) + (boundaries(seed) if on_cuda else [])
+    return list(draw_cases_for(count, seed, paths))
+
+
+def draw_cases_for(count: int, seed: int, paths: Sequence[str]) -> Iterator[Case]:
+    """Yield the cases of `cases_for`, which may be too many for memory."""
+    yield from draw_corpus(count, seed)
+    if any(name.startswith("cuda") for name in paths):
+        yield from boundaries(seed)
 
 
 CUDNN_WIDTHS = (128, 129, 192, 193, 256, 257, 384, 385)

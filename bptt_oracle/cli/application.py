@@ -10,6 +10,7 @@ from ..reports.console import AGREE, write_output, writing_output
 from .check import check
 from .claims import claims
 from .compare import compare
+from .export import export
 from .failures import failures_as_sentences
 from .faults import faults
 from .record import record
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, replay, record, compare, versions, faults, selftest, claims):
+for command in (check, replay, record, compare, export, versions, faults, selftest, claims):
     app.command(cls=_Command)(command)
 
 

@@ -1,6 +1,6 @@
 """`bptt-oracle compare`: two run files, result by result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os.path import realpath
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +9,14 @@ import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, print_verdict, write_output
 from .exits import stop
-from .options import FailOn, Markdown, Quiet
-from .output_files import require_report_file, save
+from .options import FailOnOption, Markdown, Quiet
+from .output_files import require_report_file, save_pieces
 
 
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A run file that record wrote.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The run file to compare with it.")],
-    fail_on: Annotated[
-        FailOn, typer.Option(help="Exit 1 only for faults, or for drift as well.")
-    ] = FailOn.fault,
+    fail_on: FailOnOption = None,
     factor: Annotated[
         float, typer.Option(min=1, help="Drift is R that grew by more than this factor.")
     ] = 4.0,
@@ -36,12 +34,14 @@ def compare(
     Exit 0 no fault in the new run, 1 a fault, 2 could not compare, or the new run has a crash.
     """
     from ..reports import compare_tables
+    from ..reports.comparison_json import comparison_to_json
     from ..reports.html import html as to_html
     from ..reports.junit import junit as to_junit
+    from ..runs.compare import changes, is_failure
     from ..runs.compare import compare as compare_all
-    from ..runs.compare import comparison_to_dict, has_crash, is_failure, relative_differences
-    from ..runs.files import to_json
-    from ..runs.run_file import BadRun, read, read_values, values_path
+    from ..runs.kept import relative_differences
+    from ..runs.read_json import values_path
+    from ..runs.run import open_runs
 
     taken = {realpath(file) for run in (old, new) for file in (run, values_path(run))}
     for file in filter(None, (json, junit, html)):
@@ -49,36 +49,38 @@ def compare(
             stop(f"{file} would be written over; name another file")
         taken.add(realpath(file))
         require_report_file(file)
-    try:
-        runs = [read(file) for file in (old, new)]
-        values = [read_values(file, run) for file, run in zip((old, new), runs, strict=True)]
-    except BadRun as error:
-        stop(str(error))
-    before, after = runs
-    changes = compare_all(before, after, factor)
-    if not changes:
-        stop("neither run holds a result; record some --cases")
-    differences = relative_differences(after, *values)
-    status = COULD_NOT_RUN if has_crash(changes) else AGREE
-    status = FAULT if is_failure(changes, fail_on.value) else status
-
-    def as_text() -> str:
-        return to_json(comparison_to_dict(before, after, changes, differences))
-
-    reports: list[tuple[Path | None, Callable[[], str]]] = [
-        (json, as_text),
-        (junit, lambda: to_junit(changes, fail_on.value)),
-        (html, lambda: to_html(before, after, changes)),
-    ]
-    for report_file, text in reports:
-        if report_file is not None:
-            save(report_file, text())
-    most = len(changes) if verbose else compare_tables.MOST
-    if quiet:
-        print_verdict(compare_tables.summary(before, after, changes), status)
-    elif markdown:
-        write_output(compare_tables.markdown(before, after, changes, differences, most))
-    else:
-        compare_tables.print_comparison(before, after, changes, differences, most)
-        print_verdict(compare_tables.summary(before, after, changes), status)
+    with open_runs(old, new) as (before, after):
+        comparison = compare_all(before, after, factor, None if verbose else compare_tables.MOST)
+        words = [word for word, number in comparison.total.items() if number]
+        if not words:
+            stop("neither run holds a result; record some --cases")
+        status = COULD_NOT_RUN if "crash" in words else AGREE
+        status = FAULT if is_failure(words, fail_on or ()) else status
+        sentence = compare_tables.summary(comparison)
+        reports: list[tuple[Path | None, Callable[[], Iterable[str]]]] = [
+            (
+                json,
+                lambda: comparison_to_json(
+                    before,
+                    after,
+                    comparison,
+                    relative_differences(before, after),
+                    changes(before, after, factor, without=("equal",)),
+                    sentence,
+                ),
+            ),
+            (junit, lambda: to_junit(comparison, changes(before, after, factor), fail_on or ())),
+            (html, lambda: [to_html(before, after, comparison, changes(before, after, factor))]),
+        ]
+        for report_file, pieces in reports:
+            if report_file is not None:
+                save_pieces(report_file, pieces())
+        if not quiet:
+            largest = compare_tables.largest_differences(relative_differences(before, after))
+            if markdown:
+                write_output(compare_tables.markdown(before, after, comparison, largest))
+            else:
+                compare_tables.print_comparison(before, after, comparison, largest)
+    if quiet or not markdown:
+        print_verdict(sentence, status)
     raise typer.Exit(status)

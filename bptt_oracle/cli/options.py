@@ -31,10 +31,11 @@ class Dtype(StrEnum):
 
 
 class FailOn(StrEnum):
-    """What makes a comparison fail; drift includes faults."""
+    """What makes a comparison fail; a fault always does."""
 
     fault = "fault"
     drift = "drift"
+    removed = "removed"
 
 
 DeviceOption = Annotated[Device, typer.Option(help="Device to run on; auto: all of this machine.")]
@@ -62,6 +63,10 @@ Workers = Annotated[
     int, typer.Option(min=0, help="Number of processes; 0: one for each processor.")
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")]
+FailOnOption = Annotated[
+    list[FailOn] | None,
+    typer.Option(help="Exit 1 for this as well as for faults; may be repeated."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict line.")]
 
 

@@ -1,6 +1,7 @@
 """Files that a command writes: checked before its work, written after it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from .exits import stop
@@ -36,7 +37,7 @@ def require_report_file(file: Path | None) -> None:
 
 def _require_not_recorded(file: Path) -> None:
     """Stop if the file holds recorded results: they took long, and their torch may be gone."""
-    from ..runs.run_file import recorded_content
+    from ..runs.file_kinds import recorded_content
 
     try:
         kind = recorded_content(file)
@@ -48,9 +49,14 @@ def _require_not_recorded(file: Path) -> None:
 
 def save(file: Path, text: str) -> None:
     """Write the whole file, or stop with the reason."""
-    from ..runs.files import write_text
+    save_pieces(file, [text])
+
+
+def save_pieces(file: Path, pieces: Iterable[str]) -> None:
+    """Write the whole file, a piece at a time, or stop with the reason."""
+    from ..runs.files import write_pieces
 
     try:
-        write_text(file, text)
+        write_pieces(file, pieces)
     except OSError as error:
         stop(f"{file} cannot be written: {error.strerror}")

@@ -54,9 +54,9 @@ def record(
         from ..cases.case import parse
         from ..implementations.loading import load
         from ..runs.environment import environment
+        from ..runs.file_kinds import is_run
         from ..runs.record import Plan
         from ..runs.record import record as run_all
-        from ..runs.run_file import is_run
 
     require_writable(output)
     try:
@@ -81,15 +81,15 @@ def record(
                 progress.update(task, completed=done, total=total)
 
             processes = workers_of(workers, [] if implementation else chosen)
-            run = run_all(output, plan, environment(*loaded), processes, show_progress)
+            written = run_all(output, plan, environment(*loaded), processes, show_progress)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     except (WrongKernel, ValueError) as error:
         stop(str(error))
-    faults = sum(row.verdict == "fault" for row in run.rows)
-    crashes = [row for row in run.rows if row.verdict == "crash"]
-    sentence = f"{plural(len(run.rows), 'result')} written to {output}, {plural(faults, 'fault')}"
-    if crashes:
-        named = "; ".join(f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in crashes)
-        sentence += f", {len(crashes)} × crash ({named})"
+    sentence = f"{plural(written.verdicts.total(), 'result')} written to {output}, "
+    sentence += plural(written.verdicts["fault"], "fault")
+    if number := written.verdicts["crash"]:
+        named = [f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in written.crashes]
+        named += [f"and {number - len(named)} more"] * (number > len(named))
+        sentence += f", {number} × crash ({'; '.join(named)})"
     notify(sentence)

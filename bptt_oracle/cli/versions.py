@@ -1,6 +1,7 @@
 """`bptt-oracle versions`: install, record and compare several versions of a package."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,17 @@ import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, notify, print_verdict, write_output
 from .exits import stop
-from .options import Cases, Dtypes, FailOn, Implementations, Markdown, Paths, Quiet, Seed, Workers
+from .options import (
+    Cases,
+    Dtypes,
+    FailOnOption,
+    Implementations,
+    Markdown,
+    Paths,
+    Quiet,
+    Seed,
+    Workers,
+)
 
 
 def versions(
@@ -40,7 +51,7 @@ def versions(
     cases: Cases = 200,
     seed: Seed = 0,
     workers: Workers = 0,
-    fail_on: Annotated[FailOn, typer.Option(help="As for compare.")] = FailOn.fault,
+    fail_on: FailOnOption = None,
     markdown: Markdown = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,9 +63,10 @@ def versions(
     from ..reports.compare_tables import markdown_table, print_table
     from ..reports.verdicts import versions_verdict
     from ..runs import versions as work
-    from ..runs.compare import has_crash, is_failure
+    from ..runs.compare import is_failure
     from ..runs.releases import find_problem, parse_releases
-    from ..runs.run_file import BadRun
+    from ..runs.row import BadRun
+    from ..runs.run import open_runs
 
     releases = parse_releases(versions)
     package, implementations, requirements = releases[0].package, implementation or [], with_ or []
@@ -66,7 +78,7 @@ def versions(
     options += ["--quiet"] * quiet
     report = (lambda sentence: None) if quiet else notify
     try:
-        runs = work.record_versions(
+        files = work.record_versions(
             releases,
             requirements,
             implementations,
@@ -76,19 +88,19 @@ def versions(
             python,
             report,
         )
+        with open_runs(*files) as runs:
+            steps = work.compare_versions(releases, runs)
     except (work.CannotRun, BadRun) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    steps = work.compare_versions(releases, runs)
-    wrong = any(is_failure(step, fail_on.value) for _, step in steps)
-    crash = any(has_crash(step) for _, step in steps)
-    status = FAULT if wrong else COULD_NOT_RUN if crash else AGREE
+    count = sum((comparison.total for _, comparison in steps), Counter[str]())
+    status = COULD_NOT_RUN if count["crash"] else AGREE
+    status = FAULT if is_failure(count, fail_on or ()) else status
     if markdown and not quiet:
-        write_output(markdown_table(*work.summarize(package, steps, runs)) + "\n")
+        write_output(markdown_table(*work.summarize(package, steps)) + "\n")
     else:
         if not quiet:
-            print_table(*work.summarize(package, steps, runs), names=1)
-        changes = [change for _, step in steps for change in step]
-        print_verdict(versions_verdict(releases, changes), status)
+            print_table(*work.summarize(package, steps), names=1)
+        print_verdict(versions_verdict(releases, count), status)
     raise typer.Exit(status)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from ..cases.case import COTANGENTS, REGIMES, Case
-from ..cases.corpus import corpus
+from ..cases.corpus import draw_corpus
 from .fitting import fit
 from .implementation import Implementation
 
@@ -23,7 +23,8 @@ def growing_cases(implementation: Implementation, count: int, seed: int = 0) -> 
     """The first `count` cases that the implementation can compute, each once; fewer if there are
     not so many."""
     cases: dict[Case, None] = {}
-    for candidate in chain(plain_cases(implementation.cells, seed), corpus(EXAMINED * count, seed)):
+    drawn = draw_corpus(EXAMINED * count, seed)
+    for candidate in chain(plain_cases(implementation.cells, seed), drawn):
         case = fit(implementation, candidate)
         if case is not None:
             cases[case] = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -44,9 +45,9 @@ def map_unordered(
     if workers <= 1:
         yield from map(work, items)
         return
-    waiting = deque(items)
-    while waiting:
-        suspects = yield from _work_in_pool(work, waiting, workers)
+    source, waiting = iter(items), deque[Item]()
+    while _has_next(waiting, source):
+        suspects = yield from _work_in_pool(work, waiting, source, workers)
         for item in suspects:
             try:
                 output = run_isolated(work, item)
@@ -57,18 +58,26 @@ def map_unordered(
             yield output
 
 
+def _has_next(waiting: deque[Item], source: Iterator[Item]) -> bool:
+    """Whether an item waits. If none does, one is taken from the source, which may hold more than
+    memory."""
+    if not waiting:
+        waiting.extend(islice(source, 1))
+    return bool(waiting)
+
+
 def _work_in_pool(
-    work: Callable[[Item], Output], waiting: deque[Item], workers: int
+    work: Callable[[Item], Output], waiting: deque[Item], source: Iterator[Item], workers: int
 ) -> Generator[Output, None, list[Item]]:
-    """Work on the items, and remove from `waiting` those that are started. Returns the started
-    items without a result: none, unless the pool broke. No more items are started than there are
-    workers, and one, so that they are few."""
+    """Work on the item that waits and those of the source; the next to be started waits. Returns
+    the started items without a result: none, unless the pool broke. No more items are started than
+    there are workers, and one, so that they are few."""
     running: dict[Future[Output], Item] = {}
     with worker_pool(workers) as pool:
         try:
-            while waiting or running:
+            while running or _has_next(waiting, source):
                 with defer_interrupt():
-                    while waiting and len(running) <= workers:
+                    while len(running) <= workers and _has_next(waiting, source):
                         running[pool.submit(work, waiting[0])] = waiting[0]
                         waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -1,46 +1,44 @@
 """A comparison of two runs on the terminal, and as Markdown for a pull request."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
 
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from ..runs.compare import WORDS, Change, closeness, count_words, environment_changes
-from ..runs.run_file import Run
+from ..runs.compare import LISTED, WORDS, Change, Comparison, environment_changes
+from ..runs.run import Run
 from .console import new_console, plural
 from .styles import STYLES
 
-LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
 MOST = 10  # of each that are listed
 
 
 def print_comparison(
     old: Run,
     new: Run,
-    changes: Sequence[Change],
-    differences: Mapping[str, float],
-    most: int = MOST,
+    comparison: Comparison,
+    differences: Sequence[tuple[str, float]],
 ) -> None:
-    """Print the changes of the environment, the table of counts, and at most `most` changes of
-    each word in LISTED.
+    """Print the changes of the environment, the table of counts, and the worst changes of each word
+    in LISTED.
 
-    `differences` gives for each tensor that both runs kept the relative difference of its values.
+    `differences` are those of `largest_differences`.
     """
     console = new_console()
     if changed := environment_changes(old, new):
         print_table(["environment", "old", "new"], changed)
-    print_table(*count_table(changes))
+    print_table(*count_table(comparison))
     for word in LISTED:
-        chosen = worst_first(changes, word)
-        for c in chosen[:most]:
+        chosen = comparison.worst[word]
+        for c in chosen:
             style = STYLES[word]
             console.print(f"[{style}]{WORDS[word]}[/]  {escape(describe(c))}", soft_wrap=True)
-        if len(chosen) > most:
-            console.print(f"{WORDS[word]}: {len(chosen) - most} more")
-    for sentence in [*kernel_changes(changes), *largest_differences(differences)]:
+        if more := comparison.total[word] - len(chosen):
+            console.print(f"{WORDS[word]}: {more} more")
+    for sentence in [*kernel_changes(comparison), *map(describe_difference, differences)]:
         console.print(escape(sentence), soft_wrap=True, highlight=False)
 
 
@@ -88,21 +86,21 @@ def _in_words(name: str, cell: str) -> str:
 def markdown(
     old: Run,
     new: Run,
-    changes: Sequence[Change],
-    differences: Mapping[str, float],
-    most: int = MOST,
+    comparison: Comparison,
+    differences: Sequence[tuple[str, float]],
 ) -> str:
     """What print_comparison prints and the summary, as Markdown for a pull request."""
     title = f"### torch {literal(torch_version(old))} → {literal(torch_version(new))}"
-    parts = [title, summary(old, new, changes), markdown_table(*count_table(changes))]
+    parts = [title, summary(comparison), markdown_table(*count_table(comparison))]
     if changed := environment_changes(old, new):
         parts.append(markdown_table(["environment", "old", "new"], changed))
     for word in LISTED:
-        if chosen := worst_first(changes, word):
-            lines = [f"- **{WORDS[word]}** {code_span(describe(c))}" for c in chosen[:most]]
-            more = len(chosen) - most
+        if chosen := comparison.worst[word]:
+            lines = [f"- **{WORDS[word]}** {code_span(describe(c))}" for c in chosen]
+            more = comparison.total[word] - len(chosen)
             parts.append("\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])]))
-    parts += map(literal, kernel_changes(changes) + largest_differences(differences))
+    parts += map(literal, kernel_changes(comparison))
+    parts += map(literal, map(describe_difference, differences))
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,12 +109,12 @@ def torch_version(run: Run) -> str:
     return str(run.environment.get("torch", "unknown"))
 
 
-def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
+def summary(comparison: Comparison) -> str:
     """The verdict of a comparison: a count of each word, and which run is closer to the truth."""
-    count = Counter(c.word for c in changes)
+    count = comparison.total
     words = [f"{count[word]} {meaning}" for word, meaning in WORDS.items() if count[word]]
     text = f"{plural(count.total(), 'result')}: {', '.join(words) or 'none'}."
-    near = closeness(old, new)
+    near = comparison.closeness
     if near.moved:
         text += (
             f" Bits moved in {plural(near.moved, 'tensor')}: the new run is closer to the truth "
@@ -126,22 +124,16 @@ def summary(old: Run, new: Run, changes: Iterable[Change]) -> str:
     return text
 
 
-def count_table(changes: Sequence[Change]) -> tuple[list[str], list[list[str]]]:
+def count_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Head and rows: path and dtype, then a count for each word that occurs."""
-    by_path = count_words(changes)
-    total: Counter[str] = sum(by_path.values(), Counter())
+    total = comparison.total
     words = [word for word in WORDS if total[word]]
     rows = [
         [path, dtype, str(count.total()), *(str(count[w] or "") for w in words)]
-        for (path, dtype), count in sorted(by_path.items())
+        for (path, dtype), count in sorted(comparison.counts.items())
     ]
     rows.append(["all", "", str(total.total()), *(str(total[w]) for w in words)])
     return ["path", "dtype", "results", *(WORDS[w] for w in words)], rows
-
-
-def worst_first(changes: Iterable[Change], word: str) -> list[Change]:
-    """The changes of that word, the largest new R first."""
-    return sorted((c for c in changes if c.word == word), key=lambda c: -(c.new or 0))
 
 
 def describe(c: Change) -> str:
@@ -162,19 +154,24 @@ def format_R(R: float | None) -> str:
     return "–" if R is None else f"{R:.3g}"
 
 
-def kernel_changes(changes: Iterable[Change]) -> list[str]:
+def kernel_changes(comparison: Comparison) -> list[str]:
     """For each path and dtype, which kernel replaced which, and in how many results."""
-    count = Counter((c.path, c.dtype, c.kernel) for c in changes if "→" in c.kernel)
     return [
         f"kernel changed: {path} {dtype}, {kernel}, {plural(n, 'result')}"
-        for (path, dtype, kernel), n in count.most_common(MOST)
+        for (path, dtype, kernel), n in comparison.kernels.most_common(MOST)
     ]
 
 
-def largest_differences(differences: Mapping[str, float]) -> list[str]:
+def largest_differences(differences: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     """The tensors kept by both runs whose values differ most, without those that are equal."""
-    largest = sorted(differences.items(), key=lambda item: -item[1])[:MOST]
-    return [f"values differ by {size:.1e} of the largest: {name}" for name, size in largest if size]
+    different = (pair for pair in differences if pair[1])
+    return nlargest(MOST, different, key=lambda pair: pair[1])
+
+
+def describe_difference(difference: tuple[str, float]) -> str:
+    """One tensor of `largest_differences` on one line."""
+    name, size = difference
+    return f"values differ by {size:.1e} of the largest: {name}"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

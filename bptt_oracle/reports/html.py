@@ -1,14 +1,16 @@
 """A comparison as one page of HTML that needs no network, no library and no other file."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 
-from ..runs.compare import WORDS, Change, environment_changes
-from ..runs.run_file import Run
+from ..runs.compare import WORDS, Change, Comparison, environment_changes
+from ..runs.ratios import count_ratios
+from ..runs.run import Run
 from .compare_tables import count_table, format_R, summary, torch_version
 
 _TEMPLATES = jinja2.Environment(
@@ -20,6 +22,7 @@ _TEMPLATES = jinja2.Environment(
 )
 EDGES = [10 ** (k / 4) for k in range(-8, 9)]  # R from a hundredth to a hundred, four a decade
 WIDTH, HEIGHT = 640, 160
+MOST_CHANGES = 5000  # a browser is slow with more
 
 
 class Bar(NamedTuple):
@@ -33,21 +36,22 @@ class Bar(NamedTuple):
     tooltip: str
 
 
-def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
-    """The page of a comparison."""
-    dtypes = sorted({c.dtype for c in changes})
-    head, rows = count_table(changes)
+def html(old: Run, new: Run, comparison: Comparison, changes: Iterable[Change]) -> str:
+    """The page of a comparison. It lists at most MOST_CHANGES of the changes."""
+    head, rows = count_table(comparison)
+    listed = first_changes(changes)
     return _TEMPLATES.get_template("compare.html.j2").render(
         versions=(torch_version(old), torch_version(new)),
         fault=new.limit,
         words=WORDS,
-        present=[word for word in WORDS if any(c.word == word for c in changes)],
-        changes=sorted(changes, key=lambda c: list(WORDS).index(c.word)),
-        summary=summary(old, new, changes),
+        present=[word for word in WORDS if comparison.total[word]],
+        changes=listed,
+        left_out=comparison.total.total() - len(listed),
+        summary=summary(comparison),
         environment=environment_changes(old, new),
         head=head,
         rows=rows,
-        drawings=[(dtype, drawing(old, new, dtype)) for dtype in dtypes],
+        drawings=drawings(old, new),
         width=WIDTH,
         height=HEIGHT,
         marks=[(mark, _position(mark) * WIDTH) for mark in (0.01, 0.1, 1, 10, 100)],
@@ -56,9 +60,30 @@ def html(old: Run, new: Run, changes: Sequence[Change]) -> str:
     )
 
 
-def drawing(old: Run, new: Run, dtype: str) -> dict[str, Any]:
-    """The distribution of R over all tensors of a dtype: bars over log R, old next to new."""
-    heights = {"old": _histogram(old, dtype), "new": _histogram(new, dtype)}
+def first_changes(changes: Iterable[Change]) -> list[Change]:
+    """The first MOST_CHANGES changes, by word in the order of WORDS."""
+    by_word: dict[str, list[Change]] = {word: [] for word in WORDS}
+    for one in changes:
+        if len(by_word[one.word]) < MOST_CHANGES:
+            by_word[one.word].append(one)
+    return [one for found in by_word.values() for one in found][:MOST_CHANGES]
+
+
+def drawings(old: Run, new: Run) -> list[tuple[str, dict[str, Any]]]:
+    """The distribution of R for each dtype."""
+    edges = np.array(EDGES)
+    counts = {name: count_ratios(run, edges) for name, run in (("old", old), ("new", new))}
+    none = np.zeros(len(EDGES) + 1, int)
+    return [
+        (dtype, drawing(counts["old"].get(dtype, none), counts["new"].get(dtype, none)))
+        for dtype in sorted({*counts["old"], *counts["new"]})
+    ]
+
+
+def drawing(old: np.ndarray, new: np.ndarray) -> dict[str, Any]:
+    """The distribution of R over all tensors of a dtype: bars over log R, old next to new. The
+    numbers are those between EDGES; the first and the last bin are open."""
+    heights = {"old": old.tolist(), "new": new.tolist()}
     most = max(map(max, heights.values()))
     step = WIDTH / (len(EDGES) + 1)
     bars = [
@@ -75,23 +100,6 @@ def drawing(old: Run, new: Run, dtype: str) -> dict[str, Any]:
         if n
     ]
     return {"bars": bars, "old": sum(heights["old"]), "new": sum(heights["new"])}
-
-
-def _histogram(run: Run, dtype: str) -> list[int]:
-    """The number of tensors in each bin between EDGES; the first and the last bin are open."""
-    numbers = [0] * (len(EDGES) + 1)
-    for value in _ratios(run, dtype):
-        numbers[sum(edge < value for edge in EDGES)] += 1
-    return numbers
-
-
-def _ratios(run: Run, dtype: str) -> Iterable[float]:
-    """R of every tensor of a dtype; of the result where torch raised and there is no tensor."""
-    for row in run.rows:
-        if row.dtype == dtype:
-            yield from (t.R for t in row.tensors.values() if t.R is not None)
-            if not row.tensors:
-                yield row.R
 
 
 def _position(value: float) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.compare import Change
 from ..runs.examine import UNFINISHED, Result
 from ..runs.releases import Release
 from ..runs.selftest import Summary
@@ -94,11 +93,11 @@ def claims_verdict(counts: Mapping[str, int]) -> str:
     return f"{plural(sum(counts.values()), 'claim')}: {parts}"
 
 
-def versions_verdict(releases: Sequence[Release], changes: Sequence[Change]) -> str:
-    """The verdict of `versions` on all steps from one version to the next."""
-    count = Counter(c.word for c in changes)
+def versions_verdict(releases: Sequence[Release], count: Counter[str]) -> str:
+    """The verdict of `versions`, from the number of changes of each word in all steps from one
+    version to the next."""
     versions = ", ".join(release.version for release in releases)
     return (
-        f"{releases[0].package} {versions}: {plural(len(changes), 'result')} compared, "
+        f"{releases[0].package} {versions}: {plural(count.total(), 'result')} compared, "
         f"{plural(count['fault'], 'fault')}, {count['drift']} drifted"
     )

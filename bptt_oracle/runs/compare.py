@@ -14,20 +14,26 @@
     equal           every bit of every tensor is equal
 
 Both runs are measured against the same truth, because it does not come from the framework.
+
+The results are read one after the other, and only counts and the worst changes are kept, so that
+the memory does not depend on their number.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from statistics import median
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Iterator
+from heapq import nlargest
+from typing import NamedTuple
 
 import numpy as np
 
-from .run_file import BadRun, Row, Run, differences, tensor_key
+from .closeness import Closeness, Distances
+from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
+from .row import BadRun, Row, differences
+from .run import Run
 
-DRIFT_FACTOR = 4.0
-DRIFT_FLOOR = 2.0  # a smaller R is that of a careful evaluation, and its size means nothing
-BLOCK = 2**16  # elements
+LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
+MOST_PATHS = 10_000  # and dtypes, that are counted
+MOST_KERNELS = 1000  # changes of kernels that are counted
 WORDS = {
     "fault": "fault",
     "crash": "crash",
@@ -62,29 +68,141 @@ class Change(NamedTuple):
         return f"{self.case} --path {self.path} --dtype {self.dtype}"
 
 
-class Closeness(NamedTuple):
-    """Of the tensors whose bits moved: how many are closer to the truth in either run."""
+class Comparison(NamedTuple):
+    """What is kept of all changes."""
 
-    moved: int
-    old: int
-    new: int
-    median_old: float | None  # of R
-    median_new: float | None
+    counts: dict[tuple[str, str], Counter[str]]  # by path and dtype, the number of each word
+    closeness: Closeness
+    worst: dict[str, list[Change]]  # of each word in LISTED, those with the largest new R
+    kernels: Counter[tuple[str, str, str]]  # path, dtype and "old → new"
+
+    @property
+    def total(self) -> Counter[str]:
+        """The number of changes of each word."""
+        return sum(self.counts.values(), Counter())
 
 
-def compare(old: Run, new: Run, factor: float = DRIFT_FACTOR) -> list[Change]:
-    """The change of every result: those of the old run in its order, then those that only the new
-    run has. Raises BadRun if the runs have no result in common, because then nothing is
-    compared."""
-    before = {row.key: row for row in old.rows}
-    after = {row.key: row for row in new.rows}
-    if before | after and not before.keys() & after.keys():
-        reasons = "; ".join(f"{n} {a} and {b}" for n, a, b in differences(old.plan, new.plan))
-        raise BadRun(
-            f"the runs have no result in common ({reasons or 'although their plans are the same'});"
-            " record both with the same --cases, --seed, --dtype and --path"
-        )
-    return [change(before.get(key), after.get(key), factor) for key in before | after]
+class _Tally:
+    """Counts changes, and keeps the worst of them."""
+
+    def __init__(self, most: int | None) -> None:
+        self.counts: dict[tuple[str, str], Counter[str]] = {}
+        self.worst: dict[str, list[Change]] = {word: [] for word in LISTED}
+        self.kernels: Counter[tuple[str, str, str]] = Counter()
+        self._most = most
+
+    def count(self, path: str, dtype: str, word: str, number: int = 1) -> None:
+        """Count changes of a word. Raises ValueError for a text that may not be printed, and for
+        more paths than any run has."""
+        if (path, dtype) not in self.counts:
+            _require_printable(path, dtype)
+            if len(self.counts) == MOST_PATHS:
+                raise ValueError(f"it has more than {MOST_PATHS} paths and dtypes")
+        self.counts.setdefault((path, dtype), Counter())[word] += number
+
+    def count_kernel(self, path: str, dtype: str, change: str, number: int = 1) -> None:
+        """Count changes of a kernel, "old → new"; only the first of many different ones."""
+        if len(self.kernels) < MOST_KERNELS or (path, dtype, change) in self.kernels:
+            _require_printable(change)
+            self.kernels[path, dtype, change] += number
+
+    def add(self, one: Change) -> None:
+        """Count a change, and keep it if it is one of the worst. Raises ValueError."""
+        self.count(one.path, one.dtype, one.word)
+        if "→" in one.kernel:
+            self.count_kernel(one.path, one.dtype, one.kernel)
+        kept = self.worst.get(one.word)
+        if kept is not None:
+            kept.append(one)
+            if self._most is not None and len(kept) > 100 + 2 * self._most:
+                kept[:] = _worst(kept, self._most)
+
+    def comparison(self, closeness: Closeness) -> Comparison:
+        """What was counted and kept."""
+        worst = {
+            word: _worst(kept, len(kept) if self._most is None else self._most)
+            for word, kept in self.worst.items()
+        }
+        return Comparison(self.counts, closeness, worst, self.kernels)
+
+
+def compare(
+    old: Run, new: Run, factor: float = DRIFT_FACTOR, most: int | None = None
+) -> Comparison:
+    """Compare two runs, and keep at most `most` changes of each word in LISTED. Raises BadRun, also
+    if the runs have no result in common, because then nothing is compared."""
+    tally, distances, common = _Tally(most), Distances(), 0
+    with open_pairs(old, new) as pairs:
+        for batch in pairs.batches(factor):
+            common += len(batch.keys) - batch.words.count(REMOVED)
+            distances.add(batch.old, batch.new)
+            for (path, dtype, word), number in batch.counts.items():
+                if word not in ("", REMOVED):
+                    tally.count(path, dtype, word, number)
+            for (path, dtype, before, after), number in batch.kernels.items():
+                tally.count_kernel(path, dtype, _changed(before, after), number)
+            for key, word in zip(batch.keys, batch.words, strict=True):
+                if word in ("", REMOVED):
+                    rows = pairs.rows(key)
+                    tally.add(change(*rows, factor))
+                    distances.add(*_moved(*rows))
+            for row in batch.added:
+                tally.add(change(None, row, factor))
+    if not common and tally.counts:
+        raise BadRun(_nothing_in_common(old, new))
+    return tally.comparison(distances.closeness())
+
+
+def changes(
+    old: Run, new: Run, factor: float = DRIFT_FACTOR, without: Container[str] = ()
+) -> Iterator[Change]:
+    """Yield the change of every result, in the order of their keys but for those that only the new
+    run has. Changes whose word is in `without` may be left out. Raises BadRun."""
+    with open_pairs(old, new) as pairs:
+        for batch in pairs.batches(factor):
+            for key, word in zip(batch.keys, batch.words, strict=True):
+                if not word or word not in without:
+                    yield change(*pairs.rows(key), factor)
+            yield from (change(None, row, factor) for row in batch.added)
+
+
+def _changed(old: str, new: str) -> str:
+    """The change of a kernel."""
+    return f"{old or 'none'} → {new or 'none'}"
+
+
+def _require_printable(*texts: str) -> None:
+    """Raise ValueError for anything that a terminal or a page would not show."""
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("a result has a text that is not printable")
+
+
+def _worst(found: Iterable[Change], most: int) -> list[Change]:
+    """The changes with the largest new R, the first of equal ones first."""
+    return nlargest(most, found, key=lambda change: change.new or 0)
+
+
+def _nothing_in_common(old: Run, new: Run) -> str:
+    reasons = "; ".join(f"{n} {a} and {b}" for n, a, b in differences(old.plan, new.plan))
+    return (
+        f"the runs have no result in common ({reasons or 'although their plans are the same'});"
+        " record both with the same --cases, --seed, --dtype and --path"
+    )
+
+
+def _moved(old: Row | None, new: Row | None) -> tuple[np.ndarray, np.ndarray]:
+    """R of the tensors of a pair whose bits moved; none if a run has none of the pair, or if the
+    dropout masks differ."""
+    if old is None or new is None or old.masks != new.masks:
+        return np.zeros(0), np.zeros(0)
+    names = [name for name in new.tensors if name in old.tensors]
+    pairs = [
+        (before.R, after.R)
+        for before, after in ((old.tensors[name], new.tensors[name]) for name in names)
+        if before.bits != after.bits and before.R is not None and after.R is not None
+    ]
+    numbers = np.array(pairs, float).reshape(-1, 2)
+    return numbers[:, 0], numbers[:, 1]
 
 
 def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Change:
@@ -95,11 +213,7 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
     if old is None:
         word = new.verdict if new.verdict in ("fault", "crash") else "new"
         return Change(*new.key, word, new.tensor, None, new.R, new.kernel, new.note)
-    kernel = (
-        new.kernel
-        if new.kernel == old.kernel
-        else f"{old.kernel or 'none'} → {new.kernel or 'none'}"
-    )
+    kernel = new.kernel if new.kernel == old.kernel else _changed(old.kernel, new.kernel)
     equal = {n: t.bits for n, t in old.tensors.items()} == {
         n: t.bits for n, t in new.tensors.items()
     }
@@ -144,39 +258,6 @@ def _drifted(old: Row, new: Row, name: str, factor: float) -> bool:
     return max(DRIFT_FLOOR, factor * before.R) < R
 
 
-def closeness(old: Run, new: Run) -> Closeness:
-    """Which run is closer to the truth where their bits differ; without the results whose dropout
-    masks differ."""
-    before = {row.key: row for row in old.rows}
-    pairs = [
-        (was.R, now.R)
-        for row in new.rows
-        if row.key in before and row.masks == before[row.key].masks
-        for name, now in row.tensors.items()
-        if (was := before[row.key].tensors.get(name)) is not None
-        and was.bits != now.bits
-        and was.R is not None
-        and now.R is not None
-    ]
-    if not pairs:
-        return Closeness(0, 0, 0, None, None)
-    return Closeness(
-        len(pairs),
-        sum(a < b for a, b in pairs),
-        sum(b < a for a, b in pairs),
-        median(a for a, _ in pairs),
-        median(b for _, b in pairs),
-    )
-
-
-def count_words(changes: Iterable[Change]) -> dict[tuple[str, str], Counter[str]]:
-    """The number of changes of each word, by path and dtype."""
-    counters: dict[tuple[str, str], Counter[str]] = {}
-    for c in changes:
-        counters.setdefault((c.path, c.dtype), Counter())[c.word] += 1
-    return counters
-
-
 def environment_changes(old: Run, new: Run) -> list[tuple[str, str, str]]:
     """What differs in the environment, in the code of bptt-oracle and in the plan, the last as one
     entry: name, old, new."""
@@ -189,63 +270,6 @@ def environment_changes(old: Run, new: Run) -> list[tuple[str, str, str]]:
     return changes
 
 
-def relative_differences(
-    new: Run, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """For each tensor whose values both runs recorded, by `tensor_key`: max |new − old| over
-    max |old|, or over 1 if old is all zeros."""
-    sizes = {}
-    for row in new.rows:
-        for name in (tensor_key(row, tensor) for tensor in row.tensors):
-            if name not in before or name not in after:
-                continue
-            a, b = before[name], after[name]
-            if a.shape == b.shape:
-                sizes[name] = _relative_difference(a, b)
-    return sizes
-
-
-def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """max |b − a| over max |a|, or over 1 if a is all zeros; in extended precision, a block at a
-    time, because it takes up to eight times the memory of the arrays."""
-    largest = difference = np.longdouble(0)
-    a, b = a.reshape(-1), b.reshape(-1)
-    with np.errstate(invalid="ignore"):
-        for start in range(0, a.size, BLOCK):
-            x, y = (v[start : start + BLOCK].astype(np.longdouble) for v in (a, b))
-            largest = np.maximum(largest, np.abs(x).max())
-            difference = np.maximum(difference, np.abs(y - x).max())
-        return float(difference / (largest or 1))
-
-
-def is_failure(changes: Iterable[Change], fail_on: str) -> bool:
-    """Whether the comparison fails: for a fault, and with `fail_on` "drift" also for a drift."""
-    failures = {"fault", "drift"} if fail_on == "drift" else {"fault"}
-    return any(c.word in failures for c in changes)
-
-
-def has_crash(changes: Iterable[Change]) -> bool:
-    """Whether the new run lacks a result because of a crash."""
-    return any(c.word == "crash" for c in changes)
-
-
-def comparison_to_dict(
-    old: Run, new: Run, changes: list[Change], relative: Mapping[str, float]
-) -> dict[str, Any]:
-    """The whole comparison, for `compare --json`. `relative` is from `relative_differences`."""
-    total: Counter[str] = Counter(c.word for c in changes)
-    return {
-        "format": "bptt-oracle comparison",
-        "schema": 2,
-        "counts": {word: total[word] for word in WORDS},
-        "by path": [
-            {"path": path, "dtype": dtype, **counter}
-            for (path, dtype), counter in count_words(changes).items()
-        ],
-        "closer to the truth": closeness(old, new)._asdict(),
-        "environment": [
-            {"name": n, "old": a, "new": b} for n, a, b in environment_changes(old, new)
-        ],
-        "relative differences": dict(relative),
-        "changes": [c._asdict() for c in changes if c.word != "equal"],
-    }
+def is_failure(words: Iterable[str], fail_on: Iterable[str]) -> bool:
+    """Whether the comparison fails: for a fault, and for each word in `fail_on`."""
+    return not {"fault", *fail_on}.isdisjoint(words)

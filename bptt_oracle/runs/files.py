@@ -4,6 +4,8 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,31 @@ def to_json(value: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, atomically. Raises OSError."""
-    write_bytes(path, text.encode())
+    write_pieces(path, [text])
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes to a temporary file in the folder of `path`, then rename it. A path that exists
-    and is not a regular file, such as /dev/stdout, is written to directly. A file that exists keeps
-    its permissions, and a new one has those that the umask leaves. Raises OSError."""
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Write pieces of text to a temporary file in the folder of `path`, then rename it. A path that
+    exists and is not a regular file, such as /dev/stdout, is written to directly. A file that
+    exists keeps its permissions, and a new one has those that the umask leaves. Raises OSError."""
     if path.exists() and not path.is_file():
-        path.write_bytes(content)
+        with path.open("wb") as file:
+            for piece in pieces:
+                file.write(piece.encode())
         return
+    with written_aside(path) as aside, aside.open("wb") as file:
+        for piece in pieces:
+            file.write(piece.encode())
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """An empty file in the folder of `path`, which replaces `path` at the end of the block, unless
+    that raises. Raises OSError."""
     path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     with temporary(path.with_name(f".bptt-oracle.{secrets.token_hex(8)}")) as aside:
-        with aside.open("xb") as file:
-            file.write(content)
+        aside.open("xb").close()
+        yield aside
         if path.exists():
             os.chmod(aside, path.stat().st_mode & 0o777)
         os.replace(aside, path)

@@ -1,29 +1,28 @@
 """Record a run: examine a corpus case by case, so that a kill loses at most the unfinished cases.
 
-Each finished case is appended to RUN.journal. When the last one finishes, the journal is converted
-to RUN, RUN is read back, and the journal is deleted. A case for which memory runs out is not
-finished: the journal stays, and the same command tries the case again. A path that ends the process
-of its case is recorded as a crash, unless by SIGKILL, which is how a system short of memory ends
-processes.
+Each finished case is added to RUN.unfinished, a database. When the last one finishes, it is written
+as RUN, RUN is read back, and the unfinished run is deleted. A case for which memory runs out is not
+finished: the unfinished run stays, and the same command tries the case again. A path that ends the
+process of its case is recorded as a crash, unless by SIGKILL, which is how a system short of memory
+ends processes.
 
-An existing RUN or journal is overwritten only if its plan and environment are the same, or if it is
-damaged. That includes files recorded by other code, because this code can neither repeat nor
-continue them.
+An existing RUN or unfinished run is overwritten only if its plan and environment are the same, or
+if it is damaged. That includes files recorded by other code, because this code can neither repeat
+nor continue them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 import bptt_oracle
 import reference
 import torch_impl
 
 from ..cases.case import Case, parse
-from ..cases.corpus import cases_for
+from ..cases.corpus import draw_cases_for
 from ..implementations.growing import growing_cases
 from ..implementations.loading import implementation_named, is_torch_path
 from ..judging.judge import LIMIT
@@ -38,37 +37,17 @@ from .examine import (
     no_case_message,
 )
 from .files import printable
-from .journal import (
-    FinishedCase,
-    describe_mismatch,
-    exclusive_lock,
-    resume,
-    to_line,
-    write_errors_as_bad_run,
-)
-from .run_file import (
-    LARGEST,
-    BadRun,
-    NewerRun,
-    Row,
-    Run,
-    TensorDigest,
-    array_digest,
-    digest,
-    file_digest,
-    read,
-    read_values,
-    tensor_key,
-    values_path,
-    write,
-)
+from .read_json import is_json
+from .row import BadRun, NewerRun, Row, TensorDigest, array_digest, digest
+from .run import kind_of, open_runs
+from .schema import Head, KeptTensor
+from .store import FinishedCase, Summary, describe_mismatch, open_store, publish
 
-BYTES_PER_RESULT = 850  # measured
 LONGEST_TEXT = 2000  # characters of a note
 
 
 class UnfinishedRun(BadRun):
-    """Some cases could not be finished; the journal keeps the others."""
+    """Some cases could not be finished; the unfinished run keeps the others."""
 
 
 class UnfinishedCase(NamedTuple):
@@ -98,67 +77,58 @@ def record(
     environment: dict[str, Any],
     workers: int = 1,
     report_progress: Callable[[int, int], None] = _ignore_progress,
-) -> Run:
+) -> Summary:
     """Examine the cases of the plan and write the run to `file`. `report_progress(finished, total)`
-    is called at the start and after each case. Raises OSError; and BadRun if the plan is too long
-    for one file, if it yields no result, or if it would overwrite a file that is not a run or is
-    another run; and UnfinishedRun if memory or another resource ran out in a case."""
-    results = (plan.cases + len(plan.values)) * len(plan.dtypes) * len(plan.paths)
-    if results * BYTES_PER_RESULT > LARGEST:
-        raise BadRun(
-            f"{results} results do not fit into one file; "
-            f"record at most {LARGEST // BYTES_PER_RESULT}, with fewer --cases or --path"
-        )
-    cases = select_cases(plan)
-    code = code_digest()
-    journal = file.with_name(f"{file.name}.journal")
-    head = {"code_digest": code, "environment": environment, "plan": plan._asdict()}
-    with exclusive_lock(journal):
+    is called at the start and after each case. Raises OSError; and BadRun if the plan yields no
+    result, or if it would overwrite a file that is not a run or is another run; and UnfinishedRun
+    if memory or another resource ran out in a case."""
+    total = sum(1 for _ in select_cases(plan))
+    head = Head(code_digest(), LIMIT, environment, plan._asdict())
+    work = partial(finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
+    in_pieces = partial(
+        _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
+    )
+    with open_store(file, head) as store:
         _protect_other_run(file, head)
-        with write_errors_as_bad_run(journal):
-            finished = {one.case: one for one in resume(journal, head)}
-        remaining = [case for case in cases if case.id not in finished]
-        report_progress(len(finished), len(cases))
-        work = partial(
-            finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
-        )
-        in_pieces = partial(
-            _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
-        )
+        finished = store.number_of_cases()
+        report_progress(finished, total)
+        remaining = (case for case in select_cases(plan) if not store.has(case.id))
         unfinished: list[UnfinishedCase] = []
         for one in map_unordered(work, remaining, workers, in_pieces):
             if isinstance(one, UnfinishedCase):
                 unfinished.append(one)
                 continue
-            finished[one.case] = one
-            with write_errors_as_bad_run(journal), journal.open("a", encoding="utf-8") as lines:
-                lines.write(to_line(one))
-            report_progress(len(finished), len(cases))
+            store.add(one)
+            finished += 1
+            report_progress(finished, total)
         if unfinished:
-            raise _unfinished_run(unfinished, journal)
-        rows = [row for case in cases for row in finished[case.id].rows]
-        if not rows:
-            journal.unlink()
+            raise _unfinished_run(unfinished, store.file)
+        summary = store.summary()
+        if not summary.verdicts:  # every path is excluded for every case
+            store.remove_cases()  # so that it is deleted
             raise BadRun(no_case_message(plan.paths, plan.dtypes))
-        values = {name: a for case in cases for name, a in finished[case.id].values.items()}
-        run = Run(code, LIMIT, environment, plan._asdict(), rows)
-        with write_errors_as_bad_run(file):
-            write(file, run, values)
-        _read_back(file, run, journal)
-        journal.unlink()
-    return run
+        publish(store, file)
+    return summary
 
 
-def select_cases(plan: Plan) -> list[Case]:
+def select_cases(plan: Plan) -> Iterator[Case]:
     """The corpus, or the cases that grow for each implementation that is not a path of torch; then
-    the cases of `plan.values` that are not among them."""
+    the cases of `plan.values` that are not among them. Each case is yielded once, and those of the
+    corpus are not all in memory."""
+    named = {name: parse(name) for name in plan.values}
     on_torch = [name for name in plan.paths if is_torch_path(name)]
-    cases = cases_for(plan.cases, plan.seed, on_torch) if on_torch else []
-    for name in plan.paths:
-        if name not in on_torch:
-            cases += growing_cases(implementation_named(name), plan.cases, plan.seed)
-    named = [parse(name) for name in plan.values]
-    return list({case.id: case for case in [*cases, *named]}.values())
+    cases: Iterable[Case] = draw_cases_for(plan.cases, plan.seed, on_torch) if on_torch else []
+    if len(on_torch) < len(plan.paths):
+        grown = [
+            growing_cases(implementation_named(name), plan.cases, plan.seed)
+            for name in plan.paths
+            if name not in on_torch
+        ]
+        cases = {case.id: case for case in chain(cases, *grown)}.values()
+    for case in cases:
+        named.pop(case.id, None)
+        yield case
+    yield from named.values()
 
 
 def finish_case(
@@ -167,19 +137,22 @@ def finish_case(
     """Examine a case on every path in every dtype, without the paths that are excluded for it.
     The tensors are returned too if `values` has the id of the case."""
     chosen = [implementation_named(name) for name in paths]
-    rows: list[Row] = []
-    tensors: dict[str, np.ndarray] = {}
+    whole = FinishedCase(case.id, [], [])
     for dtype in dtypes:
         for outcome in judge_implementations(case, dtype, chosen):
-            if outcome.result.verdict == "excluded":
+            result = outcome.result
+            if result.verdict == "excluded":
                 continue
-            if outcome.result.verdict == OUT_OF_RESOURCES:
-                return UnfinishedCase(case.id, outcome.result.note)
+            if result.verdict == OUT_OF_RESOURCES:
+                return UnfinishedCase(case.id, result.note)
             row = to_row(outcome)
-            rows.append(row)
+            whole.rows.append(row)
             if case.id in values:
-                tensors |= {tensor_key(row, name): a for name, a in outcome.tensors.items()}
-    return FinishedCase(case.id, rows, tensors)
+                whole.kept.extend(
+                    KeptTensor(row.path, row.dtype, name, value)
+                    for name, value in outcome.tensors.items()
+                )
+    return whole
 
 
 def _finish_pieces(
@@ -190,7 +163,7 @@ def _finish_pieces(
     values: frozenset[str],
 ) -> FinishedCase | UnfinishedCase:
     """Finish a case that ends its process; each path and dtype in a process of its own."""
-    whole = FinishedCase(case.id, [], {})
+    whole = FinishedCase(case.id, [], [])
     for dtype in dtypes:
         for path in paths:
             work = partial(finish_case, dtypes=[dtype], paths=[path], values=values)
@@ -205,28 +178,17 @@ def _finish_pieces(
             if isinstance(piece, UnfinishedCase):
                 return piece
             whole.rows.extend(piece.rows)
-            whole.values.update(piece.values)
+            whole.kept.extend(piece.kept)
     return whole
 
 
-def _unfinished_run(cases: Sequence[UnfinishedCase], journal: Path) -> UnfinishedRun:
+def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRun:
     shown = "; ".join(f"{one.case} ({one.reason})" for one in cases[:3])
     more = f"; and {len(cases) - 3} more" if len(cases) > 3 else ""
     return UnfinishedRun(
-        f"not finished: {shown}{more}; {journal} keeps the other cases, and the same command tries "
+        f"not finished: {shown}{more}; {file} keeps the other cases, and the same command tries "
         "these again, with fewer --workers in more memory for each"
     )
-
-
-def _read_back(file: Path, run: Run, journal: Path) -> None:
-    """Raise BadRun unless the file holds the run, so that the journal is deleted only then."""
-    try:
-        again = read(file)
-        read_values(file, again)
-    except BadRun as error:
-        raise BadRun(f"{error}; {journal} keeps all cases") from None
-    if [row.key for row in again.rows] != [row.key for row in run.rows]:
-        raise BadRun(f"{file} holds other results than were written; {journal} keeps all cases")
 
 
 def to_row(outcome: JudgedOutcome) -> Row:
@@ -257,22 +219,16 @@ def code_digest() -> str:
     return digest(*parts)
 
 
-def _protect_other_run(file: Path, head: dict[str, Any]) -> None:
-    """Raise BadRun if `file` is a run of another plan or environment, or if values would be
-    written over a file that is not the values file of that run."""
-    old = None
+def _protect_other_run(file: Path, head: Head) -> None:
+    """Raise BadRun if `file` is a run of another plan or environment."""
     try:
-        old = read(file) if file.is_file() else None
+        if not file.is_file() or not (is_json(file) or kind_of(file)):
+            return
+        with open_runs(file) as (old,):
+            recorded = Head(old.code_digest, old.limit, old.environment, old.plan)
     except NewerRun:
         raise
     except BadRun:
-        pass  # damaged: recorded again, as the message of `read` advises
-    if old is not None:
-        recorded = {"environment": old.environment, "plan": old.plan}
-        if mismatch := describe_mismatch(recorded, head):
-            raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another file")
-    values = values_path(file)
-    if not head["plan"]["values"] or not values.exists():
-        return
-    if old is None or not values.is_file() or file_digest(values) != old.values:
-        raise BadRun(f"{values} does not hold values of {file}; remove it, or name another file")
+        return  # damaged: recorded again, as the message of `open_runs` advises
+    if mismatch := describe_mismatch(recorded, head):
+        raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another file")

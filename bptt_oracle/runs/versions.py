@@ -3,16 +3,15 @@
 CACHE/torch-VERSION/      the environment, made by venv, filled by pip, and kept
 CACHE/torch-VERSION.new   the environment while it is made; renamed when it has every package, and
                           made anew if a signal ended the command before
-OUTPUT/VERSION.json       the run, recorded there by a copy of this code
+OUTPUT/VERSION.sqlite       the run, recorded there by a copy of this code
 
-Of another package the names are CACHE/NAME-VERSION and OUTPUT/NAME-VERSION.json.
+Of another package the names are CACHE/NAME-VERSION and OUTPUT/NAME-VERSION.sqlite.
 """
 
 import os
 import shutil
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -25,9 +24,9 @@ import torch_impl
 
 from ..processes.failures import CommandError
 from ..processes.interrupt import temporary
-from .compare import WORDS, Change, closeness, compare
+from .compare import WORDS, Comparison, compare
 from .releases import Release
-from .run_file import Run, read
+from .run import Run
 
 try:
     import fcntl
@@ -71,11 +70,11 @@ def record_versions(
     options: Sequence[str],
     python: str,
     report_progress: Callable[[str], None],
-) -> list[Run]:
-    """Record a run of every release, one after another. `requirements` are installed with each;
-    `implementations` are recorded in place of torch's paths; `options` are the others of the
-    command record; `report_progress` is called with a message before each long step. Raises
-    CannotRun and BadRun, their messages one sentence, and OSError."""
+) -> list[Path]:
+    """Record a run of every release, one after another, and return their files. `requirements` are
+    installed with each; `implementations` are recorded in place of torch's paths; `options` are the
+    others of the command record; `report_progress` is called with a message before each long step.
+    Raises CannotRun, its message one sentence, and OSError."""
     for folder in (cache, output):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,14 +82,13 @@ def record_versions(
             raise CannotRun(
                 f"{folder} cannot be a folder: {error.strerror}; name another"
             ) from None
-    runs = []
+    files = []
     for release in releases:
         interpreter = ensure_environment(release, requirements, cache, python, report_progress)
         report_progress(f"recording {release.title}")
-        file = output / f"{release.run}.json"
-        _record(interpreter, file.resolve(), implementations, options)
-        runs.append(read(file))
-    return runs
+        files.append(output / f"{release.run}.sqlite")
+        _record(interpreter, files[-1].resolve(), implementations, options)
+    return files
 
 
 def ensure_environment(
@@ -226,24 +224,25 @@ def _record(
 
 def compare_versions(
     releases: Sequence[Release], runs: Sequence[Run]
-) -> list[tuple[str, list[Change]]]:
-    """The changes from each release to the next, with a title such as "2.4.1 → 2.13.0"."""
+) -> list[tuple[str, Comparison]]:
+    """The comparison of each release with the next, with a title such as "2.4.1 → 2.13.0". Raises
+    BadRun."""
     return [
-        (f"{a.version} → {b.version}", compare(old, new))
+        (f"{a.version} → {b.version}", compare(old, new, most=1))
         for (a, old), (b, new) in pairwise(zip(releases, runs, strict=True))
     ]
 
 
 def summarize(
-    package: str, steps: Sequence[tuple[str, list[Change]]], runs: Sequence[Run]
+    package: str, steps: Sequence[tuple[str, Comparison]]
 ) -> tuple[list[str], list[list[str]]]:
     """A table, head and rows: for each step from one version of the package to the next, the
     number of results of each word."""
-    counters = [Counter(c.word for c in changes) for _, changes in steps]
+    counters = [comparison.total for _, comparison in steps]
     words = [word for word in WORDS if any(counter[word] for counter in counters)]
     rows = []
-    for (name, _), counter, (old, new) in zip(steps, counters, pairwise(runs), strict=True):
-        near = closeness(old, new)
+    for (name, comparison), counter in zip(steps, counters, strict=True):
+        near = comparison.closeness
         closer = f"new {near.new}, old {near.old} of {near.moved}" if near.moved else "none moved"
         rows.append([name, str(counter.total()), *(str(counter[w]) for w in words), closer])
     return [package, "results", *(WORDS[w] for w in words), "tensors closer to the truth"], rows

@@ -1,12 +1,24 @@
 """Runs for the tests of record and compare: a small plan, and runs made of invented results."""
 
+import shutil
+import sqlite3
+import tempfile
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from bptt_oracle.runs.record import Plan
-from bptt_oracle.runs.run_file import Row, Run, TensorDigest, digest
+from bptt_oracle.runs.row import Row, TensorDigest, digest
+from bptt_oracle.runs.run import check_run, open_runs, read_rows
+from bptt_oracle.runs.schema import Head, KeptTensor, to_record
+from bptt_oracle.runs.store import finish, write_database
 
 PLAN = Plan(cases=6, seed=3, dtypes=["float32"], paths=["cpu-native", "cpu-cells"], values=[])
 CASE = "GRU.T6.B3.I4.H5.L1.time.h0.output+h_n.generic.s"
+FOLDER = tempfile.TemporaryDirectory(prefix="bptt-oracle.tests.")
 
 
 def row(
@@ -33,15 +45,66 @@ def row(
     )
 
 
-def made_up(*rows, torch="2.13.0"):
-    """A run of these rows."""
-    plan = PLAN._asdict()
-    return Run("0123456789abcdef", 16.0, {"torch": torch, "threads": 1}, plan, list(rows))
+def made_up(*rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
+    """A run of these rows, in a file of its own; `kept` has the values of tensors of the first
+    row."""
+    file = Path(tempfile.mkdtemp(dir=FOLDER.name), "run")
+    write_run(file, *rows, torch=torch, code=code, kept=kept, **planned)
+    return check_run(file)
+
+
+def write_run(file, *rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
+    """Write a finished run; whether its results are possible is not checked."""
+    head = Head(code, 16.0, {"torch": torch, "threads": 1}, PLAN._asdict() | planned)
+    tensors = [
+        (rows[0].case, KeptTensor(rows[0].path, rows[0].dtype, name, value))
+        for name, value in (kept or {}).items()
+    ]
+    write_database(file, head, map(to_record, rows), tensors)
+    finish(file)
+
+
+def write_both(folder, pair=None):
+    """Two runs as the files `old` and `new` of a folder."""
+    paths = folder / "old", folder / "new"
+    for path, run in zip(paths, pair or ONE_OF_EACH, strict=True):
+        shutil.copy(run.file, path)
+    return paths
+
+
+class Recorded(NamedTuple):
+    """A run in memory."""
+
+    code_digest: str
+    limit: float
+    environment: dict[str, Any]
+    plan: dict[str, Any]
+    rows: list[Row]
+
+
+def read(file):
+    """All of a run, of this or an older version. Raises BadRun."""
+    with open_runs(file) as (run,):
+        return Recorded(*run[2:], list(read_rows(run)))
 
 
 def untimed(run):
     """The run without its times, which differ between two equal runs."""
     return run._replace(rows=[r._replace(seconds=0.0) for r in run.rows])
+
+
+def kept_values(file):
+    """The kept tensors of a run of this version: case, path, dtype and tensor, and the values."""
+    values = {}
+    with closing(sqlite3.connect(file)) as connection:
+        for *key, part, form, shape, content in connection.execute("SELECT * FROM kept"):
+            values.setdefault(tuple(key), []).append((part, form, shape, content))
+    return {
+        key: np.frombuffer(b"".join(p[3] for p in parts), parts[0][1]).reshape(
+            tuple(map(int, parts[0][2].split()))
+        )
+        for key, parts in values.items()
+    }
 
 
 HOSTILE = "]]> <script>alert(1)</script> | `x` [bold] & \"'"

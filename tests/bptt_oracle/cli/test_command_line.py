@@ -24,10 +24,9 @@ from bptt_oracle.reports.console import new_console
 from bptt_oracle.reports.replay_tables import print_replay
 from bptt_oracle.runs.examine import check, examine
 from bptt_oracle.runs.files import write_text
-from bptt_oracle.runs.run_file import write
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
-from support.runs import made_up, row
+from support.runs import row, write_run
 from torch_impl.execution.catalogue import PATHS
 
 ROOT = Path(__file__).parents[3]
@@ -222,7 +221,7 @@ REPLAY = ["replay", CASE.id]
 @pytest.fixture
 def typed(tmp_path):
     """Run a command in a folder that holds a run file; its status, standard output and error."""
-    write(tmp_path / "run.json", made_up(row()), {})
+    write_run(tmp_path / "run.json", row())
 
     def run(shell, command, **variables):
         words = [sys.executable, "-m", "bptt_oracle", *command]
@@ -268,7 +267,7 @@ def test_a_name_that_cannot_be_a_file_is_rejected_before_the_work(
     capsys, tmp_path, monkeypatch, command
 ):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "run.json", made_up(row()), {})
+    write_run(tmp_path / "run.json", row())
     (tmp_path / "loop").symlink_to("loop")
     for name, why in (("loop", "Too many levels of symbolic links"), ("x" * 999, "File name too")):
         code, out, err = bptt_oracle(capsys, *command, name)

@@ -9,11 +9,20 @@ import pytest
 import bptt_oracle
 from bptt_oracle.__main__ import main
 from bptt_oracle.reports.console import progress_bar
-from bptt_oracle.runs.run_file import write
 from support.drawn_cases import pinned
-from support.runs import ONE_OF_EACH
+from support.runs import write_both
 
-COMMANDS = ("check", "replay", "record", "compare", "versions", "faults", "selftest", "claims")
+COMMANDS = (
+    "check",
+    "replay",
+    "record",
+    "compare",
+    "export",
+    "versions",
+    "faults",
+    "selftest",
+    "claims",
+)
 PROGRAM = [sys.executable, "-m", "bptt_oracle"]
 
 
@@ -72,11 +81,10 @@ def test_completion_is_printed_for_a_shell():
 
 
 def test_quiet_prints_only_the_verdict_line(capsys, tmp_path):
-    for file, one in zip(("old.json", "new.json"), ONE_OF_EACH, strict=True):
-        write(tmp_path / file, one, {})
+    write_both(tmp_path)
     for command, status, start in (
         (["check", "--cases=2", "--workers=1", "--path=cpu-native"], 0, "torch "),
-        (["compare", tmp_path / "old.json", tmp_path / "new.json"], 1, "10 results: "),
+        (["compare", tmp_path / "old", tmp_path / "new"], 1, "10 results: "),
         (["faults", "--fault=bias_hh_zeroed"], 0, "1 fault in "),
     ):
         code, out, err = run(capsys, *command, "--quiet")

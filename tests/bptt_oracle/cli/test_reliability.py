@@ -8,9 +8,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,17 @@ from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.torch_paths import torch_path
 from bptt_oracle.runs import record as recording
+from bptt_oracle.runs import store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import examine_dtypes, judge_implementations
+from bptt_oracle.runs.export import row_to_json
 from bptt_oracle.runs.files import write_text
+from bptt_oracle.runs.read_json import FORMAT, LARGEST, SCHEMA, values_path
 from bptt_oracle.runs.record import UnfinishedRun, record, select_cases
-from bptt_oracle.runs.run_file import BadRun, digest, read, tensor_key, values_path, write
+from bptt_oracle.runs.row import BadRun, digest
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
-from support.runs import PLAN, made_up, row, untimed
+from support.runs import PLAN, read, row, untimed, write_run
 
 ROOT = Path(__file__).parents[3]
 LARGE = "LSTM.T64.B256.I64.H512.L2.time.h0.output.generic.s7"
@@ -56,12 +61,13 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the limits are those
 @linux
 @pytest.mark.slow
 def test_memory_that_runs_out_in_a_case_is_no_fault_and_the_case_is_tried_again(tmp_path):
-    command = ["record", "-o", "run.json", "--values", LARGE, *SMALL, "--workers=1"]
+    command = ["record", "-o", "run", "--values", LARGE, *SMALL, "--workers=1"]
     code, out, err = shell(tmp_path, "ulimit -v 1300000;", *command)
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"not finished: {LARGE} (" in err and "the same command tries these again" in err
-    journal = (tmp_path / "run.json.journal").read_text()
-    assert journal.count('"verdict": "agree"') == 2 and "fault" not in journal
+    with closing(sqlite3.connect(tmp_path / "run.unfinished")) as connection:
+        verdicts = connection.execute("SELECT verdict FROM results").fetchall()
+    assert verdicts == [("agree",)] * 2
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried")])
@@ -91,7 +97,7 @@ def test_check_exits_2_if_memory_ran_out(capsys, monkeypatch):
 
 def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeypatch):
     file, work = tmp_path / "run.json", recording.judge_implementations
-    victim = select_cases(PLAN)[2].id
+    victim = list(select_cases(PLAN))[2].id
 
     def judge_or_fail(case, dtype, paths):
         for outcome in work(case, dtype, paths):
@@ -158,26 +164,27 @@ def run_crashing(folder, name, *command):
 @linux
 @pytest.mark.slow
 def test_a_case_that_kills_its_worker_is_recorded_as_a_crash_and_compare_exits_2(tmp_path, capsys):
-    options = ["record", "-o", "run.json", "--dtype=float32"]
+    options = ["record", "-o", "run", "--dtype=float32"]
     victim, code, _, err = run_crashing(tmp_path, "SIGSEGV", *options)
     assert code == 0 and f"1 × crash ({victim} --path cpu-cells --dtype float32: its process" in err
-    rows = read(tmp_path / "run.json").rows
+    rows = read(tmp_path / "run").rows
     (crash,) = [r for r in rows if r.verdict == "crash"]
     assert (crash.case, crash.path) == (victim, "cpu-cells") and "SIGSEGV" in crash.note
     assert {r.verdict for r in rows if r is not crash} == {"agree"}
     assert any(r.case == victim and r.path == "cpu-native" for r in rows)
-    code, out, _ = bptt_oracle(capsys, "compare", *[str(tmp_path / "run.json")] * 2)
+    code, out, _ = bptt_oracle(capsys, "compare", *[str(tmp_path / "run")] * 2)
     assert code == 2 and "1 crash" in out and victim in out
 
 
 @linux
 @pytest.mark.slow
 def test_a_case_whose_worker_is_killed_by_the_system_is_not_recorded(tmp_path):
-    options = ["record", "-o", "run.json", "--dtype=float32"]
+    options = ["record", "-o", "run", "--dtype=float32"]
     victim, code, out, err = run_crashing(tmp_path, "SIGKILL", *options)
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"not finished: {victim} (cpu-cells float32: its process was ended by SIGKILL)" in err
-    assert (tmp_path / "run.json.journal").read_text().count("\n") == 6
+    with closing(sqlite3.connect(tmp_path / "run.unfinished")) as connection:
+        assert connection.execute("SELECT count(*) FROM cases").fetchone() == (5,)
 
 
 @linux
@@ -196,7 +203,7 @@ def test_check_names_a_crash_and_exits_2(tmp_path):
     "command",
     [
         ["check", *SMALL, "--workers=2"],
-        ["record", "-o", "run.json", *SMALL, "--workers=2"],
+        ["record", "-o", "run", *SMALL, "--workers=2"],
         ["selftest", "--comparisons=1000", "--workers=2"],
     ],
     ids=lambda c: c[0],
@@ -250,7 +257,7 @@ def test_the_traceback_can_be_asked_for(capsys, monkeypatch):
 @pytest.mark.parametrize("pair", [["run.json", "."], [".", "run.json"], ["", "run.json"]])
 def test_a_folder_is_not_a_run(capsys, tmp_path, monkeypatch, pair):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "run.json", made_up(row()), {})
+    write_run(tmp_path / "run.json", row())
     code, out, err = bptt_oracle(capsys, "compare", *pair)
     assert (code, out, err) == (2, "", "bptt-oracle: . is not a file\n")
 
@@ -271,50 +278,21 @@ def test_a_variable_with_markup_or_control_characters_is_printed_recorded_and_re
     assert bptt_oracle(capsys, "compare", file, file)[0] == 0
 
 
-def test_the_journal_is_kept_if_the_run_cannot_be_read_back(tmp_path, monkeypatch):
-    file, read_run = tmp_path / "run.json", recording.read
+def test_the_unfinished_run_is_kept_if_the_run_cannot_be_read_back(tmp_path, monkeypatch):
+    file, seal = tmp_path / "run", store.seal
 
-    def unreadable(path):
-        raise BadRun(f"{path} was cut off")
+    def cut_off(path):
+        seal(path)
+        os.truncate(path, path.stat().st_size - 1)
 
-    monkeypatch.setattr(recording, "read", unreadable)
-    with pytest.raises(BadRun, match=r"was cut off; .*run\.json\.journal keeps all cases"):
+    monkeypatch.setattr(store, "seal", cut_off)
+    words = rf"^{file} was cut off .*run\.unfinished keeps all cases$"
+    with pytest.raises(BadRun, match=words):
         record(file, PLAN, environment())
-    monkeypatch.setattr(recording, "read", read_run)
+    monkeypatch.setattr(store, "seal", seal)
     progress = []
     record(file, PLAN, environment(), report_progress=lambda n, total: progress.append(n))
     assert progress == [6] and list(tmp_path.iterdir()) == [file]
-
-
-def test_a_run_that_could_not_be_read_is_not_written(tmp_path):
-    file = tmp_path / "run.json"
-    for bad in (
-        made_up(row())._replace(environment={"x": "\n"}),
-        made_up(row(R=17)),
-        made_up(row(), row()),
-    ):
-        with pytest.raises(BadRun):
-            write(file, bad, {})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        row(R=17, verdict="agree"),
-        row(R=0.5, R_h_n=99.0),
-        row(R=0.5, verdict="fault"),
-        row(R=0.5, verdict="crash"),
-        row(R=0.5, R_h_n=17.0, verdict="untrusted"),
-    ],
-)
-def test_a_stored_verdict_that_its_R_contradicts_is_rejected(tmp_path, monkeypatch, bad):
-    file = tmp_path / "run.json"
-    with monkeypatch.context() as patch:
-        patch.setattr("bptt_oracle.runs.run_file._parse", lambda *_: None)
-        write(file, made_up(bad), {})
-    with pytest.raises(BadRun, match=r"results\[0\].verdict is \w+, which its R contradicts"):
-        read(file)
 
 
 @linux
@@ -357,24 +335,24 @@ def test_a_file_has_the_permissions_that_the_umask_leaves_or_those_it_had(tmp_pa
         os.umask(before)
 
 
-def lines_of(journal):
-    return [line.partition(b" ")[2] for line in journal.read_bytes().splitlines()]
+NOT_WRITTEN = [
+    "DELETE FROM run WHERE name = 'plan'",
+    "UPDATE run SET value = '[' WHERE name = 'plan'",
+    "UPDATE run SET value = '[1]' WHERE name = 'plan'",
+    "UPDATE run SET value = zeroblob(9) WHERE name = 'environment'",
+    """UPDATE run SET value = '{"a": "\\u001b[2J"}' WHERE name = 'environment'""",
+    "UPDATE run SET value = '-1' WHERE name = 'limit'",
+    "CREATE VIEW secret AS SELECT * FROM run",
+    "CREATE TRIGGER harm AFTER INSERT ON results BEGIN DELETE FROM cases; END",
+    "CREATE TABLE other (x)",
+    "DROP TABLE kept",
+    "ALTER TABLE results ADD COLUMN more TEXT",
+    "PRAGMA application_id = 7",
+]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda case: [],
-        lambda case: 1,
-        lambda case: {},
-        lambda case: case | {"rows": [1]},
-        lambda case: case | {"rows": None},
-        lambda case: case | {"values": {"x": ["O", [1], "AAAA"]}},
-        lambda case: case | {"values": {"x": ["<f8", [-5], "AAAA"]}},
-        lambda case: case | {"values": {"x": 7}},
-    ],
-)
-def test_a_crafted_journal_is_rejected_in_one_sentence(tmp_path, monkeypatch, change):
+@pytest.mark.parametrize("statement", NOT_WRITTEN)
+def test_a_crafted_unfinished_run_is_rejected_in_one_sentence(tmp_path, statement):
     class Killed(BaseException):
         pass
 
@@ -382,25 +360,15 @@ def test_a_crafted_journal_is_rejected_in_one_sentence(tmp_path, monkeypatch, ch
         if finished == 2:
             raise Killed
 
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    file, unfinished = tmp_path / "run", tmp_path / "run.unfinished"
     with pytest.raises(Killed):
         record(file, PLAN, environment(), report_progress=stop)
-    lines = lines_of(journal)
-    lines[1] = json.dumps(change(json.loads(lines[1]))).encode()
-    content = b"".join(digest(text).encode() + b" " + text + b"\n" for text in lines)
-    journal.write_bytes(content)
-    with pytest.raises(BadRun, match=r"holds a line that record has not written \("):
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        connection.execute(statement)
+    content = unfinished.read_bytes()
+    with pytest.raises(BadRun, match="is not an unfinished run.*; remove it, or name") as rejection:
         record(file, PLAN, environment())
-    assert journal.read_bytes() == content
-
-
-@pytest.mark.parametrize("head", [b"[1]", b'{"plan": 1}', b'{"plan": []}', b'{"', b'{"x": "\xff"}'])
-def test_a_crafted_head_of_a_journal_is_rejected_in_one_sentence(tmp_path, head):
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
-    journal.write_bytes(digest(head).encode() + b" " + head + b"\n")
-    with pytest.raises(BadRun) as rejection:
-        record(file, PLAN, environment())
-    assert "\n" not in str(rejection.value) and journal.exists()
+    assert unfinished.read_bytes() == content and "\n" not in str(rejection.value)
 
 
 def compare_limited(folder, old, new, kilobytes):
@@ -416,20 +384,26 @@ def test_compressed_values_are_compared_in_bounded_memory(tmp_path, dtype):
     array = np.zeros(250 * 2**20 // np.dtype(dtype).itemsize, dtype)
     for name in ("a", "b"):
         file = tmp_path / f"{name}.json"
-        np.savez_compressed(values_path(file), **{tensor_key(row(), "output"): array})
+        np.savez_compressed(values_path(file), **{" ".join([*row().key, "output"]): array})
         checksum = digest(values_path(file).read_bytes())
-        write(file, made_up(row())._replace(values=checksum), {})
+        rows = json.dumps([row_to_json(row())])
+        write_json(file, f'"values": "{checksum}", "results": {rows}}}')
     assert compare_limited(tmp_path, "a.json", "b.json", 1_100_000) == (0, "")
+
+
+def write_json(file, end):
+    """A JSON run of an earlier version, whose content ends with this text."""
+    rest = '"code_digest": "x", "limit": 16, "environment": {}, "plan": {}, ' + end
+    checksum = digest(rest.encode())
+    file.write_text(
+        f'{{"format": "{FORMAT}", "schema": {SCHEMA}, "checksum": "{checksum}",\n{rest}'
+    )
 
 
 @linux
 @pytest.mark.slow
-def test_the_largest_run_is_compared_in_bounded_memory(tmp_path):
+def test_the_largest_run_of_an_earlier_version_is_compared_in_bounded_memory(tmp_path):
     """Many tensors of different names in few bytes take the most memory for each byte."""
-    from bptt_oracle.runs.run_file import LARGEST, SCHEMA
-
-    head = '"code_digest": "x", "limit": 16, "environment": {}, "plan": {}, "values": "", '
-    head += '"results": ['
     texts = '"path":"","dtype":"","verdict":"agree","tensor":"","place":"","kernel":"","note":""'
     rows, size, n = [], 0, 0
     while size < LARGEST - 2**17:
@@ -438,9 +412,10 @@ def test_the_largest_run_is_compared_in_bounded_memory(tmp_path):
             f'{{"case":"{n}",{texts},"masks":"","R":2,"seconds":0,"tensors":{{{tensors}}}}}'
         )
         size, n = size + len(rows[-1]) + 2, n + 1900
-    rest = (head + ",\n".join(rows) + "]}").encode()
-    start = f'{{"format": "bptt-oracle run", "schema": {SCHEMA}, "checksum": "{digest(rest)}",\n'
-    (tmp_path / "run.json").write_bytes(start.encode() + rest)
+    write_json(
+        tmp_path / "run.json",
+        f'"values": "", "results": [{",".join(rows)}]}}'.replace("},{", "},\n{"),
+    )
     assert compare_limited(tmp_path, "run.json", "run.json", 1_100_000) == (0, "")
 
 
@@ -452,20 +427,20 @@ def test_record_killed_at_random_moments_gives_the_same_bits(tmp_path):
     command += ["--dtype=float32", "--path=cpu-native", "-o"]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     for _ in range(4):
-        ran = subprocess.Popen([*command, "run.json"], cwd=tmp_path, env=environ)
+        ran = subprocess.Popen([*command, "run"], cwd=tmp_path, env=environ)
         time.sleep(float(rng.uniform(0.5, 4)))
         ran.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
         ran.wait()
-    for name in ("run.json", "whole.json"):
+    for name in ("run", "whole"):
         subprocess.run([*command, name], cwd=tmp_path, env=environ, check=True)
-    assert untimed(read(tmp_path / "run.json")) == untimed(read(tmp_path / "whole.json"))
+    assert untimed(read(tmp_path / "run")) == untimed(read(tmp_path / "whole"))
 
 
 @linux
 @pytest.mark.parametrize("device", ["/dev/full"])
 def test_a_report_on_a_full_disk_is_one_sentence(capsys, tmp_path, monkeypatch, device):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "run.json", made_up(row()), {})
+    write_run(tmp_path / "run.json", row())
     for option in ("--json", "--junit", "--html"):
         code, out, err = bptt_oracle(capsys, "compare", "run.json", "run.json", option, device)
         assert (code, err.count("\n")) == (2, 1) and "No space left on device" in err

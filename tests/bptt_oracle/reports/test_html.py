@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bptt_oracle.reports.html import EDGES, drawing, html
-from bptt_oracle.runs.compare import WORDS, compare
+from bptt_oracle.reports import html as pages
+from bptt_oracle.reports.html import EDGES, drawings, html
+from bptt_oracle.runs.compare import WORDS, changes, compare
 from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -44,7 +45,7 @@ class Page(HTMLParser):
 
 
 def page():
-    return html(*ONE_OF_EACH, compare(*ONE_OF_EACH))
+    return html(*ONE_OF_EACH, compare(*ONE_OF_EACH), changes(*ONE_OF_EACH))
 
 
 def opened(tmp_path, text, fragment=""):
@@ -86,7 +87,7 @@ def test_the_page_holds_every_result_and_no_message_becomes_markup():
 def test_the_drawing_counts_every_tensor_once():
     rs = [0.0, 0.001, 0.3, 0.31, 0.5, 3.0, 17.0, 1e9]
     old, new = made_up(*(row(n, R=R) for n, R in enumerate(rs))), made_up(row(0, R=float("inf")))
-    drawn = drawing(old, new, "float32")
+    ((dtype, drawn),) = drawings(old, new)
     counted = {run: 0 for run in ("old", "new")}
     for bar in drawn["bars"]:
         counted[bar.run] += int(re.search(r"(\d+) tensors", bar.tooltip)[1])
@@ -94,7 +95,18 @@ def test_the_drawing_counts_every_tensor_once():
     assert counted == {"old": 16, "new": 2} == {run: drawn[run] for run in ("old", "new")}
     (last,) = [bar for bar in drawn["bars"] if bar.run == "new" and "above" in bar.tooltip]
     assert f"above {EDGES[-1]:g}" in last.tooltip
-    assert drawing(old, new, "float64")["bars"] == []
+    assert dtype == "float32"
+
+
+def test_a_page_of_many_changes_lists_the_first_words_and_says_what_is_left_out(monkeypatch):
+    monkeypatch.setattr(pages, "MOST_CHANGES", 3)
+    found = Page(page())
+    rows = [given["data-word"] for given, _ in found.rows["changes"] if "data-word" in given]
+    assert rows == ["fault", "drift", "fixed"]
+    assert "7 more changes are not on this page" in page()
+    assert "more changes" not in html(
+        *[made_up(row())] * 2, compare(*[made_up(row())] * 2), changes(*[made_up(row())] * 2)
+    )
 
 
 @browser

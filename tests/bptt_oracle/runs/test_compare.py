@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -11,18 +12,12 @@ import pytest
 from bptt_oracle.__main__ import main
 from bptt_oracle.reports.compare_tables import markdown, print_table, summary
 from bptt_oracle.reports.junit import junit
-from bptt_oracle.runs.compare import (
-    WORDS,
-    change,
-    closeness,
-    compare,
-    count_words,
-    environment_changes,
-    is_failure,
-    relative_differences,
-)
-from bptt_oracle.runs.run_file import tensor_key, write
-from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
+from bptt_oracle.runs import pairs
+from bptt_oracle.runs.compare import WORDS, change, changes, compare, environment_changes
+from bptt_oracle.runs.kept import relative_differences
+from bptt_oracle.runs.row import BadRun
+from bptt_oracle.runs.schema import PART
+from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row, write_both
 
 
 @pytest.mark.parametrize(
@@ -60,6 +55,9 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row
 def test_each_change_has_its_word(old, new, word, tensor):
     found = change(old, new)
     assert (found.word, found.tensor) == (word, tensor)
+    if old and new:  # also where the pair is not read as rows
+        runs = made_up(old), made_up(new)
+        assert compare(*runs).total == {word: 1} and list(changes(*runs)) == [found]
     if "kernel" in word:
         assert found.kernel == "native → MkldnnRnnLayerBackward0"
     if old and new and "fault" in (old.verdict, new.verdict):
@@ -78,30 +76,41 @@ def test_the_factor_of_drift_is_an_argument():
 
 def test_a_run_equals_itself_and_exchanging_two_runs_exchanges_new_and_removed():
     old, new = ONE_OF_EACH
-    assert Counter(c.word for c in compare(old, old)) == {"equal": 8, "fault": 1}
-    assert Counter(c.word for c in compare(old, new)) == EXPECTED
-    exchanged = Counter(c.word for c in compare(new, old))
+    for one, other, expected in ((old, old, {"equal": 8, "fault": 1}), (old, new, EXPECTED)):
+        assert compare(one, other).total == expected
+        assert Counter(c.word for c in changes(one, other)) == expected
+    exchanged = compare(new, old).total
     words = ("removed", "new", "fault", "fixed")
     assert [exchanged[word] for word in words] == [1, 1, 1, 1]
 
 
 def test_closer_counts_only_tensors_whose_bits_moved():
     old, new = ONE_OF_EACH
-    near = closeness(old, new)  # of case 4 the old one, of 6 and 7 the new one
+    near = compare(old, new).closeness  # of case 4 the old one, of 6 and 7 the new one
     assert near[:3] == (3, 1, 2) and (near.median_old, near.median_new) == (0.5, 0.5)
     redrawn = made_up(row(4, R=9, bits="c", masks="b"))
-    assert closeness(made_up(row(4, masks="a")), redrawn).moved == 0
-    assert closeness(made_up(row()), made_up(row(bits="other")))[:3] == (1, 0, 0)  # as near
-    assert closeness(old, old).moved == 0 and "closer" not in summary(old, old, compare(old, old))
+    assert compare(made_up(row(4, masks="a")), redrawn).closeness.moved == 0
+    as_near = compare(made_up(row()), made_up(row(bits="other"))).closeness
+    assert as_near[:3] == (1, 0, 0)
+    same = compare(old, old)
+    assert same.closeness.moved == 0 and "closer" not in summary(same)
 
 
 def test_differences_of_values_are_relative_to_the_largest_value():
-    r = row()
-    name, x = tensor_key(r, "output"), np.array([4.0, -8.0, 1.0], np.float32)
-    run = made_up(r)
-    assert relative_differences(run, {name: x}, {name: x + np.float32(2)}) == {name: 0.25}
-    assert relative_differences(run, {name: x}, {}) == {}
-    assert relative_differences(run, {name: x}, {name: x[:2]}) == {}
+    name, x = " ".join([*row().key, "output"]), np.array([4.0, -8.0, 1.0], np.float32)
+
+    def differences(before, after):
+        runs = made_up(row(), kept=before), made_up(row(), kept=after)
+        return dict(relative_differences(*runs))
+
+    assert differences({"output": x}, {"output": x + np.float32(2)}) == {name: 0.25}
+    assert differences({"output": x}, {"output": x.astype(float) + 2}) == {name: 0.25}
+    assert differences({"output": x}, {"output": x}) == {name: 0}
+    assert differences({"output": x}, {}) == differences({"output": x}, {"output": x[:2]}) == {}
+    long = np.linspace(-1, 2, 3 * PART + 5)
+    changed = long.copy()
+    changed[2 * PART + 1] += 0.5  # in another part than the largest
+    assert differences({"output": long}, {"output": changed}) == {name: 0.25}
 
 
 def test_every_report_has_the_same_numbers(tmp_path, capsys):
@@ -112,6 +121,7 @@ def test_every_report_has_the_same_numbers(tmp_path, capsys):
     written = json.loads((tmp_path / "c.json").read_text())
     assert written["counts"] == {word: EXPECTED[word] for word in WORDS}
     assert len(written["changes"]) == EXPECTED.total() - EXPECTED["equal"]
+    assert written["verdict"] in out.splitlines() and written["plan"]["old"]["seed"] == 3
     suite = ElementTree.parse(tmp_path / "c.xml").getroot()
     assert suite.attrib | {"tests": "10", "failures": "1", "skipped": "2"} == suite.attrib
     assert len(suite.findall("testcase")) == 10 and len(suite.findall(".//failure")) == 1
@@ -131,9 +141,9 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
     assert len(tables) == 2
     for block in tables:
         assert len({line.count("|") for line in block.splitlines()}) == 1
-    total = count_words(compare(*ONE_OF_EACH))
-    assert f"| all |  | {sum(map(Counter.total, total.values()))} |" in out
-    assert markdown(*ONE_OF_EACH, compare(*ONE_OF_EACH), {}) == out
+    compared = compare(*ONE_OF_EACH)
+    assert f"| all |  | {compared.total.total()} |" in out
+    assert markdown(*ONE_OF_EACH, compared, []) == out
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
 def test_markdown_shows_a_hostile_text_as_code(hostile):
     old = made_up(row(0, kernel="k"), torch=hostile)
     new = made_up(row(0, kernel=hostile), row(1, R=20, verdict="fault", note=hostile), torch="2")
-    page = markdown(old, new, compare(old, new), {hostile: 1.0})
+    page = markdown(old, new, compare(old, new), [(hostile, 1.0)])
     fence = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
     outside = fence.sub("", page)
     shown = hostile.replace("|", "¦")
@@ -176,58 +186,67 @@ def test_markdown_shows_a_hostile_text_as_code(hostile):
 def test_the_exit_status_is_1_for_faults_and_for_drift_when_asked(
     tmp_path, capsys, new, options, code
 ):
-    paths = tmp_path / "old.json", tmp_path / "new.json"
-    for path, one in zip(paths, (row(R=0.5), new), strict=True):
-        write(path, made_up(one), {})
+    paths = write_both(tmp_path, (made_up(row(R=0.5)), made_up(new)))
     assert bptt_oracle(capsys, "compare", *paths, *options)[0] == code
 
 
+@pytest.mark.parametrize(
+    "options, code",
+    [([], 0), (["drift"], 0), (["removed"], 1), (["drift", "removed"], 1), (["fault"], 0)],
+)
+def test_a_run_that_lost_results_fails_when_asked_and_always_says_so(
+    tmp_path, capsys, options, code
+):
+    paths = write_both(tmp_path, (made_up(row(1), row(2)), made_up(row(1))))
+    options = [word for name in options for word in ("--fail-on", name)]
+    assert bptt_oracle(capsys, "compare", *paths, *options, "-q") == (
+        code,
+        "2 results: 1 removed, 1 bitwise equal.\n",
+    )
+
+
 def test_junit_fails_where_the_comparison_fails():
-    changes = compare(*ONE_OF_EACH)
-    for fail_on, failures in (("fault", "1"), ("drift", "2")):
-        suite = ElementTree.fromstring(junit(changes, fail_on))
+    compared = compare(*ONE_OF_EACH)
+    for fail_on, failures in (((), "1"), (["drift"], "2"), (["drift", "removed"], "3")):
+        text = "".join(junit(compared, changes(*ONE_OF_EACH), fail_on))
+        suite = ElementTree.fromstring(text.encode())
         assert suite.attrib["failures"] == failures
-        assert is_failure(changes, fail_on)
+        assert len(suite.findall(".//failure")) == int(failures)
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["none.json", "new.json"], "is not a file"),
-        (["empty.json", "empty.json"], "neither run holds a result"),
-        (["old.json", "new.json", "--json", "old.json"], "would be written over"),
-        (["old.json", "new.json", "--json", "x", "--junit", "./x"], "would be written over"),
-        (["old.json", "new.json", "--json", "."], "cannot be written"),
-        (["old.json", "new.json", "--html", "/no/such/folder/page.html"], "cannot be written"),
+        (["none", "new"], "is not a file"),
+        (["empty", "empty"], "neither run holds a result"),
+        (["old", "new", "--json", "old"], "would be written over"),
+        (["old", "new", "--json", "x", "--junit", "./x"], "would be written over"),
+        (["old", "new", "--json", "."], "cannot be written"),
+        (["old", "new", "--html", "/no/such/folder/page.html"], "cannot be written"),
     ],
 )
 def test_what_cannot_be_compared_is_rejected(tmp_path, capsys, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     write_both(tmp_path)
-    write(tmp_path / "empty.json", made_up(), {})
+    shutil.copy(made_up().file, "empty")
     with pytest.raises(SystemExit) as stop:
         main(["compare", *arguments])
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (2, "") and words in err and err.count("\n") == 1
-    assert {file.name for file in tmp_path.iterdir()} == {"empty.json", "new.json", "old.json"}
-
-
-def planned(run, **changes):
-    """The run as if that had been asked of record."""
-    return run._replace(plan=run.plan | changes)
+    assert {file.name for file in tmp_path.iterdir()} == {"empty", "new", "old"}
 
 
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        (made_up(row(1)), planned(made_up(row(2)), seed=4), "(seed 3 and 4); record both"),
+        (made_up(row(1)), made_up(row(2), seed=4), "(seed 3 and 4); record both"),
         (
             made_up(row()),
-            planned(made_up(row()._replace(dtype="float64")), dtypes=["float64"], cases=9),
+            made_up(row()._replace(dtype="float64"), dtypes=["float64"], cases=9),
             "(cases 6 and 9; dtypes float32 and float64)",
         ),
         (
-            planned(made_up(row()), paths=["cpu-native"]),
+            made_up(row(), paths=["cpu-native"]),
             made_up(row()._replace(path="cpu-cells")),
             "(paths cpu-native and cpu-native, cpu-cells)",
         ),
@@ -239,9 +258,7 @@ def planned(run, **changes):
 def test_runs_without_a_result_in_common_are_rejected_whatever_else_they_hold(
     tmp_path, capsys, old, new, words
 ):
-    paths = [tmp_path / "old.json", tmp_path / "new.json"]
-    for path, run in zip(paths, (old, new), strict=True):
-        write(path, run, {})
+    paths = write_both(tmp_path, (old, new))
     page = tmp_path / "page.html"
     with pytest.raises(SystemExit) as stop:
         main(["compare", *map(str, paths), "--html", str(page)])
@@ -251,25 +268,16 @@ def test_runs_without_a_result_in_common_are_rejected_whatever_else_they_hold(
 
 
 def test_the_differences_of_two_plans_are_one_line_of_every_report(tmp_path, capsys):
-    old, new = made_up(row(1)), planned(made_up(row(1), row(2)), cases=8, paths=["cpu-native"])
+    old, new = made_up(row(1)), made_up(row(1), row(2), cases=8, paths=["cpu-native"])
     assert environment_changes(old, new) == [
         ("plan", "cases 6; paths cpu-native, cpu-cells", "cases 8; paths cpu-native")
     ]
-    paths = [tmp_path / "old.json", tmp_path / "new.json"]
-    for path, run in zip(paths, (old, new), strict=True):
-        write(path, run, {})
+    paths = write_both(tmp_path, (old, new))
     for options in ([], ["--markdown"]):
         code, out = bptt_oracle(capsys, "compare", *paths, *options)
         (line,) = [line for line in out.splitlines() if "plan" in line]
         cells = [cell.strip() for cell in line.replace("│", "|").split("|")[1:-1]]
         assert (code, cells) == (0, list(environment_changes(old, new)[0]))
-
-
-def write_both(folder):
-    paths = folder / "old.json", folder / "new.json"
-    for path, run in zip(paths, ONE_OF_EACH, strict=True):
-        write(path, run, {})
-    return paths
 
 
 def bptt_oracle(capsys, *arguments):
@@ -289,18 +297,28 @@ def test_a_change_holds_the_old_R_and_the_new_R():
     assert (found.old, found.new, found.note) == (np.inf, 0.25, "RuntimeError")
 
 
-def test_the_old_results_come_first_in_their_order():
-    old, new = made_up(row(3), row(1)), made_up(row(1), row(2), row(3))
-    assert [c.case[-1] for c in compare(old, new)] == ["3", "1", "2"]
+def test_results_of_one_run_are_found_before_between_and_after_the_others(monkeypatch):
+    old, new = made_up(*map(row, (8, 3, 1, 5))), made_up(*map(row, (3, 2, 0, 1, 9, 8)))
+    expected = {"1": "equal", "3": "equal", "5": "removed", "8": "equal"}
+    expected |= dict.fromkeys("029", "new")
+    for size in (1, 2, 1024):
+        monkeypatch.setattr(pairs, "SIZE", size)
+        found = [(c.case[-1], c.word) for c in changes(old, new)]
+        assert dict(found) == expected and len(found) == len(expected)
+        assert compare(old, new).total == Counter(expected.values())
+        assert compare(new, old).total == {"equal": 3, "new": 1, "removed": 3}
+    assert [c.word for c in changes(made_up(row(3)), made_up(*map(row, range(5))))] == [
+        *("equal", "new", "new", "new", "new")
+    ]
 
 
 def test_the_medians_are_those_of_the_old_and_of_the_new_run():
-    near = closeness(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other")))
+    near = compare(made_up(row(R=0.5)), made_up(row(R=0.25, bits="other"))).closeness
     assert (near.median_old, near.median_new) == (0.5, 0.25)
 
 
 def test_changes_of_environment_and_code_are_listed_old_before_new():
-    old, new = made_up(row(), torch="2.4.1"), made_up(row())._replace(code_digest="another")
+    old, new = made_up(row(), torch="2.4.1"), made_up(row(), code="another")
     assert environment_changes(old, new) == [
         ("torch", "2.4.1", "2.13.0"),
         ("bptt-oracle itself", "0123456789abcdef", "another"),
@@ -309,10 +327,51 @@ def test_changes_of_environment_and_code_are_listed_old_before_new():
 
 
 def test_every_tensor_recorded_by_both_runs_is_compared():
-    r, x = row(), np.array([4.0, -8.0, 1.0])
-    values = {tensor_key(r, tensor): x for tensor in ("output", "h_n")}
+    x = np.array([4.0, -8.0, 1.0])
+    values = {tensor: x for tensor in ("output", "h_n")}
     moved = {name: value + 2.0 for name, value in values.items()}
-    assert relative_differences(made_up(r), values, moved) == dict.fromkeys(values, 0.25)
+    found = dict(relative_differences(made_up(row(), kept=values), made_up(row(), kept=moved)))
+    assert found == {" ".join([*row().key, name]): 0.25 for name in values}
+
+
+def test_many_results_are_compared_like_few():
+    """More than a batch, with one of each at both ends and in the middle."""
+    numbers = range(1, 3000)
+    old = made_up(*(row(n) for n in numbers))
+    new = made_up(
+        *(
+            row(n)
+            if n not in (1, 1500, 2999)
+            else row(n, R=n / 1000 + 3, bits="b", kernel="k" if n == 1 else "native")
+            for n in numbers
+        )
+    )
+    compared = compare(old, new, most=1)
+    assert compared.total == {"equal": 2996, "drift": 3}
+    assert [c.case for c in compared.worst["drift"]] == [row(2999).case]
+    assert compared.closeness[:3] == (3, 3, 0) and compared.closeness.median_new == 4.5
+    assert compared.kernels == {("cpu-native", "float32", "native → k"): 1}
+    assert [c.word for c in changes(old, new, without=("equal",))] == ["drift"] * 3
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        row(R=17, verdict="agree"),
+        row(R=0.5, R_h_n=99.0),
+        row(R=0.5, verdict="fault"),
+        row(R=0.5, verdict="crash"),
+        row(R=0.5, R_h_n=17.0, verdict="untrusted"),
+        row(R=0.5, R_h_n=-1.0),
+        row()._replace(case="\x1b[2J"),
+        row()._replace(path="\x1b[2J"),
+    ],
+)
+def test_a_stored_verdict_that_its_R_contradicts_is_rejected(bad):
+    run = made_up(bad)
+    with pytest.raises(BadRun, match="is not a run: ") as rejection:
+        compare(run, run)
+    assert "\n" not in str(rejection.value)
 
 
 def test_a_table_too_wide_for_its_console_keeps_paths_and_dtypes_whole(capsys):

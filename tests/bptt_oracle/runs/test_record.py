@@ -1,16 +1,15 @@
 """Record a run, continue it after a kill, read it back; reject a damaged file in one sentence."""
 
-import io
 import json
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-import zipfile
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +22,16 @@ from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw, parse
 from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs import record as recording
-from bptt_oracle.runs import run_file
-from bptt_oracle.runs.compare import compare
+from bptt_oracle.runs import store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import judge_implementations
-from bptt_oracle.runs.record import Plan, code_digest, record, select_cases
-from bptt_oracle.runs.run_file import (
-    FORMAT,
-    BadRun,
-    array_digest,
-    digest,
-    read,
-    read_values,
-    row_from_json,
-    row_to_json,
-    tensor_key,
-    values_path,
-    write,
-)
+from bptt_oracle.runs.read_json import FORMAT
+from bptt_oracle.runs.record import code_digest, record, select_cases
+from bptt_oracle.runs.row import BadRun, array_digest
+from bptt_oracle.runs.schema import VERSION
+from bptt_oracle.runs.seal import LENGTH, seal
 from support.drawn_cases import pinned
-from support.runs import PLAN, made_up, row, untimed
+from support.runs import PLAN, kept_values, read, row, untimed, write_run
 from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.run import run
 
@@ -57,7 +46,7 @@ def same_code(monkeypatch):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    file = tmp_path_factory.mktemp("recorded") / "run.json"
+    file = tmp_path_factory.mktemp("recorded") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "code_digest", lambda: "0123456789abcdef")
         record(file, PLAN, environment())
@@ -69,9 +58,8 @@ def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
     record_cases("cpu-native", sum(r.path == "cpu-native" for r in found.rows))
     assert found.environment["torch"] and found.plan == PLAN._asdict() and found.limit == 16
     assert len(found.rows) > PLAN.cases and {r.verdict for r in found.rows} == {"agree"}
-    assert [r.case for r in found.rows] == sorted(
-        (r.case for r in found.rows), key=[c.id for c in select_cases(PLAN)].index
-    )
+    assert [r.key for r in found.rows] == sorted(r.key for r in found.rows)
+    assert {r.case for r in found.rows} == {case.id for case in select_cases(PLAN)}
     for r in found.rows:
         assert bool(r.masks) == bool(parse(r.case).dropout)
         assert (
@@ -83,7 +71,7 @@ def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
 
 
 def test_two_runs_on_one_machine_have_every_bit_in_common(recorded, tmp_path):
-    other = tmp_path / "run.json"
+    other = tmp_path / "run"
     record(other, PLAN, environment())
     assert untimed(read(other)) == untimed(read(recorded))
 
@@ -112,43 +100,101 @@ def examined_cases(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(
-    "damage, lost",
-    [
-        (lambda b: b, 0),
-        (lambda b: b + b'0123456789abcdef {"case": "GRU', 0),
-        (lambda b: b[:-1], 1),
-        (lambda b: b[:-40], 1),
-        (lambda b: b.replace(b'"agree"', b'"fault"', 1), 3),
-        (lambda b: b[:20] + b"x" + b[20:], 3),
-        (lambda b: b[:9], 3),
-        (lambda b: b"", 3),
-    ],
-    ids=["whole", "half a line", "no end", "cut", "altered", "head altered", "head cut", "empty"],
-)
-def test_a_run_continues_where_it_stopped_and_a_damaged_line_is_recorded_again(
-    recorded, tmp_path, monkeypatch, damage, lost
-):
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+def stop(file, number, plan=PLAN):
+    """Record until that many cases are finished; the unfinished run."""
     with pytest.raises(Killed):
-        record(file, PLAN, environment(), report_progress=stop_after(3))
+        record(file, plan, environment(), report_progress=stop_after(number))
     assert not file.exists()
-    journal.write_bytes(damage(journal.read_bytes()))
+    return file.with_name(f"{file.name}.unfinished")
+
+
+def alter(file, *statements):
+    """Change a database as another program would."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+ONE = "(SELECT min(case_id) FROM cases)"
+DAMAGES = {
+    "whole": ((), 0),
+    "a verdict": ((f"UPDATE results SET verdict = 'untrusted' WHERE case_id = {ONE}",), 1),
+    "R": ((f"UPDATE results SET R = R + 1 WHERE case_id = {ONE}",), 1),
+    "a type": ((f"UPDATE results SET bits = 'x' WHERE case_id = {ONE}",), 1),
+    "a result": ((f"DELETE FROM results WHERE case_id = {ONE}",), 1),
+    "no case": ((f"DELETE FROM cases WHERE case_id = {ONE}",), 1),
+    "checksums": (("UPDATE cases SET checksum = 'x'",), 3),
+    "all cases": (("DELETE FROM cases",), 3),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_run_continues_where_it_stopped_and_a_damaged_case_is_recorded_again(
+    recorded, tmp_path, monkeypatch, damage
+):
+    file = tmp_path / "run"
+    statements, lost = DAMAGES[damage]
+    alter(stop(file, 3), *statements)
     seen = examined_cases(monkeypatch)
     record(file, PLAN, environment())
     assert len(seen) == len(set(seen)) == PLAN.cases - 3 + lost
     assert untimed(read(file)) == untimed(read(recorded))
-    assert not journal.exists()
+    assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_journal_of_other_code_is_not_continued(tmp_path, monkeypatch):
-    file = tmp_path / "run.json"
-    with pytest.raises(Killed):
-        record(file, PLAN, environment(), report_progress=stop_after(3))
+@pytest.mark.parametrize("left", [0, 100, 40_000], ids=["none", "its start", "cut"])
+def test_a_log_that_was_cut_off_loses_no_more_than_its_cases(recorded, tmp_path, monkeypatch, left):
+    """SQLite's log holds the last cases until they are in the database."""
+    file = tmp_path / "run"
+    command = [sys.executable, "-c", RECORD_AND_DIE, str(file)]
+    assert subprocess.run(command, cwd=ROOT, env=PATH).returncode == -signal.SIGKILL
+    log = tmp_path / "run.unfinished-wal"
+    assert log.stat().st_size > 40_000
+    os.truncate(log, left)
+    monkeypatch.setattr(recording, "code_digest", lambda: "0123456789abcdef")
+    record(file, PLAN, environment())
+    assert untimed(read(file)) == untimed(read(recorded))
+    assert list(tmp_path.iterdir()) == [file]
+
+
+PATH = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+RECORD_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from bptt_oracle.runs import record
+from bptt_oracle.runs.environment import environment
+from support.runs import PLAN
+
+def die(finished, total):
+    if finished == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+record.code_digest = lambda: "0123456789abcdef"
+record.record(Path(sys.argv[1]), PLAN, environment(), report_progress=die)
+"""
+
+
+def test_an_unfinished_run_of_other_code_is_not_continued(tmp_path, monkeypatch):
+    file = tmp_path / "run"
+    stop(file, 3)
     seen = examined_cases(monkeypatch)
     monkeypatch.setattr(recording, "code_digest", lambda: "another")
     record(file, PLAN, environment())
     assert len(seen) == PLAN.cases and read(file).code_digest == "another"
+
+
+def test_an_unfinished_run_is_not_compared(tmp_path, capsys):
+    file = tmp_path / "run"
+    unfinished = stop(file, 3)
+    for name in (file, unfinished):
+        with pytest.raises(SystemExit) as end:
+            main(["compare", str(name), str(name)])
+        sentence = f"bptt-oracle: {name} is not finished; the same record command continues it\n"
+        assert (end.value.code, *capsys.readouterr()) == (2, "", sentence)
+    record(file, PLAN, environment())
+    with pytest.raises(SystemExit) as end:
+        main(["compare", str(file), str(file)])
+    assert end.value.code == 0
 
 
 MISMATCHES = [
@@ -158,15 +204,14 @@ MISMATCHES = [
 
 
 @pytest.mark.parametrize("plan, changed, words", MISMATCHES, ids=["plan", "environment"])
-def test_neither_a_run_nor_a_journal_of_another_plan_or_environment_is_overwritten(
+def test_neither_a_run_nor_an_unfinished_one_of_another_plan_or_environment_is_overwritten(
     recorded, tmp_path, plan, changed, words
 ):
     file = Path(shutil.copy(recorded, tmp_path))
-    unfinished, journal = tmp_path / "other.json", tmp_path / "other.json.journal"
-    with pytest.raises(Killed):
-        record(unfinished, PLAN, environment(), report_progress=stop_after(1))
+    other = tmp_path / "other"
+    unfinished = stop(other, 1)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    for one, kind in ((file, f"{file} is a run"), (unfinished, f"{journal} belongs to an unf")):
+    for one, kind in ((file, f"{file} is a run"), (other, f"{unfinished} belongs to an unf")):
         with pytest.raises(BadRun) as rejection:
             record(one, plan, environment() | changed)
         assert str(rejection.value).startswith(kind) and words in str(rejection.value)
@@ -185,23 +230,36 @@ def test_the_same_plan_is_recorded_again_over_its_run_and_over_a_damaged_one(
         assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize(
-    "content", [b"years of work\n", b"2024", bytes(range(256)) * 9, b'{"case": "GRU"}\n']
-)
+@pytest.mark.parametrize("content", [b"years of work\n", b"2024", bytes(range(256)) * 9, "sqlite"])
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_file_that_is_not_a_journal_is_not_overwritten(tmp_path, content, linked):
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
-    target = tmp_path / "target" if linked else journal
+def test_a_file_that_is_not_an_unfinished_run_is_not_overwritten(tmp_path, content, linked):
+    file, unfinished = tmp_path / "run", tmp_path / "run.unfinished"
+    target = tmp_path / "target" if linked else unfinished
     if linked:
-        journal.symlink_to(target)
-    target.write_bytes(content)
-    with pytest.raises(BadRun, match="is not the journal of a run; remove it, or name another"):
+        unfinished.symlink_to(target)
+    if content == "sqlite":
+        alter(target, "CREATE TABLE thesis (page TEXT)", "INSERT INTO thesis VALUES ('work')")
+    else:
+        target.write_bytes(content)
+    before = target.read_bytes()
+    with pytest.raises(BadRun, match="no.* unfinished run; remove it, or name another output"):
         record(file, PLAN, environment())
-    assert target.read_bytes() == content and not file.exists() and journal.exists()
+    assert target.read_bytes() == before and not file.exists() and unfinished.exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:9000], lambda b: b[:8192] + bytes(16384)])
+def test_an_unfinished_run_whose_pages_are_damaged_is_named(tmp_path, damage):
+    file = tmp_path / "run"
+    unfinished = stop(file, 3)
+    content = damage(unfinished.read_bytes())
+    unfinished.write_bytes(content)
+    with pytest.raises(BadRun, match="is damaged, or no unfinished run; remove it, or name"):
+        record(file, PLAN, environment())
+    assert unfinished.read_bytes() == content
 
 
 def test_a_second_record_into_the_same_file_is_rejected(recorded, tmp_path):
-    file, messages = tmp_path / "run.json", []
+    file, messages = tmp_path / "run", []
 
     def second(finished, total):
         with pytest.raises(BadRun) as rejection:
@@ -211,16 +269,21 @@ def test_a_second_record_into_the_same_file_is_rejected(recorded, tmp_path):
     record(file, PLAN, environment(), report_progress=second)
     assert len(messages) == PLAN.cases + 1 and "\n" not in messages[0]
     assert all(
-        "is being written by another record; wait for its end" in words for words in messages
+        "is being written by another record, or another program has it open; wait" in words
+        for words in messages
     )
     assert untimed(read(file)) == untimed(read(recorded)) and list(tmp_path.iterdir()) == [file]
 
 
-def test_a_run_of_a_later_schema_is_not_overwritten(good):
-    good.write_bytes(sealed({}, 3))
-    with pytest.raises(BadRun, match="follows schema 3"):
-        record(good, PLAN, environment())
-    assert good.read_bytes() == sealed({}, 3)
+def test_a_run_of_a_later_schema_is_not_overwritten(recorded, tmp_path):
+    file = Path(shutil.copy(recorded, tmp_path))
+    os.truncate(file, file.stat().st_size - LENGTH)
+    alter(file, f"PRAGMA user_version = {VERSION + 1}")
+    seal(file)
+    before = file.read_bytes()
+    with pytest.raises(BadRun, match=f"follows schema {VERSION + 1}, and this"):
+        record(file, PLAN, environment())
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("package", [reference, torch_impl, bptt_oracle], ids=lambda p: p.__name__)
@@ -235,26 +298,27 @@ def test_the_code_digest_covers_every_package(package, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_killed_process_leaves_no_workers_and_nothing_is_lost_or_doubled(tmp_path, monkeypatch):
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
+    file, unfinished = tmp_path / "run", tmp_path / "run.unfinished-wal"
     command = [sys.executable, "-m", "bptt_oracle", "record", "-o", str(file), "--seed=5"]
     command += ["--cases=24", "--dtype=float32", "--path=cpu-native", "--workers=2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
+    while not unfinished.exists() or unfinished.stat().st_size < 200_000:
         assert process.poll() is None
         time.sleep(0.02)
     started = descendants(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not file.exists()
-    done = journal.read_bytes().count(b"\n")
     plan = PLAN._replace(cases=24, seed=5, paths=["cpu-native"])
     progress = []
-    head = json.loads(journal.read_bytes().split(b"\n")[0].partition(b" ")[2])
+    with closing(sqlite3.connect(tmp_path / "run.unfinished")) as connection:
+        head = {n: json.loads(v) for n, v in connection.execute("SELECT * FROM run")}
+        done = connection.execute("SELECT count(*) FROM cases").fetchone()[0]
     monkeypatch.setattr(recording, "code_digest", lambda: head["code_digest"])
     recorded_environment = head["environment"]  # threads and variables of that process
     record(file, plan, recorded_environment, report_progress=lambda n, total: progress.append(n))
-    assert progress[0] >= done - 2 > 0  # the head, and a line cut in the middle, are not cases
-    whole = tmp_path / "whole.json"
+    assert progress[0] == done > 0
+    whole = tmp_path / "whole"
     record(whole, plan, recorded_environment)
     assert untimed(read(file)) == untimed(read(whole)) and len(read(whole).rows) == 24
     assert len(started) >= 3 or sys.platform != "linux"
@@ -280,22 +344,27 @@ def alive(pid):
 
 
 def test_the_tensors_of_a_case_in_values_are_recorded_bit_for_bit(tmp_path):
-    file, case = tmp_path / "run.json", pinned(seed=11)
+    file, case = tmp_path / "run", pinned(seed=11)
     plan = PLAN._replace(cases=1, values=[case.id])
-    with pytest.raises(Killed):
-        record(
-            file, plan, environment(), report_progress=stop_after(2)
-        )  # so that they go through the journal
+    stop(file, 2, plan)  # so that they are continued
     record(file, plan, environment())
-    found = read(file)
-    values = read_values(file, found)
+    found, values = read(file), kept_values(file)
     (native,) = [r for r in found.rows if (r.case, r.path) == (case.id, "cpu-native")]
     expected = run(PATHS["cpu-native"], draw(case), "float32").results
     for name, value in expected.items():
-        recorded = values[tensor_key(native, name)]
-        assert recorded.tobytes() == value.tobytes()
-        assert native.tensors[name].bits == array_digest(recorded)
+        kept = values[(*native.key, name)]
+        assert kept.tobytes() == value.tobytes() and kept.shape == value.shape
+        assert native.tensors[name].bits == array_digest(kept)
     assert len(values) == 2 * len(expected)
+
+
+def test_a_kept_value_that_was_altered_is_recorded_again(tmp_path, monkeypatch):
+    file, case = tmp_path / "run", pinned(seed=11)
+    plan = PLAN._replace(cases=1, values=[case.id])
+    alter(stop(file, 2, plan), "UPDATE kept SET content = zeroblob(4) WHERE tensor = 'h_n'")
+    seen = examined_cases(monkeypatch)
+    record(file, plan, environment())
+    assert seen == [case.id] and all(value.any() for value in kept_values(file).values())
 
 
 def test_the_digest_depends_on_dtype_shape_and_every_bit():
@@ -305,196 +374,16 @@ def test_the_digest_depends_on_dtype_shape_and_every_bit():
     assert array_digest(x) == array_digest(x.copy()) == array_digest(np.stack([x, x], -1)[..., 0])
 
 
-def test_infinities_and_missing_ratios_are_written_and_read():
-    for r in (row(R=np.inf, verdict="fault", note="RuntimeError: no"), row(R=3.25, R_h_n=None)):
-        assert row_from_json(json.loads(json.dumps(row_to_json(r)))) == r
-    assert np.inf == row_from_json(row_to_json(row(R=np.nan))).R
-
-
-def rejection_of(file, place=1):
-    """The message with which compare rejects a file, as OLD or as NEW, next to a good one."""
-    pair = [str(file.parent / "good.json")] * 2
-    pair[place] = str(file)
-    with pytest.raises(SystemExit) as stop:
-        main(["compare", *pair])
-    assert stop.value.code == 2
-    with pytest.raises(BadRun) as rejection:
-        read(file)
-    return str(rejection.value)
-
-
-@pytest.fixture
-def good(tmp_path):
-    file = tmp_path / "good.json"
-    write(file, made_up(*(row(n) for n in range(8))), {})
-    return file
-
-
-def mutations(whole):
-    """140 damaged files: flipped bits, cuts, insertions, repetitions."""
-    rng = np.random.default_rng(17)
-    for _ in range(80):
-        at, bit = int(rng.integers(len(whole))), int(rng.integers(8))
-        yield whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :]
-    for at in rng.integers(len(whole), size=30):
-        yield whole[:at]
-    for at in rng.integers(len(whole), size=20):
-        yield whole[:at] + rng.bytes(int(rng.integers(1, 9))) + whole[at:]
-    for at in rng.integers(len(whole), size=10):
-        yield whole[:at] + whole[at // 2 :]
-
-
-def sealed(body, schema=2):
-    """A file with the right checksum, whatever its content."""
-    rest = body if isinstance(body, bytes) else json.dumps(body)[1:].encode()
-    head = f'{{"format": "{FORMAT}", "schema": {schema}, "checksum": "{digest(rest)}",\n'
-    return head.encode() + rest
-
-
-def wrong_types(whole):
-    """60 files with the right checksum and a value of a wrong type."""
-    body = json.loads(whole)
-    del body["format"], body["schema"], body["checksum"]
-    wrong = [None, True, -1, 1.5, "word", [], {}, [[]], {"a": 1}, -float("inf"), float("nan")]
-    strings = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note", "masks")
-    for name in (*strings, "R", "seconds", "tensors"):
-        for value in (wrong[int(i)] for i in (0, 1, 2, 7)):
-            yield sealed(with_row(body, name, value))
-    for name in ("code_digest", "environment", "plan", "results", "values", "limit"):
-        yield sealed(body | {name: None})
-        yield sealed({key: value for key, value in body.items() if key != name})
-    yield sealed(body | {"results": body["results"] * 2})
-    yield sealed(with_row(body, "note", "\x1b[2J"))
-    for tensors in ({"output": 1}, {"output": [1]}, {"output": [1, 2]}, {"\x07": [1, "a"]}):
-        yield sealed(with_row(body, "tensors", tensors))
-    for value in (10**400, float("nan")):
-        yield sealed(with_row(body, "R", value)) if value != value else b"[" * 100_000
-    yield sealed(b'"results": ' + b"[" * 100_000 + b"}")
-
-
-def with_row(body, name, value):
-    return body | {"results": [body["results"][0] | {name: value}, *body["results"][1:]]}
-
-
-def test_200_damaged_files_are_rejected_with_one_sentence_and_exit_2(good, tmp_path, capsys):
-    whole, file = good.read_bytes(), tmp_path / "bad.json"
-    damaged = [*mutations(whole), *wrong_types(whole)]
-    assert len(damaged) >= 200
-    for i, content in enumerate(content for content in damaged if content != whole):
-        file.write_bytes(content)
-        sentence = rejection_of(file, i % 2)
-        out, err = capsys.readouterr()
-        assert sentence and "\n" not in sentence and str(file) in sentence
-        assert out == "" and err == f"bptt-oracle: {sentence}\n"
-
-
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        (lambda f: f.unlink(), "is not a file"),
-        (lambda f: f.unlink() or f.mkdir(), "is not a file"),
-        (lambda f: f.write_bytes(b""), "not a run"),
-        (lambda f: f.write_text('{"results": []}'), "not a run"),
-        (lambda f: f.write_bytes(sealed({}, 3)), "follows schema 3, and this"),
-        (lambda f: f.write_bytes(sealed({}, 0)), "not a run"),
-        (lambda f: f.write_text(json.dumps(json.loads(f.read_text()))), "changed since"),
-        (lambda f: os.truncate(f, 10 * 2**30), "10240 MB"),
-    ],
-)
-def test_the_message_says_why_a_file_is_not_a_run(good, tmp_path, change, words):
-    file = tmp_path / "bad.json"
-    file.write_bytes(good.read_bytes())
-    change(file)
-    assert words in rejection_of(file)
-
-
-@pytest.mark.slow
-def test_a_file_made_to_fill_the_memory_is_rejected_in_little_memory(tmp_path):
-    file, used = tmp_path / "large.json", []
-    for filling, size in (b"", 0), (b'{"a":[]},', run_file.LARGEST), (b"0.1,", run_file.LARGEST):
-        many = filling * ((size - 10_000) // max(len(filling), 1))
-        file.write_bytes(sealed(b'"results": [' + many + b"0]}"))
-        with open(tmp_path / "out", "w+") as out, open(tmp_path / "error", "w+") as error:
-            command = [sys.executable, "-m", "bptt_oracle", "compare", file, file]
-            process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=error)
-            _, status, usage = os.wait4(process.pid, 0)  # the usage of this process only
-            process.returncode = os.waitstatus_to_exitcode(status)
-            out.seek(0), error.seek(0)
-            assert (process.returncode, out.read(), error.read().count("\n")) == (2, "", 1)
-        used.append(usage.ru_maxrss)
-    assert max(used) - used[0] < 400_000, "kB more than an empty file takes"
-
-
-def test_values_of_another_run_are_rejected(tmp_path):
-    file = tmp_path / "run.json"
-    r = row()
-    write(file, made_up(r), {tensor_key(r, "output"): np.arange(6.0)})
-    found = read(file)
-    assert read_values(file, found)[tensor_key(r, "output")].tolist() == list(range(6))
-    whole = values_path(file).read_bytes()
-    for content in (whole[:-1], whole[:40] + b"x" + whole[41:], b"", b"no archive"):
-        values_path(file).write_bytes(content)
-        with pytest.raises(BadRun, match="does not hold the values"):
-            read_values(file, found)
-    np.savez(values_path(file), **{"output": np.array([print], object)})
-    pickled = found._replace(values=digest(values_path(file).read_bytes()))
-    with pytest.raises(BadRun, match="does not hold arrays"):
-        read_values(file, pickled)
-    values_path(file).write_bytes(b"no archive")
-    with pytest.raises(BadRun, match="does not hold arrays"):
-        read_values(file, found._replace(values=digest(b"no archive")))
-
-
-def bomb():
-    """An archive of 300 MB of zeros in 300 kB."""
-    archive = io.BytesIO()
-    np.savez_compressed(archive, x=np.zeros(300 * 2**20, np.int8))
-    return archive.getvalue()
-
-
-def absurd(shape):
-    """An archive of one array whose header has that shape."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as members:
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"shape": shape, "fortran_order": False, "descr": "<f8"}
-        )
-        members.writestr("x.npy", header.getvalue() + b"12345678")
-    return archive.getvalue()
-
-
-SHAPES = [(2**62,), (2**40, 2**40), (-1,), (2**28,), (10**400,), ("a",)]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [bomb, *(partial(absurd, shape) for shape in SHAPES)],
-    ids=["bomb", *map("x".join, (map(str, s) for s in SHAPES[:-2])), "10^400", "word"],
-)
-def test_values_of_absurd_sizes_are_rejected_in_little_memory(tmp_path, content):
-    file = tmp_path / "run.json"
-    write(file, made_up(row()), {tensor_key(row(), "output"): np.arange(6.0)})
-    values_path(file).write_bytes(content())
-    made = read(file)._replace(values=digest(values_path(file).read_bytes()))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(BadRun) as rejection:
-        read_values(file, made)
-    assert "\n" not in str(rejection.value)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
-
-
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["-o", "/no/such/folder/run.json"], "does not exist"),
+        (["-o", "/no/such/folder/run"], "does not exist"),
         (["-o", "."], "is a folder"),
         (["-o", ""], ". cannot be written: it is a folder; name a file in it"),
-        (["-o", "run.json", "--values", "LSTM"], "is not a case id"),
-        (["-o", "run.json", "--cases", "100000"], "do not fit into one file"),
-        (["-o", "run.json", "--path", "cpu-fast"], "there is no path"),
+        (["-o", "run", "--values", "LSTM"], "is not a case id"),
+        (["-o", "run", "--path", "cpu-fast"], "there is no path"),
         (
-            ["-o", "run.json", "--cases=1", "--path=cpu-onednn", "--dtype=float64", "--workers=1"],
+            ["-o", "run", "--cases=1", "--path=cpu-onednn", "--dtype=float64", "--workers=1"],
             "no case of this corpus exists on cpu-onednn in float64",
         ),
     ],
@@ -510,69 +399,64 @@ def test_a_run_that_cannot_be_recorded_is_rejected(capsys, tmp_path, monkeypatch
 
 def test_a_file_that_is_not_a_run_is_not_overwritten(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "thesis.md").write_text("years of work")
-    (tmp_path / "run.npz").write_text("years of data")
-    case = pinned().id
-    for arguments, words in (
-        (["-o", "thesis.md"], "was left unchanged; choose another name"),
-        (["-o", "run.json", "--values", case], "remove it, or name another file"),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            main(["record", *arguments])
+    Path("thesis.md").write_text("years of work")
+    alter("thesis.sqlite", "CREATE TABLE thesis (page TEXT)")
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    for name in before:
+        with pytest.raises(SystemExit) as end:
+            main(["record", "-o", name])
         out, err = capsys.readouterr()
-        assert (stop.value.code, out) == (2, "") and words in err
-    assert {file.name for file in tmp_path.iterdir()} == {"thesis.md", "run.npz"}
-    assert (tmp_path / "thesis.md").read_text() == "years of work"
+        assert (end.value.code, out) == (2, "")
+        assert "was left unchanged; choose another name" in err
+    assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
 
 
 def test_an_error_of_the_system_is_reported_in_one_sentence(capsys, tmp_path, monkeypatch):
-    folder, full = tmp_path / "run.json.journal", tmp_path / "full.json.journal"
+    folder, full = tmp_path / "run.unfinished", tmp_path / "full.unfinished"
     folder.mkdir()
     full.symlink_to(tmp_path / "none" / "file")
     for output, words in (
-        (
-            tmp_path / "run.json",
-            f"{folder}, the journal of finished cases, is not a file; name another",
-        ),
-        (tmp_path / "full.json", f"{full} cannot be written: No such file or directory; make room"),
+        (tmp_path / "run", f"{folder}, the unfinished run, is not a file; name another"),
+        (tmp_path / "full", f"{full} cannot be written: No such file or directory; make room"),
     ):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit) as end:
             main(["record", "-o", str(output), "--cases=1", "--workers=1", "--path=cpu-native"])
         out, err = capsys.readouterr()
-        assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
+        assert (end.value.code, out) == (2, "") and err.count("\n") == 1
         assert words in err and "Errno" not in err
 
-    def no_room(*_):
+    def no_room(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(recording, "write", no_room)
-    with pytest.raises(
-        BadRun, match=r"^/.*other\.json cannot be written: No space left on device;"
-    ):
-        record(tmp_path / "other.json", PLAN._replace(cases=1), environment())
-    assert (tmp_path / "other.json.journal").exists()  # so that the same command continues
+    monkeypatch.setattr(store, "finish", no_room)
+    with pytest.raises(BadRun, match=r"^/.*other cannot be written: No space left on device;"):
+        record(tmp_path / "other", PLAN._replace(cases=1), environment())
+    assert (tmp_path / "other.unfinished").exists()  # so that the same command continues
+    assert not (tmp_path / "other").exists() and not list(tmp_path.glob(".bptt*"))
 
 
-@pytest.mark.parametrize("room", [100, 6000], ids=["the head", "the cases"])
-def test_a_journal_that_cannot_grow_is_named(tmp_path, room):
+@pytest.mark.parametrize("room", [100, 60_000], ids=["the head", "the cases"])
+def test_an_unfinished_run_that_cannot_grow_is_named(tmp_path, room):
     """Closing it fails as well; that error must not replace the message."""
-    file, before = tmp_path / "run.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    file, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
-        with pytest.raises(BadRun, match=r"run\.json\.journal cannot be written: File too large;"):
+        with pytest.raises(BadRun, match=r"run\.unfinished cannot be written: \w.*; make room"):
             record(file, PLAN, environment())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert record(file, PLAN, environment()) and list(tmp_path.iterdir()) == [file]
 
 
-def test_a_name_too_long_for_its_journal_is_reported_in_one_sentence(capsys, tmp_path):
-    file = tmp_path / ("x" * 250)
-    with pytest.raises(SystemExit) as stop:
-        main(["record", "-o", str(file), "--cases=1", "--workers=1", "--path=cpu-native"])
-    out, err = capsys.readouterr()
-    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
-    assert f"{file}.journal cannot be written: File name too long;" in err
+def test_a_name_too_long_is_reported_in_one_sentence(capsys, tmp_path):
+    for length, words in ((250, "File name too long;"), (243, "unable to open database file;")):
+        file = tmp_path / ("x" * length)
+        with pytest.raises(SystemExit) as end:
+            main(["record", "-o", str(file), "--cases=1", "--workers=1", "--path=cpu-native"])
+        out, err = capsys.readouterr()
+        assert (end.value.code, out) == (2, "") and err.count("\n") == 1
+        assert f"{file}.unfinished cannot be written: {words}" in err
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_mentions_the_format_is_not_a_run(capsys, tmp_path):
@@ -584,30 +468,31 @@ def test_a_file_that_mentions_the_format_is_not_a_run(capsys, tmp_path):
     assert file.read_text().endswith("years of work")
 
 
-@pytest.mark.parametrize("output", ["run.json", "run.npz", "other.json.journal"])
+@pytest.mark.parametrize("output", ["run", "other.unfinished"])
 @pytest.mark.parametrize(
     "command",
     [
         ["check", "--cases=1", "--path=cpu-native", "--workers=1", "--json"],
         ["claims", "--markdown"],
-        ["compare", "good.json", "good.json", "--json"],
-        ["compare", "good.json", "good.json", "--junit"],
-        ["compare", "good.json", "good.json", "--html"],
-        ["compare", "good.json", "good.json", "--json=new.json", "--junit"],
+        ["compare", "good", "good", "--json"],
+        ["compare", "good", "good", "--junit"],
+        ["compare", "good", "good", "--html"],
+        ["compare", "good", "good", "--json=new", "--junit"],
+        ["export", "good", "--json"],
+        ["export", "good", "--csv"],
     ],
-    ids=lambda command: " ".join(word for word in command if word != "good.json"),
+    ids=lambda command: " ".join(word for word in command if word != "good"),
 )
-def test_no_page_overwrites_a_recorded_file(good, tmp_path, monkeypatch, capsys, output, command):
+def test_no_page_overwrites_a_recorded_file(tmp_path, monkeypatch, capsys, output, command):
     monkeypatch.chdir(tmp_path)
-    case = pinned()
-    record(Path("run.json"), PLAN._replace(cases=1, values=[case.id]), environment())
-    with pytest.raises(Killed):
-        record(Path("other.json"), PLAN, environment(), report_progress=stop_after(1))
+    for name in ("good", "run"):
+        write_run(Path(name), row())
+    stop(Path("other"), 1)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(SystemExit) as end:
         main([*command, output])
     out, err = capsys.readouterr()
-    assert (stop.value.code, out) == (2, "") and err.count("\n") == 1
+    assert (end.value.code, out) == (2, "") and err.count("\n") == 1
     assert (
         err.startswith(f"bptt-oracle: {output} is ")
         and "was left unchanged; choose another name" in err
@@ -615,25 +500,10 @@ def test_no_page_overwrites_a_recorded_file(good, tmp_path, monkeypatch, capsys,
     assert before == {f.name: f.read_bytes() for f in tmp_path.iterdir()}
 
 
-def test_a_values_file_is_overwritten_only_by_the_run_it_belongs_to(tmp_path):
-    file, plan = tmp_path / "run.json", PLAN._replace(cases=1, values=[pinned().id])
-    record(file, plan, environment())
-    record(file, plan, environment())
-    values_path(file).write_text("years of data")
-    with pytest.raises(BadRun, match="does not hold values of .*; remove it, or name another"):
-        record(file, plan, environment())
-    assert values_path(file).read_text() == "years of data" and read(file).values
-
-
-def test_a_run_killed_twice_loses_nothing_though_the_first_kill_left_half_a_line(
-    recorded, tmp_path, monkeypatch
-):
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
-    with pytest.raises(Killed):
-        record(file, PLAN, environment(), report_progress=stop_after(3))
-    journal.write_bytes(journal.read_bytes() + b'0123456789abcdef {"case": "GRU')
-    with pytest.raises(Killed):
-        record(file, PLAN, environment(), report_progress=stop_after(5))
+def test_a_run_killed_twice_loses_nothing(recorded, tmp_path, monkeypatch):
+    file = tmp_path / "run"
+    for number in (3, 5):
+        stop(file, number)
     seen = examined_cases(monkeypatch)
     record(file, PLAN, environment())
     assert len(seen) == PLAN.cases - 5
@@ -641,12 +511,11 @@ def test_a_run_killed_twice_loses_nothing_though_the_first_kill_left_half_a_line
 
 
 def test_a_case_of_the_corpus_that_values_names_is_recorded_once(tmp_path):
-    file = tmp_path / "run.json"
+    file = tmp_path / "run"
     plan = PLAN._replace(cases=2, seed=3)
-    plan = plan._replace(values=[select_cases(plan)[1].id])
+    plan = plan._replace(values=[list(select_cases(plan))[1].id])
     record(file, plan, environment())
-    found = read(file)
-    assert len({r.case for r in found.rows}) == 2 and read_values(file, found)
+    assert len({r.case for r in read(file).rows}) == 2 and kept_values(file)
 
 
 def test_the_digest_of_the_masks_covers_every_layer():
@@ -678,103 +547,16 @@ def test_the_code_digest_covers_every_folder(package, file, tmp_path, monkeypatc
     assert code_digest() != before
 
 
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        (lambda body: with_row(body, "verdict", "known deviation"), "verdict is not one of agree"),
-        (lambda body: body | {"environment": {"torch": "\x1b[2J"}}, "control characters"),
-        (lambda body: body | {"plan": {"paths": ["\x1b[2J"]}}, "plan holds control characters"),
-    ],
-)
-def test_an_invalid_value_under_the_right_checksum_is_rejected(good, tmp_path, change, words):
-    body = json.loads(good.read_bytes())
-    del body["format"], body["schema"], body["checksum"]
-    file = tmp_path / "bad.json"
-    file.write_bytes(sealed(change(body)))
-    assert words in rejection_of(file)
-
-
 def test_a_run_without_read_permission_is_reported_in_one_sentence(capsys, tmp_path, monkeypatch):
-    file = tmp_path / "run.json"
+    file = tmp_path / "run"
     file.write_text("")
 
     def deny(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("bptt_oracle.runs.run_file.is_run", deny)
+    monkeypatch.setattr("bptt_oracle.runs.file_kinds.is_run", deny)
     with pytest.raises(SystemExit) as left:
         main(["record", "-o", str(file)])
     message = capsys.readouterr().err
     assert left.value.code == 2 and message.count("\n") == 1
     assert "cannot be read: Permission denied; choose another name" in message
-
-
-SCHEMA_1 = Path(__file__).with_name("schema_1.json")
-
-
-def test_a_run_of_schema_1_is_read_with_the_names_of_schema_2(tmp_path):
-    old = read(SCHEMA_1)
-    assert [r.kernel for r in old.rows] == ["native", "MkldnnRnnLayerBackward0"]
-    assert [r.masks for r in old.rows] == ["", "89abcdef01234567"]
-    assert old.code_digest == "0123456789abcdef" and old.rows[0].tensors["h_n"].R is None
-    file = tmp_path / "run.json"
-    write(file, old, {})
-    assert read(file) == old
-    written = json.loads(file.read_text())
-    assert written["schema"] == 2 and written["code_digest"] == old.code_digest
-    assert {"kernel", "masks"} < written["results"][0].keys()
-    assert not {"oracle"} & written.keys() and not {"road", "drawn"} & written["results"][0].keys()
-
-
-def test_a_run_of_schema_1_is_compared_with_one_of_schema_2():
-    new = read(SCHEMA_1)
-    new = new._replace(rows=[new.rows[0]._replace(kernel="MkldnnRnnLayerBackward0"), new.rows[1]])
-    assert [c.word for c in compare(read(SCHEMA_1), new)] == ["kernel", "fault"]
-
-
-def test_the_names_of_schema_1_are_rejected_in_schema_2(tmp_path):
-    body = json.loads(SCHEMA_1.read_text())
-    del body["format"], body["schema"], body["checksum"]
-    file = tmp_path / "run.json"
-    file.write_bytes(sealed(body, 1))
-    assert read(file) == read(SCHEMA_1)
-    file.write_bytes(sealed(body, 2))
-    with pytest.raises(BadRun, match="kernel is not a printable string"):
-        read(file)
-    renamed = [{("kernel" if n == "road" else n): v for n, v in r.items()} for r in body["results"]]
-    file.write_bytes(sealed(body | {"results": renamed}, 2))
-    with pytest.raises(BadRun, match="masks is not a printable string"):
-        read(file)
-
-
-def journal_of_schema_1(plan):
-    """A journal as versions with schema 1 wrote it: a head and one case."""
-    head = {"oracle": "fedcba9876543210", "environment": environment(), "plan": plan._asdict()}
-    (old, _) = json.loads(SCHEMA_1.read_text())["results"]
-    case = {"case": select_cases(plan)[0].id, "rows": [old], "values": {}}
-    texts = [json.dumps(one).encode() for one in (head, case)]
-    return b"".join(f"{digest(text)} ".encode() + text + b"\n" for text in texts)
-
-
-def test_a_journal_of_schema_1_is_recorded_anew_by_its_plan_and_kept_from_another(
-    recorded, tmp_path, monkeypatch
-):
-    """Other code wrote it, so its cases cannot be continued."""
-    file, journal = tmp_path / "run.json", tmp_path / "run.json.journal"
-    journal.write_bytes(journal_of_schema_1(PLAN))
-    with pytest.raises(BadRun, match="belongs to an unfinished run of another plan .seed 3, not 4"):
-        record(file, PLAN._replace(seed=4), environment())
-    assert journal.read_bytes() == journal_of_schema_1(PLAN)
-    seen = examined_cases(monkeypatch)
-    record(file, PLAN, environment())
-    assert len(seen) == PLAN.cases and untimed(read(file)) == untimed(read(recorded))
-
-
-def test_a_run_of_schema_1_is_recorded_again_by_its_plan_and_kept_from_another(tmp_path):
-    old = read(SCHEMA_1)
-    file, plan = Path(shutil.copy(SCHEMA_1, tmp_path)), Plan(**old.plan)
-    with pytest.raises(BadRun, match="is a run of another plan .seed 3, not 4"):
-        record(file, plan._replace(seed=4), old.environment)
-    assert file.read_bytes() == SCHEMA_1.read_bytes()
-    record(file, plan, old.environment)
-    assert json.loads(file.read_text())["schema"] == 2

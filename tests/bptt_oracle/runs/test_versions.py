@@ -15,7 +15,7 @@ from bptt_oracle.__main__ import main
 from bptt_oracle.processes.failures import CommandError
 from bptt_oracle.runs import versions
 from bptt_oracle.runs.releases import Release, full_version, parse_releases
-from bptt_oracle.runs.run_file import read
+from bptt_oracle.runs.run import open_runs
 from bptt_oracle.runs.versions import CannotRun, compare_versions, ensure_environment, summarize
 from support.runs import made_up, row
 
@@ -63,7 +63,7 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
         "none moved",
     ]
     assert sorted(f.name for f in (tmp_path / "versions").iterdir()) == sorted(
-        f"{version}.json" for version in two
+        f"{version}.sqlite" for version in two
     )
 
 
@@ -236,7 +236,7 @@ def test_each_version_is_compared_with_the_one_before():
         made_up(row(0, R=20, bits="c", verdict="fault"), row(1)),
     ]
     releases = [Release("torch", version) for version in "abc"]
-    head, rows = summarize("torch", compare_versions(releases, runs), runs)
+    head, rows = summarize("torch", compare_versions(releases, runs))
     assert head[:2] + head[-1:] == ["torch", "results", "tensors closer to the truth"]
     assert rows[0] == ["a → b", "2", "0", "1", "1", "new 1, old 0 of 1"]
     assert rows[1] == ["b → c", "2", "1", "0", "1", "new 0, old 1 of 1"]
@@ -301,7 +301,8 @@ def test_an_implementation_of_ones_own_is_recorded_with_each_version_of_a_packag
     verdict = "fast 1.0.0, 1.1.0: 6 results compared, 0 faults, 0 drifted"
     assert out.splitlines()[-1] == verdict
     for release in releases:
-        facts = read(tmp_path / "versions" / f"{release.folder}.json").environment
+        with open_runs(tmp_path / "versions" / f"{release.folder}.sqlite") as (run,):
+            facts = run.environment
         assert facts[name] == release.version and "torch" not in facts
 
 

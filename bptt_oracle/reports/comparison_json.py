@@ -1,0 +1,52 @@
+"""A comparison as JSON, for programs."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from ..runs.compare import WORDS, Change, Comparison, environment_changes
+from ..runs.files import replace_nonfinite
+from ..runs.run import Run
+
+FORMAT, SCHEMA = "bptt-oracle comparison", 2
+
+
+def comparison_to_json(
+    old: Run,
+    new: Run,
+    comparison: Comparison,
+    differences: Iterable[tuple[str, float]],
+    changes: Iterable[Change],
+    verdict: str,
+) -> Iterator[str]:
+    """Yield the pieces of the whole comparison, without the changes that are none. `differences`
+    are those of `relative_differences`, and the verdict is that of `compare_tables.summary`."""
+    head = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "verdict": verdict,
+        "plan": {"old": old.plan, "new": new.plan},
+        "counts": {word: comparison.total[word] for word in WORDS},
+        "by path": [
+            {"path": path, "dtype": dtype, **counter}
+            for (path, dtype), counter in comparison.counts.items()
+        ],
+        "closer to the truth": comparison.closeness._asdict(),
+        "environment": [
+            {"name": n, "old": a, "new": b} for n, a, b in environment_changes(old, new)
+        ],
+    }
+    yield json.dumps(replace_nonfinite(head), indent=1).removesuffix("\n}")
+    yield ',\n "relative differences": {'
+    yield from _separated(f"{json.dumps(n)}: {_dump(size)}" for n, size in differences)
+    yield '\n },\n "changes": ['
+    yield from _separated(_dump(one._asdict()) for one in changes if one.word != "equal")
+    yield "\n ]\n}\n"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(replace_nonfinite(value))
+
+
+def _separated(items: Iterable[str]) -> Iterator[str]:
+    for i, item in enumerate(items):
+        yield f"{',' if i else ''}\n  {item}"

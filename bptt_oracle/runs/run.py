@@ -1,0 +1,220 @@
+"""Read a finished run. The file may have been cut off or changed, may come from a newer version,
+may be another database, or may have been made to do harm.
+
+Each such file raises BadRun with a one-sentence message. It is opened for reading only, without
+locks and without a second file; its tables must be exactly those of a run, and its pages must be
+consistent (`quick_check`). SQLite then reads no value that is longer than a run has. The rows are
+read one by one, so that the memory does not depend on their number.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .files import printable
+from .row import BadRun, NewerRun, Row
+from .schema import (
+    COLUMNS,
+    FINISHED,
+    LONGEST,
+    LONGEST_HEAD,
+    STATEMENTS,
+    UNFINISHED,
+    VERSION,
+    Record,
+    from_record,
+    has_schema,
+    read_head,
+)
+from .seal import is_sealed
+
+MAGIC = b"SQLite format 3\0"
+HEADER = 108  # bytes: the header of the file, and of its first page
+_LEAF = 13  # the kind of a page that holds rows, not pages
+_CACHE = 32 * 1024  # kB
+
+
+class Run(NamedTuple):
+    """A run that was checked, and where to read its results."""
+
+    file: Path  # as the user named it
+    database: Path  # `file`, or a temporary copy of an older run in the present form
+    code_digest: str
+    limit: float
+    environment: dict[str, Any]
+    plan: dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """What the first bytes of a file say."""
+
+    finished: bool
+    unfinished: bool
+    version: int
+    tables: int  # more than STATEMENTS if there are more than fit on the first page
+
+
+def kind_of(file: Path) -> Kind | None:
+    """The kind of a run; None if the file is no database, or that of another program. Raises
+    OSError."""
+    with file.open("rb") as content:
+        header = content.read(HEADER)
+    application = int.from_bytes(header[68:72])
+    if not header.startswith(MAGIC) or application not in (FINISHED, UNFINISHED):
+        return None
+    tables = int.from_bytes(header[103:105]) if header[100:101] == bytes([_LEAF]) else 2**16
+    version = int.from_bytes(header[60:64])
+    return Kind(application == FINISHED, application == UNFINISHED, version, tables)
+
+
+def unfinished_path(file: Path) -> Path:
+    """The database into which `record` writes until the run is finished."""
+    return file.with_name(f"{file.name}.unfinished")
+
+
+def not_finished(file: Path) -> BadRun:
+    """The error that a run is still to be finished."""
+    return BadRun(f"{file} is not finished; the same record command continues it")
+
+
+@contextmanager
+def open_runs(*files: Path) -> Iterator[list[Run]]:
+    """Check the runs, of this or an older version, at the same time. Raises BadRun."""
+    from .read_json import is_json, read_json
+
+    for file in files:
+        require_file(file)
+    with ExitStack() as stack:
+        with reading(files[0]):
+            older = [is_json(file) for file in files]
+        with ThreadPoolExecutor(len(files)) as pool:
+            checked = [
+                None if json else pool.submit(check_run, file)
+                for file, json in zip(files, older, strict=True)
+            ]
+        yield [
+            stack.enter_context(read_json(file)) if run is None else run.result()
+            for file, run in zip(files, checked, strict=True)
+        ]
+
+
+def require_file(file: Path) -> None:
+    """Raise BadRun unless this is a file; if there is an unfinished run of its name, say so."""
+    if file.is_file():
+        return
+    if not file.exists() and file.name and unfinished_path(file).is_file():
+        raise not_finished(file)
+    raise BadRun(f"{file} is not a file")
+
+
+def check_run(file: Path) -> Run:
+    """Check a run of this version, and read what holds for the whole. Raises BadRun."""
+    with reading(file):
+        kind = kind_of(file)
+        if kind is None:
+            raise BadRun(f"{file} is not a run; `bptt-oracle record -o` writes one")
+        if kind.unfinished:
+            raise not_finished(file)
+        if kind.version > VERSION:
+            raise NewerRun(
+                f"{file} follows schema {kind.version}, and this bptt-oracle reads schemas up to "
+                f"{VERSION}: read it with the version that wrote it, or a later one"
+            )
+        if not is_sealed(file):
+            raise BadRun(f"{file} was cut off or changed since it was written; record it again")
+        if kind.tables != len(STATEMENTS) or kind.version != VERSION:
+            raise BadRun(f"{file} is not a run: its tables are others")
+        return check_database(file, file)
+
+
+def check_database(file: Path, database: Path) -> Run:
+    """Check the tables and pages of a database, and read what holds for the whole. Raises BadRun,
+    which names `file`."""
+    with reading(file):
+        connection = _connect(database)
+        try:
+            if not has_schema(connection):
+                raise BadRun(f"{file} is not a run: its tables are others")
+            if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+                raise BadRun(f"{file} is not a run: its pages are inconsistent")
+            return Run(file, database, *read_head(connection))
+        finally:
+            connection.close()
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Raise errors of the block as a BadRun that names the file."""
+    try:
+        yield
+    except BadRun:
+        raise
+    except OSError as error:
+        raise BadRun(f"{file} cannot be read: {error.strerror}") from None
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOMEM":
+            raise MemoryError from None
+        raise BadRun(f"{file} is damaged: {printable(str(error))[:200]}") from None
+    except (ValueError, OverflowError) as error:
+        raise BadRun(f"{file} is not a run: {printable(str(error))[:200]}") from None
+
+
+@contextmanager
+def connection_to(run: Run, new: Run | None = None) -> Iterator[sqlite3.Connection]:
+    """A connection to the database of a run as `main`, and to that of another as `new`, in which
+    no value may be longer than a run has. Errors of the block are those of `run`, and if it names
+    no other, of both. Raises BadRun."""
+    name = run.file if new is None or new.file == run.file else Path(f"{run.file} or {new.file}")
+    with reading(name):
+        connection = _connect(run.database)
+        try:
+            if new is not None:
+                connection.execute("ATTACH ? AS new", (_uri(new.database),))
+                connection.execute(f"PRAGMA new.cache_size = -{_CACHE}")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+            yield connection
+        finally:
+            connection.close()
+
+
+def read_rows(run: Run) -> Iterator[Row]:
+    """The results, sorted by case, path and dtype. Raises BadRun."""
+    with connection_to(run) as connection:
+        for record in connection.execute(f"SELECT {COLUMNS} FROM results ORDER BY 1, 2, 3"):
+            yield from_record(record, run.limit)
+
+
+def read_record(connection: sqlite3.Connection, database: str, key: Sequence[str]) -> Record | None:
+    """One result of a run that `connection_to` has opened as `database`, if there is one."""
+    where = "case_id = ? AND path = ? AND dtype = ?"
+    record: Record | None = connection.execute(
+        f"SELECT {COLUMNS} FROM {database}.results WHERE {where}", tuple(key)
+    ).fetchone()
+    return record
+
+
+def count_rows(run: Run) -> int:
+    """The number of results. Raises BadRun."""
+    with connection_to(run) as connection:
+        number: int = connection.execute("SELECT count(*) FROM results").fetchone()[0]
+        return number
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    """A connection that can only read, and that runs nothing that the file may define."""
+    connection = sqlite3.connect(_uri(database), uri=True, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_HEAD)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2**14)
+    for setting in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON"):
+        connection.execute(f"PRAGMA {setting}")
+    connection.execute("PRAGMA mmap_size = 0")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+    return connection
+
+
+def _uri(database: Path) -> str:
+    """The name for SQLite: without locks, because nothing writes the file."""
+    return f"{database.resolve().as_uri()}?mode=ro&immutable=1"
