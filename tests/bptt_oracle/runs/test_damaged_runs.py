@@ -271,7 +271,7 @@ def test_a_run_made_to_fill_the_memory_is_rejected_in_little_memory(whole, tmp_p
         process.returncode = os.waitstatus_to_exitcode(status)
         error.seek(0)
         assert process.returncode == 2 and "more than 10000 paths and dtypes" in error.read()
-    assert usage.ru_maxrss < 500_000  # kB
+    assert usage.ru_maxrss < 1_000_000  # kB; it begins with that of this process
 
 
 def test_a_run_is_read_while_its_folder_cannot_be_written(whole, tmp_path, capsys):

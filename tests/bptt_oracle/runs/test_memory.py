@@ -17,6 +17,7 @@ pytestmark = [
 RECORD = """
 import sys
 from pathlib import Path
+from benchmarks.memory import peak_memory
 from bptt_oracle.runs import record
 from bptt_oracle.runs.store import FinishedCase
 from support.runs import row
@@ -28,21 +29,30 @@ def finish_case(case, **options):
 record.finish_case = finish_case
 plan = record.Plan(int(sys.argv[2]), 0, ["float32"], ["cpu-native"], [])
 record.record(Path(sys.argv[1]), plan, {"torch": "2"})
+print(peak_memory())
+"""
+COMPARE = """
+from bptt_oracle.__main__ import main
+from benchmarks.memory import peak_memory
+
+try:
+    main()
+finally:
+    print(peak_memory())
 """
 
 
 def peak(*command):
-    """The largest memory of a process, in MB."""
+    """The largest memory of a process, in MB, which its program prints at the end."""
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    process = subprocess.Popen([sys.executable, *map(str, command)], env=environ)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode in (0, 1)
-    return usage.ru_maxrss / 1024
+    words = [sys.executable, "-c", *map(str, command)]
+    ran = subprocess.run(words, env=environ, capture_output=True, text=True)
+    assert ran.returncode in (0, 1), ran.stderr
+    return float(ran.stdout.split()[-1])
 
 
 def test_record_takes_as_much_memory_for_ten_times_the_cases(tmp_path):
-    few, many = (peak("-c", RECORD, tmp_path / str(n), n) for n in (1500, 15_000))
+    few, many = (peak(RECORD, tmp_path / str(n), n) for n in (1500, 15_000))
     assert many < few + 70, "MB; the cache of SQLite has 64"
 
 
@@ -53,5 +63,5 @@ def test_compare_takes_as_much_memory_for_ten_times_the_results(tmp_path):
         for file, new in zip(files, (False, True), strict=True):
             make(file, n, new)
         reports = ["--json", tmp_path / "c", "--junit", tmp_path / "j"]
-        peaks.append(peak("-m", "bptt_oracle", "compare", *files, "-q", *reports))
+        peaks.append(peak(COMPARE, "compare", *files, "-q", *reports))
     assert peaks[1] < peaks[0] + 70, "MB; the caches of SQLite have 64"
