@@ -40,8 +40,8 @@ def compare(
     from ..runs.compare import changes, is_failure
     from ..runs.compare import compare as compare_all
     from ..runs.kept import relative_differences
+    from ..runs.opening import open_runs
     from ..runs.read_json import values_path
-    from ..runs.run import open_runs
 
     taken = {realpath(file) for run in (old, new) for file in (run, values_path(run))}
     for file in filter(None, (json, junit, html)):

@@ -26,7 +26,7 @@ def export(
     2 not written.
     """
     from ..runs.export import to_csv, to_json
-    from ..runs.run import open_runs
+    from ..runs.opening import open_runs
 
     if json is None and csv is None:
         stop("nothing to write; name a file with --json or --csv")

@@ -64,9 +64,9 @@ def versions(
     from ..reports.verdicts import versions_verdict
     from ..runs import versions as work
     from ..runs.compare import is_failure
+    from ..runs.opening import open_runs
     from ..runs.releases import find_problem, parse_releases
     from ..runs.row import BadRun
-    from ..runs.run import open_runs
 
     releases = parse_releases(versions)
     package, implementations, requirements = releases[0].package, implementation or [], with_ or []

@@ -37,9 +37,10 @@ from .examine import (
     no_case_message,
 )
 from .files import printable
+from .opening import open_runs
 from .read_json import is_json
 from .row import BadRun, NewerRun, Row, TensorDigest, array_digest, digest
-from .run import kind_of, open_runs
+from .run import kind_of
 from .schema import Head, KeptTensor
 from .store import FinishedCase, Summary, describe_mismatch, open_store, publish
 

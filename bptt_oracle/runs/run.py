@@ -9,8 +9,7 @@ read one by one, so that the memory does not depend on their number.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,36 +77,6 @@ def unfinished_path(file: Path) -> Path:
 def not_finished(file: Path) -> BadRun:
     """The error that a run is still to be finished."""
     return BadRun(f"{file} is not finished; the same record command continues it")
-
-
-@contextmanager
-def open_runs(*files: Path) -> Iterator[list[Run]]:
-    """Check the runs, of this or an older version, at the same time. Raises BadRun."""
-    from .read_json import is_json, read_json
-
-    for file in files:
-        require_file(file)
-    with ExitStack() as stack:
-        with reading(files[0]):
-            older = [is_json(file) for file in files]
-        with ThreadPoolExecutor(len(files)) as pool:
-            checked = [
-                None if json else pool.submit(check_run, file)
-                for file, json in zip(files, older, strict=True)
-            ]
-        yield [
-            stack.enter_context(read_json(file)) if run is None else run.result()
-            for file, run in zip(files, checked, strict=True)
-        ]
-
-
-def require_file(file: Path) -> None:
-    """Raise BadRun unless this is a file; if there is an unfinished run of its name, say so."""
-    if file.is_file():
-        return
-    if not file.exists() and file.name and unfinished_path(file).is_file():
-        raise not_finished(file)
-    raise BadRun(f"{file} is not a file")
 
 
 def check_run(file: Path) -> Run:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from .files import written_aside
 from .row import BadRun, Row, differences
-from .run import open_runs, unfinished_path
+from .run import check_run, unfinished_path
 from .schema import (
     COLUMNS,
     FINISHED,
@@ -285,7 +285,8 @@ def finish(file: Path) -> None:
 
 def _verify(store: Store, file: Path) -> None:
     """Raise BadRun unless a finished run can be read and holds as many results as the store."""
-    with open_runs(file) as (run,), closing(sqlite3.connect(run.database)) as finished:
+    run = check_run(file)
+    with closing(sqlite3.connect(run.database)) as finished:
         query = "SELECT (SELECT count(*) FROM cases), (SELECT count(*) FROM results)"
         if finished.execute(query).fetchone() != store.connection.execute(query).fetchone():
             raise BadRun(f"{file} holds other results than were written")

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bptt_oracle.runs.opening import open_runs
 from bptt_oracle.runs.record import Plan
 from bptt_oracle.runs.row import Row, TensorDigest, digest
-from bptt_oracle.runs.run import check_run, open_runs, read_rows
+from bptt_oracle.runs.run import check_run, read_rows
 from bptt_oracle.runs.schema import Head, KeptTensor, to_record
 from bptt_oracle.runs.store import finish, write_database
 

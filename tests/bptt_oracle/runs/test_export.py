@@ -8,7 +8,7 @@ import pytest
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs.compare import compare
-from bptt_oracle.runs.run import open_runs
+from bptt_oracle.runs.opening import open_runs
 from support.runs import HOSTILE, made_up, read, row
 
 ROWS = [

@@ -20,10 +20,10 @@ from bptt_oracle.runs.compare import changes
 from bptt_oracle.runs.export import row_to_json, to_json
 from bptt_oracle.runs.files import write_pieces
 from bptt_oracle.runs.kept import relative_differences
+from bptt_oracle.runs.opening import open_runs
 from bptt_oracle.runs.read_json import FORMAT, row_from_json, values_path
 from bptt_oracle.runs.record import Plan, record
 from bptt_oracle.runs.row import BadRun, digest
-from bptt_oracle.runs.run import open_runs
 from support.runs import made_up, read, row
 
 ROOT = Path(__file__).parents[3]

@@ -14,8 +14,8 @@ import torch
 from bptt_oracle.__main__ import main
 from bptt_oracle.processes.failures import CommandError
 from bptt_oracle.runs import versions
+from bptt_oracle.runs.opening import open_runs
 from bptt_oracle.runs.releases import Release, full_version, parse_releases
-from bptt_oracle.runs.run import open_runs
 from bptt_oracle.runs.versions import CannotRun, compare_versions, ensure_environment, summarize
 from support.runs import made_up, row
 
