@@ -40,3 +40,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             f"bptt-oracle: {len(counts)} cases, {results} results, {tensors} tensors judged, "
             f"{not_returned} not returned"
         )
+        if terminalreporter.stats.get("failed"):
+            terminalreporter.write_line(
+                "bptt-oracle check --implementation MODULE:OBJECT names the mistake"
+            )

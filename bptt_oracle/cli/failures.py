@@ -56,6 +56,11 @@ def sentence_of(error: BaseException) -> str:
         return f"{name}{error.strerror}"
     if isinstance(error, (EOFError, ConnectionError)):
         return f"a process that this command started has ended ({line}); run the command again"
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return (
+            "torch is not installed; install it to judge it, or name another implementation with "
+            "--implementation"
+        )
     if isinstance(error, ImportError):
         return f"a module that it needs cannot be imported ({line}); install the requirements again"
     return (

@@ -170,13 +170,12 @@ def _ability(case: Case) -> tuple[object, ...]:
 
 
 def _merge(findings: Sequence[Finding]) -> Finding | None:
-    """The findings of a cell in several dtypes: what they have in common, if anything."""
+    """The findings of a cell in several dtypes: the mistakes that explain all of them."""
     if not findings:
         return None
     common = [n for n in findings[0].names if all(n in f.names for f in findings)]
-    names = common or list(dict.fromkeys(n for f in findings for n in f.names))
     return Finding(
-        tuple(names),
+        tuple(common),
         sum(f.cases for f in findings),
         any(f.values_only for f in findings),
     )

@@ -102,8 +102,10 @@ def assert_agrees(
 
 
 def _message(result: Result) -> str:
-    place = result.note or f"{result.tensor}, {result.place}"
-    return f"{result.case} --dtype {result.dtype}: R {result.R:.3g}, above {LIMIT:g}, in {place}"
+    name = f"{result.case} --dtype {result.dtype}"
+    if result.note:
+        return f"{name}: {result.note}"
+    return f"{name}: R {result.R:.3g}, above {LIMIT:g}, in {result.tensor}, {result.place}"
 
 
 def _expects(known: Sequence[Deviation], result: Result, case: Case) -> bool:

@@ -36,6 +36,8 @@ class Judgement(NamedTuple):
         lines = [f"{name:<24}{R:>12.3g}" for name, R in self.R.items()]
         place = f"{self.worst}{list(self.at)}"
         last = f"{self.verdict}: the worst is {place}; R above {LIMIT:g} is a fault"
+        if self.not_returned:
+            lines.append(f"not judged, because they did not come: {', '.join(self.not_returned)}")
         return "\n".join([*lines, last])
 
 
@@ -68,10 +70,17 @@ def judge(
     here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
     stay as they are. Raises ValueError, in one sentence, for arguments that contradict each other.
     """
+    if not callable(function):
+        raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
     if params is None:
         params, cell, batch_first = parameters_of(function, cell, batch_first)
     if not params:
         raise ValueError("the function has no parameters by torch's names; give params=")
+    if "weight_ih_l0" not in params or "weight_hh_l0" not in params:
+        raise ValueError(
+            f"the parameters are {', '.join(map(str, params))}; expected torch's names, "
+            "weight_ih_l0 [G·H, I], weight_hh_l0 [G·H, H] …; see docs/porting/porting.md"
+        )
     if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
         x, batch_first = x.swapaxes(0, 1), False
         d_output = None if d_output is None else d_output.swapaxes(0, 1)
@@ -134,11 +143,6 @@ def net_of_parameters(
     is none."""
     if cell not in CELL_TABLE:
         raise ValueError(f"the cell is {cell!r}; give cell=, one of {', '.join(CELL_TABLE)}")
-    if "weight_ih_l0" not in shapes or "weight_hh_l0" not in shapes:
-        raise ValueError(
-            f"the parameters are {', '.join(shapes)}; expected torch's names, weight_ih_l0 "
-            "[G·H, I] and weight_hh_l0 [G·H, H]; see docs/porting/porting.md"
-        )
     rows, I = shapes["weight_ih_l0"]  # noqa: E741  the input size, as in every equation
     H, remainder = divmod(rows, len(CELL_TABLE[cell].gates))
     if remainder:

@@ -11,6 +11,11 @@ NAMES = ("output", "h_n", "c_n")
 
 def named_values(problem: Problem, returned: Any) -> dict[str, Any]:
     """What a function returned, by the names output, h_n, c_n."""
+    if isinstance(returned, (tuple, list)) and len(returned) != 2:
+        raise ValueError(
+            f"the function returned {len(returned)} values; expected the output, or (output, h_n), "
+            "or (output, (h_n, c_n))"
+        )
     output, final = returned if isinstance(returned, (tuple, list)) else (returned, ())
     parts = () if final is None else pair_of(problem.net, final) if len(final) else ()
     return dict(zip(NAMES, (output, *parts), strict=False))

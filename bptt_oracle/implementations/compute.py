@@ -44,6 +44,9 @@ def _run_net(implementation: Implementation, problem: Problem, dtype: str) -> An
     leaves, cotangents, mask = _arrays(problem, dtype)
     states = [name for name in STATES if name in leaves]
     back: Any = None
+    if implementation.engine in ("numpy", "none"):  # whoever writes into its arguments is told
+        for array in (*leaves.values(), *cotangents):
+            array.flags.writeable = False
 
     def function(tensors: dict[str, Any]) -> Sequence[Any]:
         nonlocal back
@@ -56,10 +59,17 @@ def _run_net(implementation: Implementation, problem: Problem, dtype: str) -> An
                 f"{len(final)} final states were returned; {problem.net.mode} has "
                 f"{len(problem.d_state)}"
             )
+        for name, value, d in zip(OUTPUTS, (output, *final), cotangents, strict=False):
+            _check_shape(name, value, d.shape)
         return [output, *final]
 
     values, grads = engine.differentiate(function, leaves, cotangents, dtype, implementation.device)
-    if implementation.engine == "numpy" and back is not None:
+    if implementation.engine == "numpy":
+        if back is None:
+            raise WrongReturn(
+                "(output, final) was returned without a backward pass; return (output, final, "
+                "back), or set engine='none' if only values are to be judged"
+            )
         grads = _numpy_gradients(back, cotangents, leaves)
     returned = dict(zip(OUTPUTS, values, strict=False))
     returned |= {f"d_{name}": g for name, g in (grads or {}).items()}
@@ -67,8 +77,20 @@ def _run_net(implementation: Implementation, problem: Problem, dtype: str) -> An
     for name, value in returned.items():
         results[name], kind = engine.to_array(value)
         if kind != dtype:
-            errors[name] = f"{name} is {kind}, and the net {dtype}"
+            errors[name] = f"{name} came as {kind}, expected {dtype}"
     return Answer(_in_layout(problem, results, mask), errors=errors)
+
+
+def _check_shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
+    """Raise WrongReturn if a value has another shape; it could not be differentiated."""
+    shape = getattr(value, "shape", None)
+    if shape is None:  # a list, which `review` reports
+        return
+    came = tuple(int(n) for n in shape)
+    if came != expected:
+        swapped = came[:2] == expected[1::-1] and came[2:] == expected[2:]
+        hint = "; are batch and time swapped?" * (swapped and name == "output")
+        raise WrongReturn(f"{name} has shape {list(came)}, expected {list(expected)}{hint}")
 
 
 def _required_layer(implementation: Implementation) -> Any:
@@ -82,7 +104,12 @@ def _required_layer(implementation: Implementation) -> Any:
 
 def _numpy_gradients(back: Any, cotangents: Sequence[np.ndarray], leaves: Leaves) -> dict[str, Any]:
     """Gradients by the implementation's own backward pass, by the names of the leaves."""
-    d_params, d_x, d_state = back(cotangents[0], cotangents[1:])
+    returned = back(cotangents[0], cotangents[1:])
+    if not isinstance(returned, (tuple, list)) or len(returned) != 3:
+        raise WrongReturn(
+            f"back returned a {type(returned).__name__}; expected (d_params, d_x, d_state)"
+        )
+    d_params, d_x, d_state = returned
     states = [name for name in STATES if name in leaves]
     return {"x": d_x, **dict(zip(states, d_state or (), strict=False)), **d_params}
 
@@ -185,7 +212,7 @@ def review(
         elif value.shape != true.shape:
             errors[name] = f"{name} has shape {list(value.shape)}, expected {list(true.shape)}"
         elif value.dtype not in allowed:
-            errors.setdefault(name, f"{name} is {value.dtype}, and the net {dtype}")
+            errors.setdefault(name, f"{name} came as {value.dtype}, expected {dtype}")
         if name not in errors:
             results[name] = answer.results[name]
     for name in answer.results:
@@ -210,6 +237,4 @@ def _is_promised(implementation: Implementation, answer: Answer, name: str) -> b
     if there is something that differentiates, all gradients."""
     if implementation.run is not None:
         return name == "output"
-    has_gradients = any(result.startswith("d_") for result in answer.results)
-    differentiates = implementation.engine not in ("none", "numpy") or has_gradients
-    return not name.startswith("d_") or differentiates
+    return not name.startswith("d_") or implementation.engine != "none"

@@ -72,10 +72,10 @@ class Implementation(NamedTuple):
     module  called as nn.LSTM(input_size, hidden_size, num_layers=…, …), with only those options
             that differ from torch's defaults
 
-    With the engine "numpy", layer and net may return a third value, the backward pass:
+    With the engine "numpy", layer and net return a third value, the backward pass:
     back(d_y, d_final) → (d_p, d_x, d_state) for a layer, where d_final and d_state are lists like
-    `final`, and back(d_output, d_final) → (d_params, d_x, d_state) for a net. Without it no
-    gradient is judged. The engine of a module is torch.
+    `final`, and back(d_output, d_final) → (d_params, d_x, d_state) for a net. Arrays are given
+    read-only. The engine "none" judges values only. The engine of a module is torch.
     """
 
     name: str

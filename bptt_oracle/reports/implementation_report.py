@@ -143,7 +143,10 @@ def verdict_on(
         size = (
             f"R {format_R(worst.R)} of {judge.LIMIT:g}" if math.isfinite(worst.R) else "not finite"
         )
-        mistake = study.diagnosis.sentence if study.diagnosis and study.diagnosis.names else ""
+        mistake = ""
+        if study.diagnosis is not None:
+            named = study.diagnosis.names
+            mistake = study.diagnosis.sentence if named else study.diagnosis.start
         return (
             f"{name} does not agree with the derivations: {plural(count['fault'], 'fault')} in "
             f"{total}, the worst in {worst.cell}, {worst.dtype} ({worst.note or size})"

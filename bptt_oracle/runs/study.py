@@ -5,6 +5,7 @@ the mistake that it looks like, and the control.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 from ..cases.case import Case, parse
@@ -41,8 +42,12 @@ def study(results: Sequence[Result], name: str) -> Study:
         return Study(checked)
     first = failed[0]
     smallest = shrink_failure(implementation, parse(first.case), first.dtype)
-    cases = [smallest, *(parse(r.case) for r in failed[:FAILING] if r.dtype == first.dtype)]
-    return Study(checked, smallest.id, first.dtype, diagnose(implementation, cases, first.dtype))
+    wrong = [r for r in failed if not r.note]  # a note says what is wrong without numbers
+    if not wrong:
+        return Study(checked, smallest.id, first.dtype)
+    cases = [smallest, *(parse(r.case) for r in wrong[:FAILING])]
+    dtypes = tuple(dict.fromkeys(r.dtype for r in wrong))
+    return Study(checked, smallest.id, first.dtype, diagnose(implementation, cases, dtypes))
 
 
 def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Case:
@@ -57,7 +62,9 @@ def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Ca
 
 
 def diagnose(
-    implementation: Implementation, cases: Sequence[Case] = (), dtype: str = "float32"
+    implementation: Implementation,
+    cases: Sequence[Case] = (),
+    dtypes: Sequence[str] = ("float32",),
 ) -> Diagnosis:
     """The mistake that explains an implementation's answers: to these cases, which it must be able
     to compute, and to those of their cells that tell mistakes apart; without cases, of all its
@@ -65,7 +72,7 @@ def diagnose(
     cells = dict.fromkeys(case.cell for case in cases) or implementation.cells
     more = fit_all(implementation, (c for cell in cells for c in diagnostic_cases(cell)))
     evidence = []
-    for case in dict.fromkeys([*cases, *more]):
+    for case, dtype in product(dict.fromkeys([*cases, *more]), dtypes):
         try:
             evidence.append(collect_evidence(implementation, case, dtype))
         except Exception as error:  # an answer to one case may be an exception

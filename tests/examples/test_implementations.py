@@ -40,7 +40,7 @@ def test_it_agrees_and_with_a_mistake_it_does_not(tmp_path, name, attribute, cha
     assert verdicts(right, 40, ["float32", "float64"]) <= {"agree", "untrusted"}
     wrong = implementation(tmp_path, name, attribute, change)
     assert "fault" in verdicts(wrong, 20, ["float64"])
-    assert mistake in diagnose(wrong, dtype="float64").sentence
+    assert mistake in diagnose(wrong, dtypes=("float32", "float64")).sentence
 
 
 def test_the_kernel_of_triton_agrees_in_its_interpreter_and_a_plain_tanh_is_named(tmp_path):

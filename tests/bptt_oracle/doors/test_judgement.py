@@ -73,6 +73,15 @@ def test_what_is_not_returned_is_listed_and_has_no_cotangent():
     assert values and list(values.R) == ["output"] and len(values.not_returned) == 7
 
 
+def test_what_did_not_come_is_printed():
+    module = torch.nn.LSTM(3, 4)
+    params = dict(module.named_parameters())
+    judgement = bptt_oracle.judge(
+        lambda x: module(x)[0], torch.randn(5, 2, 3), params=params, cell="LSTM"
+    )
+    assert "not judged, because they did not come: h_n, c_n" in str(judgement).splitlines()
+
+
 def test_the_cotangents_of_the_caller_are_used():
     module, x = torch.nn.GRU(3, 4), torch.randn(5, 2, 3)
     nothing = bptt_oracle.judge(
@@ -100,9 +109,20 @@ X = torch.randn(5, 2, 3)
 @pytest.mark.parametrize(
     "arguments, words",
     [
+        (dict(function="model.onnx", x=X), "a str came; expected a module or a function of x"),
+        (
+            dict(
+                function=lambda x: [x, x, x], x=X, params=dict(LSTM.named_parameters()), cell="LSTM"
+            ),
+            "the function returned 3 values; expected the output, or (output, h_n), or",
+        ),
+        (dict(function=LSTM, x=X, params={"W": 0}, cell="LSTM"), "the parameters are W; expected"),
         (dict(function=lambda x: x, x=X), "no parameters by torch's names; give params="),
         (dict(function=OtherNames(3, 4), x=X, cell="LSTM"), "are kernel; expected torch's names"),
-        (dict(function=torch.nn.Linear(3, 4), x=X), "the cell is None; give cell=, one of"),
+        (
+            dict(function=torch.nn.Linear(3, 4), x=X),
+            "the parameters are weight, bias; expected torch",
+        ),
         (dict(function=LSTM, x=X, cell="GRU"), "weight_ih_l0 has 16 rows, which the 3 gates"),
         (dict(function=LSTM, x=X, state=X), "the state of LSTM is a Tensor, expected (h_0, c_0)"),
         (dict(function=LSTM, x=X.double()), "x is float64, and the parameters are float32"),

@@ -84,7 +84,10 @@ def test_a_module_needs_no_adapter_and_other_parameter_names_are_said():
 
 
 WRONG = {
-    "another dtype": ({"output": lambda v: v.astype("float32")}, "output is float32, and the net"),
+    "another dtype": (
+        {"output": lambda v: v.astype("float32")},
+        "output came as float32, expected float64",
+    ),
     "another shape": ({"h_n": lambda v: v[0]}, "h_n has shape [2, 5], expected [1, 2, 5]"),
     "missing": ({"output": None}, "output is missing"),
     "a list": ({"h_n": lambda v: v.tolist()}, "h_n is a list, expected an array"),
@@ -127,7 +130,56 @@ def test_a_gradient_that_an_engine_promised_must_come():
     assert review(written.run_lstm, answer, truth, "float64").not_returned == ("d_h_0",)
 
 
-def test_without_a_backward_pass_only_values_are_judged():
+def test_a_numpy_net_without_a_backward_pass_must_say_so():
+    with pytest.raises(WrongReturn, match="without a backward pass; return .* or set engine='non"):
+        compute(written.without_back, draw(PLAIN), "float32")
+
+
+def test_a_backward_pass_that_returns_something_else_is_told_what_is_expected():
+    def net(*arguments):
+        y, final, _ = _whole(arguments)
+        return y, final, lambda d_output, d_final: {"x": 1}
+
+    odd = Implementation("a net", net=net)
+    with pytest.raises(WrongReturn, match="back returned a dict; expected .d_params, d_x, d_state"):
+        compute(odd, draw(PLAIN), "float32")
+
+
+def _whole(arguments):
+    net, params, x, state, lengths = arguments
+    p = {name.removesuffix("_l0"): value for name, value in params.items()}
+    own = None if state is None else [s[0] for s in state]
+    y, final, back = written.numpy_layer(net.mode, p, x, own, lengths, False)
+    return y, [s[None] for s in final], back
+
+
+def test_writing_into_an_argument_raises():
+    def layer(*arguments):
+        y, final, back = written.numpy_layer(*arguments)
+
+        def in_place(d_y, d_final):
+            d_y += 1
+            return back(d_y, d_final)
+
+        return y, final, in_place
+
+    (result,) = examine(PLAIN, "float64", [written.numpy_lstm._replace(layer=layer)])
+    assert result.verdict == "fault" and "read-only" in result.note
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_wrong_shape_is_told_before_anything_is_differentiated(engine):
+    right = written.numpy_lstm if engine == "numpy" else written.torch_nets
+
+    def layer(*arguments):
+        y, *others = right.layer(*arguments)
+        return (y.swapaxes(0, 1), *others)
+
+    (result,) = examine(PLAIN, "float32", [right._replace(layer=layer)])
+    assert "output has shape [2, 3, 5], expected [3, 2, 5]; are batch and time sw" in result.note
+
+
+def test_with_the_engine_none_only_values_are_judged():
     answer = answer_to(written.values_only, PLAIN)
     assert set(answer.results) == {"output", "h_n", "c_n"} and not answer.errors
     assert len(answer.not_returned) == 7
