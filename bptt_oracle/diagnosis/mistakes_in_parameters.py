@@ -11,7 +11,7 @@ from torch_impl.execution.problem import Problem
 from ..judging.evaluation import Results
 from ..judging.wide import narrow, widen
 from .mistake import Change, Mistake, for_each, in_parameters
-from .net import CELLS, Equations, Params
+from .net import CELLS, Equations, Fields, Params
 from .tape import Tape, Var
 
 GATES = {"GRU": "rzn", "LSTM": "ifgo"}
@@ -220,6 +220,7 @@ def _rounding() -> Iterator[Mistake]:
             return stored(narrow(value), dtype)
 
         yield Mistake(f"parameters rounded to {dtype}", (_rounded_parameters(rounded),))
+        yield Mistake(f"the initial state rounded to {dtype}", (_rounded_initial(rounded),))
         as_input = _rounded_input(rounded)
         d_x = _rounded_results("d_x", rounded)  # too, where autograd casts the gradient back
         changes = (as_input, as_input._replace(results=d_x))
@@ -248,6 +249,13 @@ def _rounded_input(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
         return x if layer else _with_value(x, rounded(x.value))
 
     return Change(Equations(enter=enter))
+
+
+def _rounded_initial(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def initial(tape: Tape, fields: Fields, problem: Problem) -> Fields:
+        return [_with_value(field, rounded(field.value)) for field in fields]
+
+    return Change(Equations(initial=initial))
 
 
 def _rounded_results(

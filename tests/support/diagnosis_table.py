@@ -86,6 +86,7 @@ def table(lines):
     for name, _, _, _, word in lines:
         counts.setdefault(family(name), Counter())[word] += 1
     names = {words: len({n for n, *_ in lines if family(n) == words}) for words in counts}
+    names[family("")] = len(unnamed())
     rows = [["mistakes", "how many", "diagnoses", *WORDS]]
     order = [words for _, words in FAMILIES] + [family("")]
     for words in sorted(counts, key=order.index):
