@@ -121,7 +121,7 @@ from bptt_oracle.runs import examine, record
 
 VICTIM = "{victim}"
 finish, judge = record.finish_case, examine.examine
-judge_all = examine.examine_dtypes
+judge_all, judge_named = examine.examine_dtypes, examine.examine_named
 
 def finish_case(case, dtypes, paths, values):
     end(case, paths)
@@ -131,6 +131,10 @@ def examine_or_end(case, dtype, paths):
     end(case, [path.name for path in paths])
     return judge(case, dtype, paths)
 
+def examine_named(case, dtype, names):
+    end(case, names)
+    return judge_named(case, dtype, names)
+
 def examine_dtypes(case, dtypes, paths):
     return judge_all(case, dtypes, paths)
 
@@ -139,7 +143,7 @@ def end(case, names):
         os.kill(os.getpid(), signal.{signal})
 
 record.finish_case, examine.examine = finish_case, examine_or_end
-examine.examine_dtypes = examine_dtypes
+examine.examine_dtypes, examine.examine_named = examine_dtypes, examine_named
 """
 
 
