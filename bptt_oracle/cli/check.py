@@ -77,6 +77,7 @@ def check(
         from ..judging.offsets import collect_offsets
         from ..reports.check_tables import (
             print_deviations,
+            print_diagnosis,
             print_environment,
             print_offsets,
             print_results,
@@ -86,6 +87,7 @@ def check(
         from ..runs.examine import UNFINISHED, no_case_message
         from ..runs.examine import check as run_all
         from ..runs.files import to_json
+        from ..runs.study import diagnose_results_of
 
     chosen, skipped = paths_of(device, path)
     require_report_file(json)
@@ -126,6 +128,8 @@ def check(
         save(json, to_json(report))
     offsets = [offset for offset in collect_offsets(results) if offset.is_systematic]
     print_offsets(console, offsets)
+    if wrong := [r for r in results if r.verdict == "fault" and r.path in chosen]:
+        print_diagnosis(console, diagnose_results_of(wrong))
     status = AGREE
     if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
         status = FAULT

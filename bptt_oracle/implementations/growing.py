@@ -61,6 +61,7 @@ def plain_cases(cells: tuple[str, ...], seed: int = 0) -> Iterator[Case]:
         {"T": 12},
         {"T": 33, "H": 8},
         {"H": 64, "B": 5},
+        {"H": 97, "T": 6, "regime": "saturated"},  # some gates are 0 to the last bit
     ):
         for case in first:
             yield case._replace(**{"T": 3, **options})  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..diagnosis.diagnose import Diagnosis
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
@@ -125,6 +126,14 @@ def print_offsets(console: Console, offsets: Sequence[Offset]) -> None:
             f"{plural(o.cases, 'case')}, D {o.D:.2f} of {judge.LIMIT:g}",
             soft_wrap=True,
         )
+
+
+def print_diagnosis(console: Console, diagnosis: Diagnosis | None) -> None:
+    """Print the mistake that faults look like, and where the error starts."""
+    if diagnosis is not None:
+        console.print(f"diagnosis: {diagnosis.sentence}", soft_wrap=True, highlight=False)
+        if diagnosis.start:
+            console.print(diagnosis.start, soft_wrap=True, highlight=False, markup=False)
 
 
 def print_deviations(console: Console, tallies: Sequence[Tally], table: bool = True) -> None:

@@ -17,6 +17,7 @@ from ..runs.control import Control, Detection
 from ..runs.examine import UNFINISHED, Result
 from ..runs.files import to_json
 from ..runs.study import Study
+from .check_tables import print_diagnosis
 from .console import AGREE, COULD_NOT_RUN, FAULT, format_R, plural
 
 LEAST_CASES = 16  # that must be judged, unless fewer were asked for
@@ -93,10 +94,7 @@ def print_study(
 
     if study.smallest:
         line(f"\nsmallest failing case: {study.smallest} --dtype {study.dtype}")
-    if study.diagnosis is not None:
-        line(f"diagnosis: {study.diagnosis.sentence}")
-        if study.diagnosis.start:
-            line(study.diagnosis.start)
+    print_diagnosis(console, study.diagnosis)
     symptoms = {d.id: d.symptom for d in known}
     for tally in tallies:
         state = "no longer occurs" if tally.stale else f"{tally.met} of {tally.concerned} tensors"

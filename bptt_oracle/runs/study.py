@@ -61,6 +61,17 @@ def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Ca
     return shrink(case, fails)
 
 
+def diagnose_results_of(failed: Sequence[Result]) -> Diagnosis | None:
+    """The diagnosis of the implementation that failed first, from its failing cases; None if an
+    exception or a wrong form is all that is wrong."""
+    wrong = [r for r in failed if not r.note and r.path == failed[0].path]
+    if not wrong:
+        return None
+    cases = [parse(r.case) for r in wrong[:FAILING]]
+    dtypes = tuple(dict.fromkeys(r.dtype for r in wrong))
+    return diagnose(implementation_named(failed[0].path), cases, dtypes)
+
+
 def diagnose(
     implementation: Implementation,
     cases: Sequence[Case] = (),

@@ -28,6 +28,7 @@ from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 from support.runs import row, write_run
 from torch_impl.execution.catalogue import PATHS
+from torch_impl.execution.run import Outcome
 
 ROOT = Path(__file__).parents[3]
 CASE = pinned(bidirectional=True, layout="packed", lengths=(2, 5, 1), strided=True)
@@ -403,3 +404,18 @@ def test_a_script_ties_tied_parameters_and_runs_the_kernel_of_its_path(capsys):
         assert ("for keep in (True, False)" in program) is path.endswith("again")
         for suffix in ("_l0", "_l1_reverse"):
             assert f'params["bias_hh{suffix}"] = params["bias_ih{suffix}"]' in program
+
+
+def test_a_failing_check_of_torch_names_the_mistake(capsys, monkeypatch):
+    from bptt_oracle.implementations import torch_paths
+
+    right = torch_paths.run
+
+    def doubled(*arguments):
+        results, kernel = right(*arguments)
+        return Outcome({n: v * (1 + n.startswith("d_")) for n, v in results.items()}, kernel)
+
+    monkeypatch.setattr(torch_paths, "run", doubled)
+    options = ["--cases", "8", "--workers", "1", "--path", "cpu-native", "--dtype", "float64"]
+    code, out, _ = bptt_oracle(capsys, "check", *options)
+    assert code == 1 and "\ndiagnosis: agrees with every gradient doubled in " in out

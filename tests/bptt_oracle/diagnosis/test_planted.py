@@ -31,7 +31,9 @@ def test_some_planted_mistakes_are_named():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_planted_mistakes_are_named(part):
+def test_planted_mistakes_are_named(part, request):
+    if request.config.getoption("--hypothesis-profile") != "nightly":
+        pytest.skip("all planted mistakes take 20 minutes: run with --hypothesis-profile=nightly")
     words = judge(tasks()[part::PARTS])
     assert words.count("named") >= 0.95 * len(words)
 
