@@ -61,7 +61,7 @@ def test_axes_taken_for_each_other_are_named(check):
 
 
 def test_a_reset_is_named_by_its_row_and_step():
-    from support.adversary.numbers import resetting
+    from support.adversary.number_models import resetting
 
     result = resetting(late=True)
     assert "row 0, reset at step 2" in result.evidence

@@ -4,7 +4,7 @@
 model of NaN: it must be rejected with ValueError.
 """
 
-from . import carrying, labels, numbers, outputs, padding, streams, training  # noqa: F401
+from . import carrying, labels, number_models, outputs, padding, streams, training  # noqa: F401
 from .case import CASES, EXPECTED, KINDS, outcome
 
 __all__ = ["CASES", "EXPECTED", "KINDS", "outcome"]
