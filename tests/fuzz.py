@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 import bptt_oracle.cli.application
-import bptt_oracle.runs.record  # noqa: F401
+import bptt_oracle.runs.record
 from bptt_oracle.__main__ import main
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.export import to_json
@@ -38,17 +38,7 @@ from bptt_oracle.runs.run import check_run
 from bptt_oracle.runs.seal import LENGTH, seal
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
-COMMANDS = (
-    "check",
-    "replay",
-    "record",
-    "compare",
-    "export",
-    "versions",
-    "faults",
-    "selftest",
-    "claims",
-)
+COMMANDS = tuple(c.callback.__name__ for c in bptt_oracle.cli.application.app.registered_commands)
 WORDS = (
     *(
         "",

@@ -58,7 +58,7 @@ def measure(net: nn.RNNBase, x: Tensor, output: Tensor, batch_first: bool) -> fl
         seed=0,
     )
     expected = expect(problem, dtype)
-    expected = expected._replace(truth={"output": expected.truth["output"]})
+    expected = expected.of(["output"])
     return judge({"output": array_of(output.detach())}, expected).worst.R
 
 

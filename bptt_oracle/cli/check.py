@@ -9,7 +9,7 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from .check_implementation import check_implementations
+from .check_implementation import Options, check_implementations
 from .exits import stop
 from .options import (
     Cases,
@@ -61,9 +61,8 @@ def check(
             stop("--implementation replaces --path and --device; leave them out")
         chosen_dtypes = dtypes_of(dtype) if dtype else None
         processes = workers_of(workers, [])
-        check_implementations(
-            implementation, chosen_dtypes, cases, seed, max_faults, json, processes, quiet, verbose
-        )
+        options = Options(chosen_dtypes, cases, seed, max_faults, json, processes, quiet, verbose)
+        check_implementations(implementation, options)
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():

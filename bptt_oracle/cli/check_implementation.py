@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 import typer
 
@@ -17,36 +18,28 @@ from .output_files import require_report_file, save
 OPTION = "--implementation"
 
 
-def check_implementations(
-    names: Sequence[str],
-    dtypes: Sequence[str] | None,
-    count: int,
-    seed: int,
-    max_faults: int,
-    json: Path | None,
-    workers: int,
-    quiet: bool,
-    verbose: bool,
-) -> None:
+class Options(NamedTuple):
+    """Those of `check`."""
+
+    dtypes: Sequence[str] | None
+    cases: int
+    seed: int
+    max_faults: int
+    json: Path | None
+    workers: int
+    quiet: bool
+    verbose: bool
+
+
+def check_implementations(names: Sequence[str], options: Options) -> NoReturn:
     """Judge each implementation. The exit status is the worst of all: 2 before 1 before 0."""
-    statuses = [
-        _check_one(name, dtypes, count, seed, max_faults, json, workers, quiet, verbose)
-        for name in names
-    ]
-    raise typer.Exit(max(statuses))
+    if options.json is not None and len(names) > 1:
+        stop("--json holds the results of one --implementation; judge them one by one")
+    raise typer.Exit(max([_check_one(name, options) for name in names]))
 
 
-def _check_one(
-    name: str,
-    dtypes: Sequence[str] | None,
-    count: int,
-    seed: int,
-    max_faults: int,
-    json: Path | None,
-    workers: int,
-    quiet: bool,
-    verbose: bool,
-) -> int:
+def _check_one(name: str, options: Options) -> int:
+    dtypes, count, seed, max_faults, json, workers, quiet, verbose = options
     with terminate_on_interrupt():
         from ..implementations.growing import growing_cases
         from ..implementations.loading import load

@@ -131,7 +131,7 @@ def _scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, 
     known = {name: truth for name, truth in expected.truth.items() if name in results}
     if not known or expected.untrusted:
         return {}
-    verdict = judge(results, expected._replace(truth=known))
+    verdict = judge(results, expected.of(known))
     return {s.tensor: s.R for s in verdict.scores if not s.ill}
 
 

@@ -31,8 +31,7 @@ def start_of(wrong: Sequence[Wrong]) -> str:
 
 
 def _wrong_scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, Score]:
-    known = {name: truth for name, truth in expected.truth.items() if name in results}
-    verdict = judge(results, expected._replace(truth=known))
+    verdict = judge(results, expected.of(n for n in expected.truth if n in results))
     return {s.tensor: s for s in verdict.scores if s.R > LIMIT and not s.ill}
 
 

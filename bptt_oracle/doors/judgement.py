@@ -129,7 +129,7 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
                 f"{name} has shape {list(value.shape)}, expected {list(true.shape)} for x of shape "
                 f"{list(problem.x.shape)}"
             )
-    returned = expected._replace(truth={n: t for n, t in expected.truth.items() if n in results})
+    returned = expected.of(name for name in expected.truth if name in results)
     word, worst, scores = judge_results(results, returned)
     R = {s.tensor: math.nan if s.ill else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)

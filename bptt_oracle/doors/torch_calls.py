@@ -11,6 +11,7 @@ import numpy as np
 
 from torch_impl.execution.problem import Problem
 
+from ..implementations.loading import cells_of_class
 from .values import NAMES, known_dtype, named_values
 
 
@@ -63,8 +64,8 @@ def _cell_of(module: Any) -> str | None:
     mode = getattr(module, "mode", None)
     if isinstance(mode, str):
         return mode
-    names = " ".join(base.__name__.upper() for base in type(module).__mro__)
-    return next((cell for cell in ("LSTM", "GRU") if cell in names), None)
+    cells = cells_of_class(type(module))
+    return cells[0] if len(cells) == 1 else None
 
 
 def call_on_tensors(

@@ -17,7 +17,7 @@ import numpy as np
 from torch_impl.execution.precision import stored
 from torch_impl.execution.problem import Problem
 
-from .engines import Leaves, engine_named
+from .engines import Inputs, Leaves, engine_named
 from .implementation import Answer, Implementation
 from .stacking import WrongReturn, net_of_layers, unpack
 
@@ -44,7 +44,7 @@ def _run_net(implementation: Implementation, problem: Problem, dtype: str) -> An
     leaves, cotangents, mask = _arrays(problem, dtype)
     states = [name for name in STATES if name in leaves]
     back: Any = None
-    if implementation.engine in ("numpy", "none"):  # whoever writes into its arguments is told
+    if implementation.engine in ("numpy", "none"):  # so that writing into an argument raises
         for array in (*leaves.values(), *cotangents):
             array.flags.writeable = False
 
@@ -63,7 +63,8 @@ def _run_net(implementation: Implementation, problem: Problem, dtype: str) -> An
             _check_shape(name, value, d.shape)
         return [output, *final]
 
-    values, grads = engine.differentiate(function, leaves, cotangents, dtype, implementation.device)
+    inputs = Inputs(leaves, cotangents, dtype, implementation.device)
+    values, grads = engine.differentiate(function, inputs)
     if implementation.engine == "numpy":
         if back is None:
             raise WrongReturn(
@@ -193,9 +194,8 @@ def review(
 
     A tensor with an error, which is missing, unknown, or has another dtype or shape, has no result.
     """
-    allowed = {_numpy_dtype(dtype)}
-    if implementation.precision is not None:  # autocast returns what it computed in
-        allowed.add(_numpy_dtype(implementation.precision(dtype)))
+    lower = implementation.product_precision(dtype)  # autocast returns what it computed in
+    allowed = {_numpy_dtype(dtype), _numpy_dtype(lower)}
     results: dict[str, np.ndarray] = {}
     errors = dict(answer.errors)
     not_returned = []

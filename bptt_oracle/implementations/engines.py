@@ -12,6 +12,7 @@ Page: docs/implementations/your_implementation.md
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,18 +22,27 @@ Function = Callable[[dict[str, Any]], Sequence[Any]]
 Differentiated = tuple[Sequence[Any], dict[str, Any] | None]  # values, gradients if any
 
 
+class Inputs(NamedTuple):
+    """What a function is called and differentiated with."""
+
+    leaves: Leaves
+    cotangents: Sequence[np.ndarray]  # one for each value
+    dtype: str
+    device: str
+
+
 class Engine(NamedTuple):
     """The operations of a framework that the harness needs.
 
-    differentiate   (function, leaves, cotangents, dtype, device) → values, gradients by name
-    concatenate     tensors [..., ·] joined along the last axis
-    stack           tensors joined along a new first axis
+    differentiate   (function, inputs) → values, gradients by name
+    concatenate     a list of tensors [..., ·] joined along the last axis
+    stack           a list of tensors joined along a new first axis
     to_array        a tensor as an array, and the name of its dtype; bfloat16 becomes float32
     """
 
-    differentiate: Callable[[Function, Leaves, Sequence[np.ndarray], str, str], Differentiated]
-    concatenate: Callable[[Sequence[Any]], Any]
-    stack: Callable[[Sequence[Any]], Any]
+    differentiate: Callable[[Function, Inputs], Differentiated]
+    concatenate: Callable[[list[Any]], Any]
+    stack: Callable[[list[Any]], Any]
     to_array: Callable[[Any], tuple[Any, str]]
 
 
@@ -45,19 +55,10 @@ def engine_named(name: str) -> Engine:
 
 
 def _values_only() -> Engine:
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
-        return function(dict(leaves)), None
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
+        return function(dict(given.leaves)), None
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return np.concatenate(parts, axis=-1)
-
-    return Engine(differentiate, concatenate, np.stack, numpy_array)
+    return Engine(differentiate, partial(np.concatenate, axis=-1), np.stack, numpy_array)
 
 
 def _torch() -> Engine:
@@ -65,21 +66,15 @@ def _torch() -> Engine:
 
     from torch_impl.execution.dtypes import DTYPES, array_of
 
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
         def tensor(value: np.ndarray) -> torch.Tensor:
-            return torch.tensor(value, dtype=DTYPES[dtype], device=device)
+            return torch.tensor(value, dtype=DTYPES[given.dtype], device=given.device)
 
-        inputs = {name: tensor(value).requires_grad_() for name, value in leaves.items()}
+        inputs = {name: tensor(value).requires_grad_() for name, value in given.leaves.items()}
         values = function(inputs)
         pairs = [
             (v, tensor(d))
-            for v, d in zip(values, cotangents, strict=False)
+            for v, d in zip(values, given.cotangents, strict=False)
             if isinstance(v, torch.Tensor) and v.requires_grad
         ]
         if not pairs:
@@ -95,13 +90,7 @@ def _torch() -> Engine:
             return value, type(value).__name__
         return array_of(value), str(value.dtype).removeprefix("torch.")
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return torch.cat([*parts], dim=-1)
-
-    def stack(parts: Sequence[Any]) -> Any:
-        return torch.stack([*parts])
-
-    return Engine(differentiate, concatenate, stack, to_array)
+    return Engine(differentiate, partial(torch.cat, dim=-1), torch.stack, to_array)
 
 
 def _jax() -> Engine:
@@ -110,21 +99,15 @@ def _jax() -> Engine:
 
     jax.config.update("jax_enable_x64", True)
 
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
         def values_and_gradients(leaves: Any, cotangents: Any) -> Any:
             values, pull_back = jax.vjp(function, leaves)
-            typed = [d.astype(v.dtype) for v, d in zip(values, cotangents, strict=False)]
+            typed = [d.astype(v.dtype) for v, d in zip(values, given.cotangents, strict=False)]
             return values, pull_back(typed)[0]
 
-        kind = jnp.dtype(dtype)
-        arrays = {name: jnp.asarray(value, kind) for name, value in leaves.items()}
-        with_dtype = [jnp.asarray(d, kind) for d in cotangents]
+        kind = jnp.dtype(given.dtype)
+        arrays = {name: jnp.asarray(value, kind) for name, value in given.leaves.items()}
+        with_dtype = [jnp.asarray(d, kind) for d in given.cotangents]
         values, grads = jax.jit(values_and_gradients)(arrays, with_dtype)
         return values, grads
 
@@ -132,26 +115,14 @@ def _jax() -> Engine:
         name = str(value.dtype)
         return np.asarray(value.astype(jnp.float32) if name == "bfloat16" else value), name
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return jnp.concatenate([*parts], axis=-1)
-
-    def stack(parts: Sequence[Any]) -> Any:
-        return jnp.stack([*parts])
-
-    return Engine(differentiate, concatenate, stack, to_array)
+    return Engine(differentiate, partial(jnp.concatenate, axis=-1), jnp.stack, to_array)
 
 
 def _tensorflow() -> Engine:
     import tensorflow as tf
 
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
-        inputs = {name: tf.constant(value, dtype) for name, value in leaves.items()}
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
+        inputs = {name: tf.constant(value, given.dtype) for name, value in given.leaves.items()}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for value in inputs.values():
                 tape.watch(value)
@@ -160,7 +131,7 @@ def _tensorflow() -> Engine:
             values,
             inputs,
             output_gradients=[
-                tf.constant(d, v.dtype) for v, d in zip(values, cotangents, strict=False)
+                tf.constant(d, v.dtype) for v, d in zip(values, given.cotangents, strict=False)
             ],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
@@ -170,13 +141,7 @@ def _tensorflow() -> Engine:
         name = value.dtype.name
         return (tf.cast(value, tf.float32) if name == "bfloat16" else value).numpy(), name
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return tf.concat([*parts], axis=-1)
-
-    def stack(parts: Sequence[Any]) -> Any:
-        return tf.stack([*parts])
-
-    return Engine(differentiate, concatenate, stack, to_array)
+    return Engine(differentiate, partial(tf.concat, axis=-1), tf.stack, to_array)
 
 
 def _mlx() -> Engine:
@@ -184,20 +149,14 @@ def _mlx() -> Engine:
 
     mx.set_default_device(mx.cpu)
 
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
-        names, kind = [*leaves], getattr(mx, dtype)
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
+        names, kind = [*given.leaves], getattr(mx, given.dtype)
 
         def positional(*arrays: Any) -> Any:
             return function(dict(zip(names, arrays, strict=True)))
 
-        arrays = [mx.array(value, dtype=kind) for value in leaves.values()]
-        cotangents_of_kind = [mx.array(d, dtype=kind) for d in cotangents]
+        arrays = [mx.array(value, dtype=kind) for value in given.leaves.values()]
+        cotangents_of_kind = [mx.array(d, dtype=kind) for d in given.cotangents]
         values, grads = mx.vjp(positional, arrays, cotangents_of_kind)
         mx.eval(values, grads)
         return values, dict(zip(names, grads, strict=True))
@@ -206,34 +165,25 @@ def _mlx() -> Engine:
         name = str(value.dtype).removeprefix("mlx.core.")
         return np.array(value.astype(mx.float32) if name == "bfloat16" else value), name
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return mx.concatenate([*parts], axis=-1)
-
-    def stack(parts: Sequence[Any]) -> Any:
-        return mx.stack([*parts])
-
-    return Engine(differentiate, concatenate, stack, to_array)
+    return Engine(differentiate, partial(mx.concatenate, axis=-1), mx.stack, to_array)
 
 
 def _paddle() -> Engine:
     import paddle
 
-    def differentiate(
-        function: Function,
-        leaves: Leaves,
-        cotangents: Sequence[np.ndarray],
-        dtype: str,
-        device: str,
-    ) -> Differentiated:
+    def differentiate(function: Function, given: Inputs) -> Differentiated:
         inputs = {
-            name: paddle.to_tensor(value, dtype=dtype, stop_gradient=False)
-            for name, value in leaves.items()
+            name: paddle.to_tensor(value, dtype=given.dtype, stop_gradient=False)
+            for name, value in given.leaves.items()
         }
         values = function(inputs)
         grads = paddle.grad(
             [*values],
             [*inputs.values()],
-            [paddle.to_tensor(d, dtype=v.dtype) for v, d in zip(values, cotangents, strict=False)],
+            [
+                paddle.to_tensor(d, dtype=v.dtype)
+                for v, d in zip(values, given.cotangents, strict=False)
+            ],
             allow_unused=True,
         )
         pairs = zip(inputs.items(), grads, strict=True)
@@ -243,13 +193,7 @@ def _paddle() -> Engine:
         name = str(value.dtype).removeprefix("paddle.")
         return (value.astype("float32") if name == "bfloat16" else value).numpy(), name
 
-    def concatenate(parts: Sequence[Any]) -> Any:
-        return paddle.concat([*parts], axis=-1)
-
-    def stack(parts: Sequence[Any]) -> Any:
-        return paddle.stack([*parts])
-
-    return Engine(differentiate, concatenate, stack, to_array)
+    return Engine(differentiate, partial(paddle.concat, axis=-1), paddle.stack, to_array)
 
 
 def numpy_array(value: Any) -> tuple[Any, str]:

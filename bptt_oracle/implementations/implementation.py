@@ -101,3 +101,7 @@ class Implementation(NamedTuple):
     precision: Callable[[str], str] | None = None  # that of products in a dtype; default the dtype
     deviations: Path | tuple[Deviation, ...] = ()  # that are expected, or a file of them
     version: Callable[[], str] = _no_version
+
+    def product_precision(self, dtype: str) -> str:
+        """The precision of products in a dtype: that of `precision`, or the dtype."""
+        return dtype if self.precision is None else self.precision(dtype)

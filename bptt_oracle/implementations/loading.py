@@ -95,15 +95,21 @@ def as_implementation(value: Any, name: str) -> Implementation:
 
 def _of_class(value: type, name: str) -> Implementation:
     """The implementation that a class of modules is; its cell is taken from its name or base."""
-    words = [base.__name__.upper() for base in value.__mro__]
-    for word in words:
-        for key, cells in CELLS_BY_WORD.items():
-            if key in word and word != "RNNBASE":
-                return Implementation(name, module=value, cells=cells)
+    if cells := cells_of_class(value):
+        return Implementation(name, module=value, cells=cells)
     raise CommandError(
         f"the cell of {name} is unknown; write Implementation({value.__name__!r}, "
         f"module={value.__name__}, cells=('LSTM',)) and name that"
     )
+
+
+def cells_of_class(value: type) -> tuple[str, ...]:
+    """The cells that the name of a class, or of one of its bases, says; empty if none does."""
+    for word in (base.__name__.upper() for base in value.__mro__):
+        for key, cells in CELLS_BY_WORD.items():
+            if key in word and word != "RNNBASE":
+                return cells
+    return ()
 
 
 def describe(error: BaseException) -> str:

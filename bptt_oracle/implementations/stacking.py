@@ -39,7 +39,7 @@ def net_of_layers(layer: Layer, engine: Engine) -> Callable[..., Any]:
                 finals.append(final)
                 backs[-1].append(back)
             y = engine.concatenate(outputs) if D == 2 else outputs[0]
-        stacked = [engine.stack(parts) for parts in zip(*finals, strict=True)]
+        stacked = [engine.stack(list(parts)) for parts in zip(*finals, strict=True)]
         if any(back is None for of_layer in backs for back in of_layer):
             return y, stacked
         return y, stacked, _back(net, backs)

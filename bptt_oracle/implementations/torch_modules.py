@@ -14,8 +14,14 @@ from torch_impl.nets.modules import call_module
 
 from .implementation import Answer, Implementation
 
-OPTIONS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
-DEFAULTS = (1, True, False, 0.0, False, 0)
+DEFAULTS: dict[str, Any] = {
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0.0,
+    "bidirectional": False,
+    "proj_size": 0,
+}
 
 
 def run_module(implementation: Implementation, problem: Problem, dtype: str) -> Answer:
@@ -50,13 +56,8 @@ def _forward(module_class: Any, call: Call) -> Result:
 
 def new_module(module_class: Callable[..., Any], net: Any) -> torch.nn.Module:
     """The class called with the net's sizes and those options that differ from torch's defaults."""
-    options = {
-        name: getattr(net, name)
-        for name, default in zip(OPTIONS, DEFAULTS, strict=True)
-        if (getattr(net, name, None) or default) != default
-    }
-    if not net.bias:
-        options["bias"] = False
+    values = {name: getattr(net, name, None) for name in DEFAULTS}  # a GRU has no proj_size
+    options = {n: v for n, v in values.items() if v is not None and v != DEFAULTS[n]}
     if net.mode == "RNN_RELU":
         options["nonlinearity"] = "relu"
     module: torch.nn.Module = module_class(net.input_size, net.hidden_size, **options)

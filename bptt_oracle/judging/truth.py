@@ -27,7 +27,7 @@ an overflow shows; its errors do not count.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,10 @@ class Expected(NamedTuple):
     untrusted: str = ""  # why there is no truth; empty if there is one
     elements: dict[str, ElementNoise] = {}
     u: float = 0.0  # unit roundoff of the products
+
+    def of(self, names: Iterable[str]) -> "Expected":
+        """The same without truth of other tensors: these alone are judged. Raises KeyError."""
+        return self._replace(truth={name: self.truth[name] for name in names})
 
 
 def expect(

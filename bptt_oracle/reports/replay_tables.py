@@ -52,7 +52,7 @@ def run_case(
             "choose another --path or --dtype"
         )
     masks = draw_masks(problem, dtype)
-    precision = implementation.precision(dtype) if implementation.precision else dtype
+    precision = implementation.product_precision(dtype)
     expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
     expected = expect_with()
     try:
@@ -67,15 +67,12 @@ def run_case(
     if not answer.results:
         return "; ".join(answer.errors.values()) or "no tensor was returned", expected
 
-    def of_returned(whole: Expected) -> Expected:
-        return whole._replace(truth={n: whole.truth[n] for n in answer.results})
-
     exact = case.regime == "exact" and expected.exact
     _, judged_by = judge_and_confirm(
         answer.results,
-        of_returned(expected),
+        expected.of(answer.results),
         exact,
-        lambda effort: of_returned(expect_with(effort)),
+        lambda effort: expect_with(effort).of(answer.results),
     )
     return answer, judged_by
 

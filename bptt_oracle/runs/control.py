@@ -13,7 +13,7 @@ from ..implementations.compute import compute, review
 from ..implementations.fitting import problem_for
 from ..implementations.implementation import Implementation
 from ..judging.judge import Verdict, judge
-from ..judging.truth import Expected, expect
+from ..judging.truth import expect
 from ..processes.failures import lacks_resources
 from .examine import Result
 
@@ -90,7 +90,7 @@ def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterato
             raise
         return
     answer = review(implementation, answer, expected.truth, dtype)
-    returned = _of(expected, answer.results)
+    returned = expected.of(answer.results)
     verdict = judge(answer.results, returned)
     if verdict.word != "agree" or answer.errors:
         return
@@ -105,8 +105,3 @@ def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterato
 def clear_tensors(verdict: Verdict) -> set[str]:
     """The tensors in which a mistake shows: zeros would not agree as well."""
     return {s.tensor for s in verdict.scores if not s.ill}
-
-
-def _of(expected: Expected, names: Iterable[str]) -> Expected:
-    """Truth of these tensors alone."""
-    return expected._replace(truth={name: expected.truth[name] for name in names})

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def _judge(
 ) -> Iterator[JudgedOutcome]:
     drawn = draw(case)
     masks = draw_masks(drawn, dtype)
-    expectations: dict[str, Expected] = {}
+    expectations: dict[Any, Expected] = {}  # by precision and constraint
     for implementation in implementations:
         problem = drawn
         if implementation.constrain is not None:
@@ -126,10 +126,11 @@ def _judge(
             yield JudgedOutcome(raised, {}, masks)
             continue
         seconds = time.perf_counter() - start
-        precision = implementation.precision(dtype) if implementation.precision else dtype
-        if precision not in expectations or problem is not drawn:
-            expectations[precision] = expect_in_precision(problem, dtype, precision, masks)
-        expected = expectations[precision]
+        precision = implementation.product_precision(dtype)
+        key = precision, implementation.constrain
+        if key not in expectations:
+            expectations[key] = expect_in_precision(problem, dtype, precision, masks)
+        expected = expectations[key]
         answer = review(implementation, answer, expected.truth, dtype)
         expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
         judged = _judged(blank, case, answer, expected, expect_with)
@@ -146,9 +147,6 @@ def _judged(
     """The result of a reviewed answer. A tensor with an error is a fault, whatever the numbers."""
     exact = case.regime == "exact" and expected.exact
 
-    def of_returned(whole: Expected) -> Expected:
-        return whole._replace(truth={n: whole.truth[n] for n in answer.results})
-
     wrong = {name: float("inf") for name in answer.errors}
     common = blank._replace(kernel=answer.kernel, not_returned=answer.not_returned)
     if not answer.results:
@@ -159,9 +157,9 @@ def _judged(
         )
     verdict, _ = judge_and_confirm(
         answer.results,
-        of_returned(expected),
+        expected.of(answer.results),
         exact,
-        lambda effort: of_returned(expect_with(effort)),
+        lambda effort: expect_with(effort).of(answer.results),
     )
     word, worst, scores = verdict
     result = common._replace(

@@ -81,7 +81,7 @@ def reject_contradictions(row: Row, limit: float) -> None:
 
 
 def rounded(number: float) -> float:
-    """R as it is kept: six digits; infinite if it is no number."""
+    """R as it is kept: six digits; infinite if it is not a number."""
     return math.inf if math.isnan(number) else float(f"{number:.6g}")
 
 

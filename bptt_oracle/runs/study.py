@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
+
 from ..cases.case import Case, parse
 from ..diagnosis.cases import diagnostic_cases
 from ..diagnosis.diagnose import Diagnosis, Evidence, diagnose_results
@@ -15,7 +17,7 @@ from ..implementations.compute import compute, review
 from ..implementations.fitting import fit, fit_all, problem_for
 from ..implementations.implementation import Implementation
 from ..implementations.loading import implementation_named
-from ..judging.truth import expect
+from ..judging.evaluation import evaluate
 from ..processes.failures import lacks_resources
 from .control import Control, control
 from .examine import Result, examine
@@ -42,12 +44,7 @@ def study(results: Sequence[Result], name: str) -> Study:
         return Study(checked)
     first = failed[0]
     smallest = shrink_failure(implementation, parse(first.case), first.dtype)
-    wrong = [r for r in failed if not r.note]  # a note says what is wrong without numbers
-    if not wrong:
-        return Study(checked, smallest.id, first.dtype)
-    cases = [smallest, *(parse(r.case) for r in wrong[:FAILING])]
-    dtypes = tuple(dict.fromkeys(r.dtype for r in wrong))
-    return Study(checked, smallest.id, first.dtype, diagnose(implementation, cases, dtypes))
+    return Study(checked, smallest.id, first.dtype, diagnose_results_of(failed, [smallest]))
 
 
 def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Case:
@@ -61,13 +58,13 @@ def shrink_failure(implementation: Implementation, case: Case, dtype: str) -> Ca
     return shrink(case, fails)
 
 
-def diagnose_results_of(failed: Sequence[Result]) -> Diagnosis | None:
-    """The diagnosis of the implementation that failed first, from its failing cases; None if an
-    exception or a wrong form is all that is wrong."""
+def diagnose_results_of(failed: Sequence[Result], more: Sequence[Case] = ()) -> Diagnosis | None:
+    """The diagnosis of the implementation that failed first, from `more` cases and its failing
+    ones; None if an exception or a wrong form, which a note states, is all that is wrong."""
     wrong = [r for r in failed if not r.note and r.path == failed[0].path]
     if not wrong:
         return None
-    cases = [parse(r.case) for r in wrong[:FAILING]]
+    cases = [*more, *(parse(r.case) for r in wrong[:FAILING])]
     dtypes = tuple(dict.fromkeys(r.dtype for r in wrong))
     return diagnose(implementation_named(failed[0].path), cases, dtypes)
 
@@ -95,7 +92,7 @@ def diagnose(
 def collect_evidence(implementation: Implementation, case: Case, dtype: str) -> Evidence:
     """The implementation's answer to a case, without tensors that have the wrong form."""
     problem = problem_for(implementation, case)
-    truth = expect(problem, dtype).truth
-    answer = review(implementation, compute(implementation, problem, dtype), truth, dtype)
+    forms = evaluate(problem, np.float64)  # names and shapes; the diagnosis computes the truth
+    answer = review(implementation, compute(implementation, problem, dtype), forms, dtype)
     own = None if implementation.constrain is None else problem
     return Evidence(case, dtype, answer.results, own)

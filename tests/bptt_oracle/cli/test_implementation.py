@@ -76,6 +76,13 @@ def test_options_that_contradict_each_other_exit_2(capsys, arguments, words):
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1
 
 
+def test_a_report_is_not_overwritten_by_that_of_another_implementation(capsys, tmp_path):
+    more = ["--implementation", f"{MODULE}:run_lstm", "--json", str(tmp_path / "report.json")]
+    code, out, err = check(capsys, "numpy_lstm", *more)
+    assert (code, out) == (2, "") and "--json holds the results of one --implementation" in err
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_name_that_cannot_be_loaded_exits_2(capsys):
     for command in (["check"], ["replay", CASE], ["record", "-o", "x"], ["faults"]):
         code, out, err = bptt_oracle(capsys, *command, "--implementation", "no.such:thing")

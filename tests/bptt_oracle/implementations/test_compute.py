@@ -11,6 +11,7 @@ from bptt_oracle.implementations.implementation import Answer, Implementation
 from bptt_oracle.implementations.stacking import WrongReturn
 from bptt_oracle.judging.judge import judge
 from bptt_oracle.judging.truth import expect
+from bptt_oracle.runs import examine as examining
 from bptt_oracle.runs.examine import examine
 from support import written_implementations as written
 from support.drawn_cases import cases, pinned
@@ -215,7 +216,7 @@ def test_gradients_doubled_by_an_implementation_are_a_fault():
     assert results[0].tensor.startswith("d_")
 
 
-def test_truth_is_that_of_the_constrained_problem():
+def test_truth_is_that_of_the_constrained_problem(monkeypatch):
     from bptt_oracle.implementations.fitting import without_new_bias
 
     def run(problem, dtype):
@@ -229,6 +230,15 @@ def test_truth_is_that_of_the_constrained_problem():
     verdicts = [examine(case, "float64", [one])[0] for one in (constrained, unconstrained)]
     assert [r.verdict for r in verdicts] == ["agree", "fault"]
     assert "AssertionError" in verdicts[1].note
+    whole = Implementation("two biases", run=written.run_reference)
+    computed, expect_once = [], examining.expect_in_precision
+    monkeypatch.setattr(
+        examining, "expect_in_precision", lambda *a: computed.append(a) or expect_once(*a)
+    )
+    together = examine(case, "float64", [constrained, whole, constrained])
+    assert [r.verdict for r in together] == ["agree"] * 3
+    efforts = [arguments[4:] for arguments in computed]
+    assert efforts == [(), ()], "each constraint has a truth of its own, and none is confirmed"
 
 
 def test_one_array_under_two_names_is_one_parameter():
