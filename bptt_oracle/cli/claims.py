@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..processes.interrupt import terminate_on_interrupt
-from ..reports.console import AGREE, FAULT, new_console, print_verdict
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict
 from .exits import stop
 from .options import Quiet
 from .output_files import require_report_file, save
@@ -27,7 +27,8 @@ def claims(
 ) -> None:
     """List every claim with its code, its tests and its verdict.
 
-    Exit 0 if all tests of all claims ran and passed, else 1; 0 if the page was written.
+    Exit 0 if all tests of all claims ran and passed, or the page was written; 1 if one failed; 2
+    if some did not run here.
     """
     with terminate_on_interrupt():
         from ..ledger import claims as ledger
@@ -46,7 +47,9 @@ def claims(
     if markdown is not None:  # the page shows saved verdicts, not those of this machine
         save(markdown, to_markdown(rows))
         raise typer.Exit(AGREE)
-    status = AGREE if ledger.finished(rows) else FAULT
+    status = FAULT if ledger.failed(rows) else AGREE if ledger.finished(rows) else COULD_NOT_RUN
     print_claims(new_console(quiet=quiet), rows)
     print_verdict(claims_verdict(verdict_counts(rows)), status)
+    if status == COULD_NOT_RUN:
+        stop("some tests of these claims did not run here; run `pytest`")
     raise typer.Exit(status)

@@ -33,8 +33,8 @@ def wide_dtype(dtype: str) -> np.dtype:
 
 
 def describe_longdouble() -> str:
-    """How many bits longdouble has, and what replaces it where they are too few."""
-    bits = f"{np.finfo(np.longdouble).nmant + 1} bits"
+    """The precision of longdouble, and what replaces it where that is too low."""
+    bits = f"{np.finfo(np.longdouble).nmant + 1}-bit significand"
     if longdouble_is_wider():
         return bits
     return f"{bits}, as double: truth for float64 by mpmath, in small cases"

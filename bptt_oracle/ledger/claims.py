@@ -107,14 +107,17 @@ def print_claims(console: Console, rows: list[Claim]) -> None:
         verdict = Text(row.verdict, _STYLES.get(row.verdict, "yellow"))
         table.add_row(row.id, text, Text(row.code), str(len(row.tests)), verdict)
     console.print(table)
-    if not finished(rows):
-        console.print("Some tests of these claims failed or did not run here: run `pytest`.")
 
 
 def verdict_counts(rows: list[Claim]) -> dict[str, int]:
     """How many rows have each verdict; those of which only some tests ran are one entry."""
     counts = {word: sum(row.verdict == word for row in rows) for word in _STYLES}
     return counts | {"not fully run": len(rows) - sum(counts.values())}
+
+
+def failed(rows: list[Claim]) -> bool:
+    """Whether a test of a claim failed."""
+    return any(row.verdict == outcomes.FAILED for row in rows)
 
 
 def finished(rows: list[Claim]) -> bool:

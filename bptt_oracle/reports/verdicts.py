@@ -89,8 +89,9 @@ def selftest_verdict(summary: Summary, passed: bool) -> str:
 
 def claims_verdict(counts: Mapping[str, int]) -> str:
     """The verdict of `claims`, from the number of claims with each verdict."""
-    parts = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n)
-    return f"{plural(sum(counts.values()), 'claim')}: {parts}"
+    words = {"does not hold": "do not hold as written"}
+    parts = [f"{n} {words.get(v, v) if n > 1 else v}" for v, n in counts.items() if n]
+    return f"{plural(sum(counts.values()), 'claim')}: {', '.join(parts)}"
 
 
 def versions_verdict(releases: Sequence[Release], count: Counter[str]) -> str:

@@ -24,6 +24,7 @@ from bptt_oracle.ledger.claims import (
     to_markdown,
 )
 from bptt_oracle.ledger.margins import computed, page_of, stated
+from bptt_oracle.reports.verdicts import claims_verdict
 
 ROWS = claims()
 FILES = [file for file in sorted((ROOT / "reference").rglob("*.py")) if file.stem != "__init__"]
@@ -195,7 +196,7 @@ def save_verdicts(repository, commit, ids):
 def test_saved_verdicts_are_those_of_the_tests_that_ran_at_this_commit(repository):
     commit = verdicts.commit_of(repository)
     assert re.fullmatch(r"[0-9a-f]{7,}", commit)
-    assert save_verdicts(repository, commit, ["A1", "A3"]) == 1, "the others have not run"
+    assert save_verdicts(repository, commit, ["A1", "A3"]) == 2, "the others have not run"
     saved = verdicts.load()
     assert saved.provenance == HERE._replace(commit=commit)
     assert [saved.verdicts[name] for name in ("A1", "A2", "A3")] == [
@@ -234,6 +235,22 @@ def test_claims_of_which_some_tests_did_not_run_are_counted_together(repository,
     save_verdicts(repository, verdicts.commit_of(repository), ["A1", "A3"])
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"{len(ROWS)} claims: 1 verified, 1 does not hold, {len(ROWS) - 2} not fully run"
+
+
+def test_a_failed_claim_has_another_status_than_one_that_did_not_run(repository, capsys):
+    run = HERE._replace(commit=verdicts.commit_of(repository))
+    for outcome, status in (("failed", 1), ("passed", 2)):
+        records = {"A1::test": outcomes.Record(run, 1, {"": outcome})}
+        (repository / "cache").write_text(json.dumps(outcomes.to_json(records)))
+        with pytest.raises(SystemExit) as stop:
+            main(["claims"])
+        assert stop.value.code == status
+        assert ("run `pytest`" in capsys.readouterr().err) == (status == 2)
+
+
+def test_two_claims_that_do_not_hold_are_counted_in_the_plural():
+    assert claims_verdict({"does not hold": 1}) == "1 claim: 1 does not hold"
+    assert claims_verdict({"does not hold": 2}) == "2 claims: 2 do not hold as written"
 
 
 def test_brackets_in_a_claim_are_printed():
