@@ -3,16 +3,20 @@
     ids   [...]       tokens, integers 0 … V−1     E  [V, D]  embedding, one row a token
     x     [..., I]    input                        W  [O, I]   b [O]
     mask  [...]       zeros and ones, like x       p  probability that an entry of the mask is 0
+    c                 largest norm of a row of E
 
 Forward
     (1)  y = E[ids]
     (2)  y = x Wᵀ + b
     (3)  y = x ⊙ mask / (1 − p)            0 where p = 1
+    (4)  E[v] ← E[v] c / (‖E[v]‖ + 10⁻⁷)   for each v in ids with ‖E[v]‖ > c, before (1)
 
 Adjoint
     (3′) δx = δy ⊙ mask / (1 − p)
     (2′) δx = δy W   δW = Σ δyᵀ x   δb = Σ δy           Σ over every axis but the last
     (1′) δE[v] = Σ δy where ids = v        repeated tokens add up; the padding row's δE stays 0
+
+(4) replaces the parameter and has no adjoint: the gradient is that of the replaced rows.
 
 Source: torch.nn.functional.embedding, linear, dropout.
 Page: docs/models/layers.md
@@ -88,6 +92,25 @@ def embedding_back(tape: EmbeddingTape, d_y: np.ndarray) -> np.ndarray:
     if tape.padding_idx is not None:
         d_weight[tape.padding_idx] = 0
     return d_weight
+
+
+def renormalize(
+    weight: np.ndarray, ids: np.ndarray, max_norm: float, norm_type: float = 2.0
+) -> np.ndarray:
+    """The weight [V, D] in which no row at ids [...] has a p-norm above max_norm, p = norm_type.
+
+    Raises ValueError for a max_norm that is negative or NaN, and the errors of `embedding`.
+    """
+    # Differs: torch accepts a negative max_norm, and reverses the rows.
+    if not max_norm >= 0:
+        raise ValueError(f"Expected max_norm to be at least 0, got {max_norm}.")
+    embedding(weight, ids)
+    norm = np.linalg.norm(weight, norm_type, axis=1, keepdims=True)
+    met = np.isin(np.arange(len(weight)), ids)[:, None]
+    clipped: np.ndarray = np.where(
+        met & (norm > max_norm), weight * (max_norm / (norm + 1e-7)), weight
+    )  # (4)
+    return clipped
 
 
 def linear(

@@ -13,9 +13,10 @@ import pytest
 from bptt_oracle.ledger.margins import stated
 from support.mutants import MUTANTS as CORE
 from support.mutants_dynamics import DYNAMICS
+from support.mutants_losses import LOSSES
 from support.planting import SOURCE, broken_equation, plant
 
-MUTANTS = CORE + DYNAMICS
+MUTANTS = CORE + DYNAMICS + LOSSES
 
 NO_MISTAKE = ImportError, SyntaxError, NameError, AttributeError, TypeError
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from reference.models import layers
 from reference.models.parameters import add_prefix, select_prefix
@@ -202,3 +203,45 @@ def test_a_dropout_mask_is_rejected_as_a_nets_is():
     rejects(RuntimeError, "Expected mask of size (2, 3)", drop, np.ones(3, bool))
     rejects(ValueError, "ones where a value is kept", drop, 2 * x)
     rejects(TypeError, "got list", drop, [[1, 1, 1]] * 2)
+
+
+@given(
+    V=sizes,
+    D=sizes,
+    shape=outer,
+    max_norm=st.sampled_from([0, 0.5, 1.5, 100]),
+    norm_type=st.sampled_from([1.0, 2.0, 3.0, float("inf")]),
+    seed=seeds,
+)
+def test_rows_that_are_met_are_renormalized_as_in_torch(V, D, shape, max_norm, norm_type, seed):
+    rng = np.random.default_rng(seed)
+    weight, ids = rng.standard_normal((V, D)), rng.integers(0, V, shape)
+    table = torch.tensor(weight)
+    F.embedding(torch.tensor(ids), table, max_norm=max_norm, norm_type=norm_type)
+    found = layers.renormalize(weight, ids, max_norm, norm_type)
+    np.testing.assert_allclose(found, table.numpy(), rtol=1e-12)
+    unmet = ~np.isin(np.arange(V), ids)
+    assert np.array_equal(found[unmet], weight[unmet])
+
+
+def test_a_negative_largest_norm_is_rejected_here_and_reverses_rows_in_torch():
+    weight, ids = np.ones((2, 3)), np.array([1])
+    rejects(ValueError, "at least 0, got -1", layers.renormalize, weight, ids, -1.0)
+    rejects(ValueError, "at least 0, got nan", layers.renormalize, weight, ids, np.nan)
+    table = torch.tensor(weight)
+    F.embedding(torch.tensor(ids), table, max_norm=-1.0)
+    assert (table[1] < 0).all()
+
+
+@given(V=sizes, D=sizes, shape=outer, seed=seeds)
+def test_torchs_sparse_gradient_is_the_dense_one(V, D, shape, seed):
+    rng = np.random.default_rng(seed)
+    weight, ids = rng.standard_normal((V, D)), rng.integers(0, V, shape)
+    y, tape = layers.embedding(weight, ids)
+    d_y = rng.standard_normal(y.shape)
+    leaf = torch.tensor(weight, requires_grad=True)
+    F.embedding(torch.tensor(ids), leaf, sparse=True).backward(torch.tensor(d_y))
+    assert leaf.grad.is_sparse
+    np.testing.assert_allclose(
+        leaf.grad.to_dense().numpy(), layers.embedding_back(tape, d_y), rtol=0, atol=1e-12
+    )
