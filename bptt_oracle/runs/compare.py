@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..implementations.loading import is_torch_path
 from .closeness import Closeness, Distances
 from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
 from .row import BadRun, Row, differences
@@ -64,8 +65,9 @@ class Change(NamedTuple):
 
     @property
     def replay_arguments(self) -> str:
-        """The case, path and dtype as arguments of `bptt-oracle replay`."""
-        return f"{self.case} --path {self.path} --dtype {self.dtype}"
+        """The case, path or implementation, and dtype as arguments of `bptt-oracle replay`."""
+        option = "--path" if is_torch_path(self.path) else "--implementation"
+        return f"{self.case} {option} {self.path} --dtype {self.dtype}"
 
 
 class Comparison(NamedTuple):

@@ -127,6 +127,46 @@ def test_recorded_runs_of_one_implementation_are_compared(capsys, tmp_path):
     assert code == 0 and "bitwise equal" in out
 
 
+def record(capsys, file, *names):
+    options = [f"--implementation={MODULE}:{name}" for name in names]
+    arguments = ["record", "-o", str(file), "--cases", "8", "--workers", "1", *options]
+    assert bptt_oracle(capsys, *arguments)[0] == 0
+
+
+def test_two_versions_of_a_kernel_with_names_of_their_own_are_compared(capsys, tmp_path):
+    one, two, both = (str(tmp_path / name) for name in ("one", "two", "both"))
+    record(capsys, one, "numpy_lstm")
+    record(capsys, two, "doubling")
+    pair = f"{MODULE}:numpy_lstm", f"{MODULE}:doubling"
+    code, out, _ = bptt_oracle(capsys, "compare", one, two)
+    last = out.splitlines()[-1]
+    assert code == 1 and last.startswith(f"{pair[0]} → {pair[1]}: 16 results: 16 fault. Bits moved")
+    assert re.search(r"; median R 0\.\d\d → \de\+14\.$", last)
+    assert f"--implementation {pair[1]} --dtype float32" in out, "what replays it"
+    record(capsys, both, "numpy_lstm", "doubling", "run_lstm")
+    given = ["--pair", "=".join(pair), "--pair", f"{MODULE}:run_lstm={MODULE}:run_lstm"]
+    code, out, _ = bptt_oracle(capsys, "compare", both, both, *given)
+    assert code == 1 and ": 32 results: 16 fault, 16 bitwise equal." in out.splitlines()[-1]
+    code, _, err = bptt_oracle(capsys, "compare", one, two, "--pair", "one=two")
+    assert code == 2 and "has no results of 'one'" in err
+
+
+def test_a_run_is_compared_with_what_an_implementation_computes_now(capsys, tmp_path):
+    run = str(tmp_path / "run")
+    record(capsys, run, "numpy_lstm", "doubling")
+    now = ["compare", run, "--implementation"]
+    code, out, _ = bptt_oracle(capsys, *now, f"{MODULE}:numpy_lstm", "-q")
+    assert (code, out) == (0, "16 results: 16 bitwise equal.\n")
+    pair = f"{MODULE}:doubling={MODULE}:run_lstm"
+    code, out, _ = bptt_oracle(capsys, *now, f"{MODULE}:run_lstm", "-q", "--pair", pair)
+    assert code == 0 and "run_lstm: 16 results: 16 fixed. " in out
+    assert [*tmp_path.iterdir()] == [tmp_path / "run"]
+    code, _, err = bptt_oracle(capsys, "compare", run)
+    assert code == 2 and "name either a run file NEW or an --implementation" in err
+    code, _, err = bptt_oracle(capsys, *now, f"{MODULE}:run_lstm", run)
+    assert code == 2 and "name either a run file NEW or an --implementation" in err
+
+
 def test_mistakes_are_planted_in_its_answers(capsys):
     arguments = ["faults", "--implementation", f"{MODULE}:numpy_lstm", "--cases", "16"]
     code, out, _ = bptt_oracle(capsys, *arguments)
