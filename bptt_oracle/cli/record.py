@@ -81,6 +81,8 @@ def record(
         stop(str(error))
     sentence = f"{plural(written.verdicts.total(), 'result')} written to {output}, "
     sentence += plural(written.verdicts["fault"], "fault")
+    if number := written.verdicts["known deviation"]:
+        sentence += f", {plural(number, 'known deviation')}"
     if number := written.verdicts["crash"]:
         named = [f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in written.crashes]
         named += [f"and {number - len(named)} more"] * (number > len(named))

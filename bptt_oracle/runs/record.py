@@ -25,6 +25,7 @@ from ..cases.case import Case, parse
 from ..cases.corpus import draw_cases_for
 from ..implementations.growing import growing_cases
 from ..implementations.loading import implementation_named, is_torch_path
+from ..judging.deviations import mark_known
 from ..judging.judge import LIMIT
 from ..processes.failures import Crash
 from ..processes.workers import map_unordered, run_isolated
@@ -33,6 +34,7 @@ from .examine import (
     JudgedOutcome,
     blank_result,
     crashed,
+    deviations_of,
     judge_implementations,
     no_case_message,
 )
@@ -140,8 +142,10 @@ def finish_case(
     chosen = [implementation_named(name) for name in paths]
     whole = FinishedCase(case.id, [], [])
     for dtype in dtypes:
-        for outcome in judge_implementations(case, dtype, chosen):
-            result = outcome.result
+        outcomes = judge_implementations(case, dtype, chosen)
+        for implementation, outcome in zip(chosen, outcomes, strict=True):
+            result = mark_known(outcome.result, case, deviations_of(implementation))
+            outcome = outcome._replace(result=result)
             if result.verdict == "excluded":
                 continue
             if result.verdict == OUT_OF_RESOURCES:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.command_line import bptt_oracle
+from support.runs import read
 
 ROOT = Path(__file__).parents[3]
 MODULE = "support.written_implementations"
@@ -165,6 +166,23 @@ def test_a_run_is_compared_with_what_an_implementation_computes_now(capsys, tmp_
     assert code == 2 and "name either a run file NEW or an --implementation" in err
     code, _, err = bptt_oracle(capsys, *now, f"{MODULE}:run_lstm", run)
     assert code == 2 and "name either a run file NEW or an --implementation" in err
+
+
+def test_an_expected_deviation_is_recorded_as_known_with_its_R(capsys, tmp_path):
+    right, expected = str(tmp_path / "right"), str(tmp_path / "expected")
+    record(capsys, right, "numpy_lstm")
+    name = f"{MODULE}:doubling_as_expected"
+    arguments = ["record", "-o", expected, "--implementation", name, "--cases", "8"]
+    code, _, err = bptt_oracle(capsys, *arguments, "--workers", "1")
+    assert code == 0 and "16 results written to" in err
+    assert err.rstrip().endswith(", 0 faults, 16 known deviations")
+    rows = read(tmp_path / "expected").rows
+    assert {r.verdict for r in rows} == {"known deviation"} and min(r.R for r in rows) > 1000
+    assert {r.note for r in rows} == {"tensor=d_*"}
+    code, out, _ = bptt_oracle(capsys, "compare", right, expected)
+    assert code == 0 and ": 16 results: 16 known deviation. " in out.splitlines()[-1]
+    code, out, _ = bptt_oracle(capsys, "compare", expected, right)
+    assert code == 0 and ": 16 results: 16 fixed. " in out.splitlines()[-1]
 
 
 def test_mistakes_are_planted_in_its_answers(capsys):
