@@ -97,7 +97,8 @@ def record(
         report_progress(finished, total)
         remaining = (case for case in select_cases(plan) if not store.has(case.id))
         unfinished: list[UnfinishedCase] = []
-        for one in map_unordered(work, remaining, workers, in_pieces):
+        isolate = not all(map(is_torch_path, plan.paths))
+        for one in map_unordered(work, remaining, workers, in_pieces, isolate):
             if isinstance(one, UnfinishedCase):
                 unfinished.append(one)
                 continue
@@ -178,7 +179,7 @@ def _finish_pieces(
                 if again.killed:
                     return UnfinishedCase(case.id, f"{path} {dtype}: {again}")
                 result = crashed(blank_result(case, path, dtype), again)
-                whole.rows.append(to_row(JudgedOutcome(result, {}, [])))
+                whole.rows.append(to_row(JudgedOutcome(result)))
                 continue
             if isinstance(piece, UnfinishedCase):
                 return piece
@@ -198,7 +199,7 @@ def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRu
 
 def to_row(outcome: JudgedOutcome) -> Row:
     """The result as a row of the run file. Control characters become spaces."""
-    result, tensors, masks = outcome
+    result, tensors, masks = outcome.result, outcome.tensors, outcome.masks
     texts = {
         name: printable(getattr(result, name))[:LONGEST_TEXT]
         for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")

@@ -55,8 +55,8 @@ class Row(NamedTuple):
 
 def reject_contradictions(row: Row, limit: float) -> None:
     """Raise ValueError unless each part of a row is of its kind, and R agrees with the verdict: R
-    is above the limit exactly in a fault, in a known deviation, and in a crash, which has no tensors
-    and a note."""
+    is above the limit exactly in a fault, a known deviation, and a crash, which has no tensors and
+    a note."""
     for name in TEXTS:
         if not getattr(row, name).isprintable():
             raise ValueError(f"{name} is not a printable string")

@@ -55,13 +55,21 @@ def test_a_run_that_judges_too_little_exits_2(capsys):
     assert code == 0, "no more than three were asked for"
 
 
-def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys, workers):
     name = f"{MODULE}:crashing_sometimes"
     code, out, _ = bptt_oracle(
-        capsys, "check", "--implementation", name, "--workers", "2", "--cases", "50", "-q"
+        capsys, "check", "--implementation", name, "--workers", workers, "--cases", "50", "-q"
     )
     assert code == 2
     assert re.search(r"could not be judged completely: \d+ × crash in \d+ results", out), out
+
+
+def test_a_crash_is_recorded_by_one_worker_too(capsys, tmp_path):
+    name = f"{MODULE}:crashing"
+    arguments = ["record", "-o", str(tmp_path / "run"), "--cases", "2", "--workers", "1"]
+    code, _, err = bptt_oracle(capsys, *arguments, "--implementation", name)
+    assert code == 0 and "4 × crash" in err and "ended by SIGSEGV" in err
 
 
 @pytest.mark.parametrize(
