@@ -1,21 +1,48 @@
-"""`bptt-oracle compare`: two run files, result by result."""
+"""`bptt-oracle compare`: two run files, result by result; or a run file and what an implementation
+computes now."""
 
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from os.path import realpath
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..processes.interrupt import temporary
+from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, print_verdict, write_output
 from .exits import stop
-from .options import FailOnOption, Markdown, Quiet
+from .options import LAST, MOST, Dtype, FailOnOption, Markdown, Quiet, workers_of
 from .output_files import require_report_file, save_pieces
+from .recording import record_with_progress
+
+if TYPE_CHECKING:
+    from ..runs.record import Plan
+    from ..runs.run import Run
 
 
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A run file that record wrote.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The run file to compare with it.")],
+    new: Annotated[
+        Path | None, typer.Argument(metavar="NEW", help="The run file to compare with it.")
+    ] = None,
+    implementation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:OBJECT",
+            help="Instead of NEW: judge this implementation now, with the plan of OLD.",
+        ),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Compare only these two names, of implementations or paths; may be repeated. "
+            "Default: equal names, or the only name of each run.",
+        ),
+    ] = None,
     fail_on: FailOnOption = None,
     factor: Annotated[
         float, typer.Option(min=1, help="Drift is R that grew by more than this factor.")
@@ -40,23 +67,25 @@ def compare(
     from ..runs.compare import changes, is_failure
     from ..runs.compare import compare as compare_all
     from ..runs.kept import relative_differences
-    from ..runs.opening import open_runs
     from ..runs.read_json import values_path
 
-    taken = {realpath(file) for run in (old, new) for file in (run, values_path(run))}
+    if (new is None) == (implementation is None):
+        stop("name either a run file NEW or an --implementation to compare with")
+    taken = {realpath(file) for run in (old, new) if run for file in (run, values_path(run))}
     for file in filter(None, (json, junit, html)):
         if realpath(file) in taken:
             stop(f"{file} would be written over; name another file")
         taken.add(realpath(file))
         require_report_file(file)
-    with open_runs(old, new) as (before, after):
+    with _runs(old, new, implementation, pair or (), quiet) as (before, after, pairs):
         comparison = compare_all(before, after, factor, None if verbose else compare_tables.MOST)
         words = [word for word, number in comparison.total.items() if number]
         if not words:
             stop("neither run holds a result; record some --cases")
         status = COULD_NOT_RUN if "crash" in words else AGREE
         status = FAULT if is_failure(words, fail_on or ()) else status
-        sentence = compare_tables.summary(comparison)
+        sentence = ", ".join(f"{a} → {b}" for a, b in pairs.items() if a != b)
+        sentence = ": ".join(filter(None, (sentence, compare_tables.summary(comparison))))
         reports: list[tuple[Path | None, Callable[[], Iterable[str]]]] = [
             (
                 json,
@@ -84,3 +113,52 @@ def compare(
     if quiet or not markdown:
         print_verdict(sentence, status)
     raise typer.Exit(status)
+
+
+@contextmanager
+def _runs(
+    old: Path, new: Path | None, implementation: str | None, given: Sequence[str], quiet: bool
+) -> Iterator[tuple["Run", "Run", dict[str, str]]]:
+    """The two runs, with only the results that are compared, and the pairs of names. Without `new`
+    the implementation is recorded in a temporary file, which ends with the block."""
+    from ..runs.opening import open_runs
+    from ..runs.pairing import names_of, paired, pairs_of
+
+    with ExitStack() as stack:
+        if implementation is None:
+            assert new is not None
+            first, second = stack.enter_context(open_runs(old, new))
+        else:
+            (first,) = stack.enter_context(open_runs(old))
+            folder = stack.enter_context(temporary(Path(tempfile.mkdtemp(prefix="bptt-oracle."))))
+            _record_now(folder / "now", first, implementation, quiet)
+            (second,) = stack.enter_context(open_runs(folder / "now"))
+            if not given and implementation in names_of(first):
+                given = [f"{implementation}={implementation}"]
+        pairs = pairs_of(first, second, given)
+        before, after = stack.enter_context(paired(first, second, pairs))
+        yield before, after, pairs
+
+
+def _record_now(file: Path, old: "Run", name: str, quiet: bool) -> None:
+    """Record an implementation with the cases, seed and dtypes of another run."""
+    from ..implementations.loading import load
+
+    limit_threads()
+    loaded = load(name)
+    plan = _plan_of(old, name)
+    try:
+        record_with_progress(file, plan, [loaded], workers_of(0, []), quiet)
+    except KeyboardInterrupt:
+        stop("stopped; nothing was compared")
+
+
+def _plan_of(run: "Run", name: str) -> "Plan":
+    """The plan of a run for an implementation. Stops if the run has a plan of another kind."""
+    from ..runs.record import Plan
+
+    cases, seed, dtypes = (run.plan.get(field) for field in ("cases", "seed", "dtypes"))
+    valid = type(cases) is int and 0 < cases <= MOST and type(seed) is int and 0 <= seed <= LAST
+    if not valid or not isinstance(dtypes, list) or not {*dtypes} <= {*Dtype}:
+        stop(f"{run.file} has no plan that this version can repeat; compare it with a run file")
+    return Plan(cases, seed, dtypes, [name], [])

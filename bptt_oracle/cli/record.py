@@ -7,7 +7,7 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
-from ..reports.console import notify, plural, progress_bar
+from ..reports.console import notify, plural
 from .exits import stop
 from .options import (
     Cases,
@@ -23,6 +23,7 @@ from .options import (
     workers_of,
 )
 from .output_files import require_writable
+from .recording import record_with_progress
 
 
 def record(
@@ -53,10 +54,8 @@ def record(
 
         from ..cases.case import parse
         from ..implementations.loading import load
-        from ..runs.environment import environment
         from ..runs.file_kinds import is_run
         from ..runs.record import Plan
-        from ..runs.record import record as run_all
 
     require_writable(output)
     try:
@@ -73,21 +72,17 @@ def record(
     chosen = implementation or paths_of(device, path)[0]
     plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
     limit_threads()
+    processes = workers_of(workers, [] if implementation else chosen)
     try:
-        with progress_bar(quiet) as progress:
-            task = progress.add_task("cases recorded")
-
-            def show_progress(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
-
-            processes = workers_of(workers, [] if implementation else chosen)
-            written = run_all(output, plan, environment(*loaded), processes, show_progress)
+        written = record_with_progress(output, plan, loaded, processes, quiet)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     except (WrongKernel, ValueError) as error:
         stop(str(error))
     sentence = f"{plural(written.verdicts.total(), 'result')} written to {output}, "
     sentence += plural(written.verdicts["fault"], "fault")
+    if number := written.verdicts["known deviation"]:
+        sentence += f", {plural(number, 'known deviation')}"
     if number := written.verdicts["crash"]:
         named = [f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in written.crashes]
         named += [f"and {number - len(named)} more"] * (number > len(named))

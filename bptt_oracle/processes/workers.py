@@ -33,18 +33,20 @@ def map_unordered(
     items: Iterable[Item],
     workers: int = 1,
     on_crash: Callable[[Item, Crash], Output] | None = None,
+    isolate: bool = False,
 ) -> Iterator[Output]:
     """Yield `work(item)` of each item as soon as it is finished. With one worker, everything runs
-    in this process, in order.
+    in this process, in order, unless `isolate` is set: then one process of its own does it all.
 
     If a worker or the process that workers are forked from dies, each item that was being worked on
     is repeated in a process of its own, and the others go on in a new pool. For an item that ends
     its own process as well, `on_crash(item, crash)` is yielded; without `on_crash`, Crash is
     raised.
     """
-    if workers <= 1:
+    if workers <= 1 and not isolate:
         yield from map(work, items)
         return
+    workers = max(workers, 1)
     source, waiting = iter(items), deque[Item]()
     while _has_next(waiting, source):
         suspects = yield from _work_in_pool(work, waiting, source, workers)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ..runs.compare import LISTED, WORDS, Change, Comparison, environment_changes
 from ..runs.run import Run
+from .console import format_R as format_ratio
 from .console import new_console, plural
 from .styles import STYLES
 
@@ -119,7 +120,7 @@ def summary(comparison: Comparison) -> str:
         text += (
             f" Bits moved in {plural(near.moved, 'tensor')}: the new run is closer to the truth "
             f"in {near.new}, the old one in {near.old}; median R "
-            f"{near.median_old:.2f} → {near.median_new:.2f}."
+            f"{_median(near.median_old)} → {_median(near.median_new)}."
         )
     return text
 
@@ -152,6 +153,10 @@ def describe(c: Change) -> str:
 def format_R(R: float | None) -> str:
     """R with three digits; a dash for None."""
     return "–" if R is None else f"{R:.3g}"
+
+
+def _median(R: float | None) -> str:
+    return "–" if R is None else format_ratio(R)
 
 
 def kernel_changes(comparison: Comparison) -> list[str]:

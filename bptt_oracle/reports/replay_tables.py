@@ -1,6 +1,5 @@
 """What `replay` prints: one case again, torch's numbers and the true ones."""
 
-from functools import partial
 from os.path import commonprefix
 from typing import Any
 
@@ -9,72 +8,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from torch_impl.execution.path import WrongKernel
-
 from ..cases.case import Case, draw
-from ..implementations.compute import compute, review
-from ..implementations.fitting import problem_for
 from ..implementations.implementation import Answer, Implementation
-from ..implementations.loading import place_of
-from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
-from ..processes.failures import lacks_resources
-from ..runs.examine import (
-    draw_masks,
-    examine_invalid_calls,
-    exclusion_reason_of,
-    expect_in_precision,
-)
+from ..runs.examine import UNFINISHED, examine_invalid_calls, judge_implementations
 from .console import format_R
 from .styles import STYLES
 
 WIDE = 130  # columns from which torch's number and the true one are side by side
 
 
-class Excluded(ValueError):
-    """The path cannot compute the case in the dtype."""
+class CannotReplay(ValueError):
+    """The path cannot compute the case in the dtype, or memory ran out."""
 
 
 def run_case(
     case: Case, implementation: Implementation, dtype: str
 ) -> tuple[Answer | str, Expected]:
-    """The reviewed answer of an implementation to a case, or the message of the exception that it
-    raised; and the truth with its noise, of the tensors that were returned. Raises Excluded if it
+    """The reviewed answer of an implementation to a case, or if it has no tensor what came instead;
+    and the truth with its noise, of the tensors that were returned. Raises CannotReplay if it
     cannot compute the case in the dtype, and WrongKernel if torch ran another kernel than the
     path's."""
-    problem = problem_for(implementation, case)
-    reason = exclusion_reason_of(implementation, case, problem, dtype)
-    if reason:
-        raise Excluded(
-            f"{implementation.name} cannot compute this case in {dtype}: {reason}; "
-            "choose another --path or --dtype"
+    (outcome,) = judge_implementations(case, dtype, [implementation])
+    result, answer, expected = outcome.result, outcome.answer, outcome.expected
+    if expected is None or result.verdict in UNFINISHED:
+        advice = "; choose another --path or --dtype" * (result.verdict == "excluded")
+        raise CannotReplay(
+            f"{implementation.name} cannot compute this case in {dtype}: {result.note}{advice}"
         )
-    masks = draw_masks(problem, dtype)
-    precision = implementation.product_precision(dtype)
-    expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
-    expected = expect_with()
-    try:
-        answer = compute(implementation, problem, dtype)
-    except WrongKernel:
-        raise
-    except Exception as error:  # any other exception is the answer to a valid case
-        if lacks_resources(error):
-            raise
-        return f"{type(error).__name__}: {error}{place_of(error)}", expected
-    answer = review(implementation, answer, expected.truth, dtype)
-    if not answer.results:
-        return "; ".join(answer.errors.values()) or "no tensor was returned", expected
-
-    exact = case.regime == "exact" and expected.exact
-    _, judged_by = judge_and_confirm(
-        answer.results,
-        expected.of(answer.results),
-        exact,
-        lambda effort: expect_with(effort).of(answer.results),
-    )
-    return answer, judged_by
+    return (answer if answer is not None and answer.results else result.note), expected
 
 
 def print_replay(console: Console, case: Case, outcome: Answer, expected: Expected) -> str:

@@ -6,6 +6,7 @@ STYLES = {
     "crash": "bold red",
     "out of resources": "yellow",
     "known deviation": "yellow",
+    "known": "yellow",
     "untrusted": "yellow",
     "drift": "yellow",
     "fixed": "green",

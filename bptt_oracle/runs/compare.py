@@ -2,6 +2,7 @@
 
     fault           the new run is wrong; the note says if the old one was, too
     crash           the new run's process ended before there was a result
+    known           the new run deviates as its implementation is expected to; no fault
     drift           R of some tensor grew to more than DRIFT_FACTOR times its old value, and is
                     above DRIFT_FLOOR
     untrusted       different bits in an ill-conditioned case, which cannot tell which are better
@@ -9,7 +10,8 @@
                     answer different questions
     kernel          a different kernel ran, whatever the bits
     moved           different bits, within rounding
-    fixed           the old run was wrong or crashed, and the new one is not and did not
+    fixed           the old run was wrong, also as expected, or crashed, and the new one is not and
+                    did not
     new, removed    only one of the runs has the result
     equal           every bit of every tensor is equal
 
@@ -26,9 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..implementations.loading import is_torch_path
 from .closeness import Closeness, Distances
 from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
-from .row import BadRun, Row, differences
+from .row import WRONG, BadRun, Row, differences
 from .run import Run
 
 LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
@@ -37,6 +40,7 @@ MOST_KERNELS = 1000  # changes of kernels that are counted
 WORDS = {
     "fault": "fault",
     "crash": "crash",
+    "known": "known deviation",
     "drift": "drift",
     "untrusted": "untrusted",
     "fixed": "fixed",
@@ -64,8 +68,9 @@ class Change(NamedTuple):
 
     @property
     def replay_arguments(self) -> str:
-        """The case, path and dtype as arguments of `bptt-oracle replay`."""
-        return f"{self.case} --path {self.path} --dtype {self.dtype}"
+        """The case, path or implementation, and dtype as arguments of `bptt-oracle replay`."""
+        option = "--path" if is_torch_path(self.path) else "--implementation"
+        return f"{self.case} {option} {self.path} --dtype {self.dtype}"
 
 
 class Comparison(NamedTuple):
@@ -228,9 +233,13 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
         word = "crash"
         if old.verdict == "crash":
             notes.append("a crash in the old run, too")
+    elif new.verdict == "known deviation":
+        word = "known"
+        if old.verdict == "fault":
+            notes.append("a fault in the old run")
     elif drifted and new.verdict == "agree":
         word, tensor = "drift", max(drifted, key=lambda name: new.tensors[name].R or 0)
-    elif old.verdict in ("fault", "crash"):
+    elif old.verdict in (*WRONG, "crash"):
         word, tensor = "fixed", old.tensor
         notes.append(old.note)
     elif different_masks:

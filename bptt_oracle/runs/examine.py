@@ -56,11 +56,22 @@ class Result(NamedTuple):
 
 
 class JudgedOutcome(NamedTuple):
-    """A result, the tensors that were judged, and the dropout masks that torch drew for them."""
+    """A result, and what it was judged from.
+
+    masks      dropout masks that torch drew
+    answer     reviewed; None if an exception was raised or nothing ran
+    expected   the truth and noise that it was judged by; None if nothing ran
+    """
 
     result: Result
-    tensors: dict[str, np.ndarray]
-    masks: list[np.ndarray]
+    masks: list[np.ndarray] = []
+    answer: Answer | None = None
+    expected: Expected | None = None
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Those that were judged."""
+        return {} if self.answer is None else self.answer.results
 
 
 def examine(case: Case, dtype: str, implementations: Sequence[Implementation]) -> list[Result]:
@@ -92,7 +103,7 @@ def judge_implementations(
             unfinished = blank_result(case, implementation.name, dtype)._replace(
                 verdict=OUT_OF_RESOURCES, R=float("inf"), note=first_line(error)
             )
-            yield JudgedOutcome(unfinished, {}, [])
+            yield JudgedOutcome(unfinished)
 
 
 def blank_result(case: Case, name: str, dtype: str, note: str = "") -> Result:
@@ -113,8 +124,13 @@ def _judge(
         note = exclusion_reason_of(implementation, case, problem, dtype)
         blank = blank_result(case, implementation.name, dtype, note)
         if note:
-            yield JudgedOutcome(blank, {}, masks)
+            yield JudgedOutcome(blank, masks)
             continue
+        precision = implementation.product_precision(dtype)
+        key = precision, implementation.constrain
+        if key not in expectations:
+            expectations[key] = expect_in_precision(problem, dtype, precision, masks)
+        expected = expectations[key]
         start = time.perf_counter()
         try:
             answer = compute(implementation, problem, dtype)
@@ -123,18 +139,14 @@ def _judge(
         except Exception as error:  # the case is valid, so any other exception is a fault
             word = OUT_OF_RESOURCES if lacks_resources(error) else "fault"
             raised = blank._replace(verdict=word, R=float("inf"), note=describe(error))
-            yield JudgedOutcome(raised, {}, masks)
+            yield JudgedOutcome(raised, masks, None, expected)
             continue
         seconds = time.perf_counter() - start
-        precision = implementation.product_precision(dtype)
-        key = precision, implementation.constrain
-        if key not in expectations:
-            expectations[key] = expect_in_precision(problem, dtype, precision, masks)
-        expected = expectations[key]
         answer = review(implementation, answer, expected.truth, dtype)
         expect_with = partial(expect_in_precision, problem, dtype, precision, masks)
-        judged = _judged(blank, case, answer, expected, expect_with)
-        yield JudgedOutcome(judged._replace(seconds=seconds), answer.results, masks)
+        judged, used = _judged(blank, case, answer, expected, expect_with)
+        judged = judged._replace(seconds=seconds)
+        yield JudgedOutcome(judged, masks, answer, used)
 
 
 def _judged(
@@ -143,19 +155,20 @@ def _judged(
     answer: Answer,
     expected: Expected,
     expect_with: Callable[[int], Expected],
-) -> Result:
-    """The result of a reviewed answer. A tensor with an error is a fault, whatever the numbers."""
+) -> tuple[Result, Expected]:
+    """The result of a reviewed answer, and the truth and noise by which its tensors were judged. A
+    tensor with an error is a fault, whatever the numbers."""
     exact = case.regime == "exact" and expected.exact
-
     wrong = {name: float("inf") for name in answer.errors}
     common = blank._replace(kernel=answer.kernel, not_returned=answer.not_returned)
     if not answer.results:
         name = min(wrong, default="output")
         note = "; ".join(answer.errors.values()) or "no tensor was returned"
-        return common._replace(
+        failed = common._replace(
             verdict="fault", R=float("inf"), tensor=name, note=note, tensors=wrong
         )
-    verdict, _ = judge_and_confirm(
+        return failed, expected
+    verdict, used = judge_and_confirm(
         answer.results,
         expected.of(answer.results),
         exact,
@@ -173,10 +186,10 @@ def _judged(
     )
     if wrong:
         note = "; ".join(answer.errors.values())
-        return result._replace(
+        result = result._replace(
             verdict="fault", R=float("inf"), tensor=min(wrong), place="", note=note
         )
-    return result
+    return result, used
 
 
 def exclusion_reason_of(
@@ -221,10 +234,12 @@ def check(
     cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
 ) -> Generator[list[Result], None, None]:
     """Yield the results of each case as soon as it is finished. A case that ends its worker is
-    repeated piece by piece, and what ends its process again has the verdict CRASH."""
+    repeated piece by piece, and what ends its process again has the verdict CRASH. One worker is
+    this process, if all paths are torch's; a GPU is then used by one process only."""
     work = partial(examine_dtypes, dtypes=dtypes, paths=paths)
     in_pieces = partial(_examine_pieces, dtypes=dtypes, paths=paths)
-    yield from map_unordered(work, cases, workers, in_pieces)
+    isolate = not all(map(is_torch_path, paths))
+    yield from map_unordered(work, cases, workers, in_pieces, isolate)
 
 
 def _examine_pieces(

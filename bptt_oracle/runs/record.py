@@ -25,6 +25,7 @@ from ..cases.case import Case, parse
 from ..cases.corpus import draw_cases_for
 from ..implementations.growing import growing_cases
 from ..implementations.loading import implementation_named, is_torch_path
+from ..judging.deviations import mark_known
 from ..judging.judge import LIMIT
 from ..processes.failures import Crash
 from ..processes.workers import map_unordered, run_isolated
@@ -33,6 +34,7 @@ from .examine import (
     JudgedOutcome,
     blank_result,
     crashed,
+    deviations_of,
     judge_implementations,
     no_case_message,
 )
@@ -95,7 +97,8 @@ def record(
         report_progress(finished, total)
         remaining = (case for case in select_cases(plan) if not store.has(case.id))
         unfinished: list[UnfinishedCase] = []
-        for one in map_unordered(work, remaining, workers, in_pieces):
+        isolate = not all(map(is_torch_path, plan.paths))
+        for one in map_unordered(work, remaining, workers, in_pieces, isolate):
             if isinstance(one, UnfinishedCase):
                 unfinished.append(one)
                 continue
@@ -140,8 +143,10 @@ def finish_case(
     chosen = [implementation_named(name) for name in paths]
     whole = FinishedCase(case.id, [], [])
     for dtype in dtypes:
-        for outcome in judge_implementations(case, dtype, chosen):
-            result = outcome.result
+        outcomes = judge_implementations(case, dtype, chosen)
+        for implementation, outcome in zip(chosen, outcomes, strict=True):
+            result = mark_known(outcome.result, case, deviations_of(implementation))
+            outcome = outcome._replace(result=result)
             if result.verdict == "excluded":
                 continue
             if result.verdict == OUT_OF_RESOURCES:
@@ -174,7 +179,7 @@ def _finish_pieces(
                 if again.killed:
                     return UnfinishedCase(case.id, f"{path} {dtype}: {again}")
                 result = crashed(blank_result(case, path, dtype), again)
-                whole.rows.append(to_row(JudgedOutcome(result, {}, [])))
+                whole.rows.append(to_row(JudgedOutcome(result)))
                 continue
             if isinstance(piece, UnfinishedCase):
                 return piece
@@ -194,7 +199,7 @@ def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRu
 
 def to_row(outcome: JudgedOutcome) -> Row:
     """The result as a row of the run file. Control characters become spaces."""
-    result, tensors, masks = outcome
+    result, tensors, masks = outcome.result, outcome.tensors, outcome.masks
     texts = {
         name: printable(getattr(result, name))[:LONGEST_TEXT]
         for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")

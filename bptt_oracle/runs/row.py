@@ -10,7 +10,8 @@ import numpy as np
 
 from ..processes.failures import CommandError
 
-VERDICTS = ("agree", "fault", "untrusted", "crash")
+WRONG = ("fault", "known deviation")  # verdicts of results whose R is above the limit
+VERDICTS = ("agree", *WRONG, "untrusted", "crash")
 TEXTS = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "masks", "note")
 _DIGEST = re.compile("[0-9a-f]{16}")
 
@@ -54,7 +55,8 @@ class Row(NamedTuple):
 
 def reject_contradictions(row: Row, limit: float) -> None:
     """Raise ValueError unless each part of a row is of its kind, and R agrees with the verdict: R
-    is above the limit exactly in a fault, and in a crash, which has no tensors and a note."""
+    is above the limit exactly in a fault, a known deviation, and a crash, which has no tensors and
+    a note."""
     for name in TEXTS:
         if not getattr(row, name).isprintable():
             raise ValueError(f"{name} is not a printable string")
@@ -70,7 +72,7 @@ def reject_contradictions(row: Row, limit: float) -> None:
     largest = max(row.R, worst)
     if row.verdict == "crash":
         contradicts = bool(row.tensors) or not row.note
-    elif row.verdict == "fault":
+    elif row.verdict in WRONG:
         contradicts = largest <= limit
     elif row.verdict == "agree":
         contradicts = largest > limit

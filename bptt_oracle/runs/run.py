@@ -141,8 +141,7 @@ def connection_to(run: Run, new: Run | None = None) -> Iterator[sqlite3.Connecti
         connection = _connect(run.database)
         try:
             if new is not None:
-                connection.execute("ATTACH ? AS new", (_uri(new.database),))
-                connection.execute(f"PRAGMA new.cache_size = -{_CACHE}")
+                attach(connection, new.database, "new")
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
             yield connection
         finally:
@@ -182,6 +181,12 @@ def _connect(database: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA mmap_size = 0")
     connection.execute(f"PRAGMA cache_size = -{_CACHE}")
     return connection
+
+
+def attach(connection: sqlite3.Connection, database: Path, name: str) -> None:
+    """Open another database in a connection, for reading, under this name."""
+    connection.execute(f"ATTACH ? AS {name}", (_uri(database),))
+    connection.execute(f"PRAGMA {name}.cache_size = -{_CACHE}")
 
 
 def _uri(database: Path) -> str:

@@ -33,6 +33,7 @@ LONGEST = 2**16  # bytes of a row, and of any of its values
 PART = 2**12  # elements
 KEY = "case_id, path, dtype"
 COLUMNS = f"{KEY}, verdict, R, tensor, place, kernel, seconds, note, masks, names, bits, ratios"
+KEPT_COLUMNS = f"{KEY}, tensor, part, format, shape, content"
 TABLES = {
     "cases": "case_id TEXT NOT NULL PRIMARY KEY, checksum TEXT NOT NULL",
     "kept": (

@@ -8,12 +8,22 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-HEAD = ("implementation", "dtype", "results", "tensors", "worst R that agrees", "not agreeing")
+HEAD = (
+    "implementation",
+    "dtype",
+    "results",
+    "tensors",
+    "worst R that agrees",
+    "not agreeing",
+    "control",
+)
 
 
 def rows(file):
-    """A row of the table for each dtype in which an implementation was judged."""
+    """A row of the table for each dtype in which an implementation was judged. The control is that
+    of the whole run: how many of the mistakes planted in its answers were detected."""
     report = json.loads(file.read_text("utf-8"))
+    control = f"{report['control']['detected']} of {report['control']['planted']}"
     for dtype in ("float32", "float64"):
         results = [r for r in report["results"] if r["dtype"] == dtype]
         if not results:
@@ -26,7 +36,8 @@ def rows(file):
         tensors = sum(len(r["tensors"]) for r in results)
         worst = f"{max(agreeing):.1f}" if agreeing else "–"
         wrong = ", ".join(known + others) or "none"
-        yield file.stem.replace("_", " "), dtype, str(len(results)), f"{tensors:,}", worst, wrong
+        name = file.stem.replace("_", " ")
+        yield name, dtype, str(len(results)), f"{tensors:,}", worst, wrong, control
 
 
 def main(folder):

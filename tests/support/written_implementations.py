@@ -8,6 +8,7 @@ import torch
 
 import reference
 from bptt_oracle import Implementation
+from bptt_oracle.judging.deviations import expected_deviations_of
 from bptt_oracle.judging.evaluation import evaluate
 
 
@@ -128,6 +129,10 @@ crashing = run_lstm._replace(name="crashing", run=crash)
 crashing_sometimes = run_lstm._replace(name="sometimes", run=crash_on_twelve_steps)
 raising = run_lstm._replace(name="raising", run=raise_always)
 doubling = run_lstm._replace(name="doubling", run=double_gradients)
+doubling_as_expected = doubling._replace(
+    name="as expected",
+    deviations=expected_deviations_of({"tensor=d_*": "gradients of a sum of two losses"}),
+)
 without_back = numpy_lstm._replace(layer=lambda *arguments: numpy_layer(*arguments)[:2])
 values_only = without_back._replace(engine="none")
 not_an_implementation = 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.command_line import bptt_oracle
+from support.runs import read
 
 ROOT = Path(__file__).parents[3]
 MODULE = "support.written_implementations"
@@ -54,13 +55,21 @@ def test_a_run_that_judges_too_little_exits_2(capsys):
     assert code == 0, "no more than three were asked for"
 
 
-def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys, workers):
     name = f"{MODULE}:crashing_sometimes"
     code, out, _ = bptt_oracle(
-        capsys, "check", "--implementation", name, "--workers", "2", "--cases", "50", "-q"
+        capsys, "check", "--implementation", name, "--workers", workers, "--cases", "50", "-q"
     )
     assert code == 2
     assert re.search(r"could not be judged completely: \d+ × crash in \d+ results", out), out
+
+
+def test_a_crash_is_recorded_by_one_worker_too(capsys, tmp_path):
+    name = f"{MODULE}:crashing"
+    arguments = ["record", "-o", str(tmp_path / "run"), "--cases", "2", "--workers", "1"]
+    code, _, err = bptt_oracle(capsys, *arguments, "--implementation", name)
+    assert code == 0 and "4 × crash" in err and "ended by SIGSEGV" in err
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,63 @@ def test_recorded_runs_of_one_implementation_are_compared(capsys, tmp_path):
         assert code == 0 and "16 results written" in err
     code, out, _ = bptt_oracle(capsys, "compare", *(str(tmp_path / f) for f in ("before", "after")))
     assert code == 0 and "bitwise equal" in out
+
+
+def record(capsys, file, *names):
+    options = [f"--implementation={MODULE}:{name}" for name in names]
+    arguments = ["record", "-o", str(file), "--cases", "8", "--workers", "1", *options]
+    assert bptt_oracle(capsys, *arguments)[0] == 0
+
+
+def test_two_versions_of_a_kernel_with_names_of_their_own_are_compared(capsys, tmp_path):
+    one, two, both = (str(tmp_path / name) for name in ("one", "two", "both"))
+    record(capsys, one, "numpy_lstm")
+    record(capsys, two, "doubling")
+    pair = f"{MODULE}:numpy_lstm", f"{MODULE}:doubling"
+    code, out, _ = bptt_oracle(capsys, "compare", one, two)
+    last = out.splitlines()[-1]
+    assert code == 1 and last.startswith(f"{pair[0]} → {pair[1]}: 16 results: 16 fault. Bits moved")
+    assert re.search(r"; median R 0\.\d\d → \de\+14\.$", last)
+    assert f"--implementation {pair[1]} --dtype float32" in out, "what replays it"
+    record(capsys, both, "numpy_lstm", "doubling", "run_lstm")
+    given = ["--pair", "=".join(pair), "--pair", f"{MODULE}:run_lstm={MODULE}:run_lstm"]
+    code, out, _ = bptt_oracle(capsys, "compare", both, both, *given)
+    assert code == 1 and ": 32 results: 16 fault, 16 bitwise equal." in out.splitlines()[-1]
+    code, _, err = bptt_oracle(capsys, "compare", one, two, "--pair", "one=two")
+    assert code == 2 and "has no results of 'one'" in err
+
+
+def test_a_run_is_compared_with_what_an_implementation_computes_now(capsys, tmp_path):
+    run = str(tmp_path / "run")
+    record(capsys, run, "numpy_lstm", "doubling")
+    now = ["compare", run, "--implementation"]
+    code, out, _ = bptt_oracle(capsys, *now, f"{MODULE}:numpy_lstm", "-q")
+    assert (code, out) == (0, "16 results: 16 bitwise equal.\n")
+    pair = f"{MODULE}:doubling={MODULE}:run_lstm"
+    code, out, _ = bptt_oracle(capsys, *now, f"{MODULE}:run_lstm", "-q", "--pair", pair)
+    assert code == 0 and "run_lstm: 16 results: 16 fixed. " in out
+    assert [*tmp_path.iterdir()] == [tmp_path / "run"]
+    code, _, err = bptt_oracle(capsys, "compare", run)
+    assert code == 2 and "name either a run file NEW or an --implementation" in err
+    code, _, err = bptt_oracle(capsys, *now, f"{MODULE}:run_lstm", run)
+    assert code == 2 and "name either a run file NEW or an --implementation" in err
+
+
+def test_an_expected_deviation_is_recorded_as_known_with_its_R(capsys, tmp_path):
+    right, expected = str(tmp_path / "right"), str(tmp_path / "expected")
+    record(capsys, right, "numpy_lstm")
+    name = f"{MODULE}:doubling_as_expected"
+    arguments = ["record", "-o", expected, "--implementation", name, "--cases", "8"]
+    code, _, err = bptt_oracle(capsys, *arguments, "--workers", "1")
+    assert code == 0 and "16 results written to" in err
+    assert err.rstrip().endswith(", 0 faults, 16 known deviations")
+    rows = read(tmp_path / "expected").rows
+    assert {r.verdict for r in rows} == {"known deviation"} and min(r.R for r in rows) > 1000
+    assert {r.note for r in rows} == {"tensor=d_*"}
+    code, out, _ = bptt_oracle(capsys, "compare", right, expected)
+    assert code == 0 and ": 16 results: 16 known deviation. " in out.splitlines()[-1]
+    code, out, _ = bptt_oracle(capsys, "compare", expected, right)
+    assert code == 0 and ": 16 results: 16 fixed. " in out.splitlines()[-1]
 
 
 def test_mistakes_are_planted_in_its_answers(capsys):

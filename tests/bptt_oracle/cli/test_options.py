@@ -127,7 +127,7 @@ def test_progress_names_what_it_counts_and_is_not_drawn_in_a_pipe():
     folder = Path(bptt_oracle.__file__).parent
     for file, unit in (
         ("cli/check.py", "cases checked"),
-        ("cli/record.py", "cases recorded"),
+        ("cli/recording.py", "cases recorded"),
         ("cli/faults.py", "faults planted"),
         ("runs/selftest.py", "tensors compared"),
     ):

@@ -40,7 +40,7 @@ def run(folder, *arguments):
 
 
 def test_every_command_of_the_page_runs(folder):
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 10
     for command in COMMANDS:
         code, out = run(folder, *command.split())
         assert code == 0, out
@@ -52,6 +52,12 @@ def test_every_command_of_the_page_runs(folder):
                 counts,
             )
             assert "agrees with the derivations: 120 results" in verdict
+        if command.startswith("bptt-oracle compare numpy --imp"):
+            assert out.splitlines()[-1] == "40 results: 40 bitwise equal."
+        if command == "bptt-oracle compare numpy fused":
+            (promised,) = re.findall(r"```text\n(my_lstm:lstm → .*)\n```", TEXT)
+            pattern = r"[\d.]+".join(map(re.escape, promised.split("…")))
+            assert re.fullmatch(pattern, out.splitlines()[-1]), out
         if command.startswith("pytest"):
             assert re.search(r"bptt-oracle: 30 cases, 60 results, \d+ tensors judged, 0 not", out)
             assert "31 passed" in out

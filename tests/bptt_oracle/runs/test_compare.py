@@ -50,6 +50,10 @@ from support.runs import EXPECTED, HOSTILE, ONE_OF_EACH, made_up, row, write_bot
         (None, row(R=17, verdict="fault"), "fault", "output"),
         (row(R=0.5), row(R=9, bits="other", verdict="untrusted"), "untrusted", "output"),
         (row(R=17, verdict="fault")._replace(tensor="h_n"), row(bits="other"), "fixed", "h_n"),
+        (row(), row(R=17, bits="other", verdict="known deviation"), "known", "output"),
+        (row(verdict="fault", R=17), row(R=17, verdict="known deviation"), "known", "output"),
+        (row(R=17, verdict="known deviation"), row(bits="other"), "fixed", "output"),
+        (row(R=17, verdict="known deviation"), row(R=17, verdict="fault"), "fault", "output"),
     ],
 )
 def test_each_change_has_its_word(old, new, word, tensor):
@@ -60,7 +64,8 @@ def test_each_change_has_its_word(old, new, word, tensor):
         assert compare(*runs).total == {word: 1} and list(changes(*runs)) == [found]
     if "kernel" in word:
         assert found.kernel == "native → MkldnnRnnLayerBackward0"
-    if old and new and "fault" in (old.verdict, new.verdict):
+    verdicts = {one.verdict for one in (old, new) if one}
+    if old and new and "fault" in verdicts and "known deviation" not in verdicts:
         assert ("too" in found.note) == (old.verdict == new.verdict)
 
 

@@ -233,7 +233,7 @@ def test_values_of_absurd_sizes_are_rejected_in_little_memory(tmp_path, content)
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda body: with_row(body, "verdict", "known deviation"), "verdict is not one of agree"),
+        (lambda body: with_row(body, "verdict", "excluded"), "verdict is not one of agree"),
         (lambda body: body | {"environment": {"torch": "\x1b[2J"}}, "control characters"),
         (lambda body: body | {"plan": {"paths": ["\x1b[2J"]}}, "plan holds control characters"),
     ],

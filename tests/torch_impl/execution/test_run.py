@@ -28,9 +28,9 @@ def test_lower_dtypes_agree_with_truth(dtype, record_cases):
     verdicts = [r.verdict for case in corpus(10) for r in examine(case, dtype, chosen)]
     record_cases(f"cpu-native {dtype}", verdicts.count("agree"))
     assert "fault" not in verdicts and verdicts.count("agree") >= 12
-    ((result, tensors, _),) = judge_implementations(pinned(), dtype, chosen[:1])
-    assert result.verdict == "agree" and 0.01 < result.R < LIMIT
-    assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in tensors.values())
+    (outcome,) = judge_implementations(pinned(), dtype, chosen[:1])
+    assert outcome.result.verdict == "agree" and 0.01 < outcome.result.R < LIMIT
+    assert all(np.array_equal(stored(v.astype(float), dtype), v) for v in outcome.tensors.values())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

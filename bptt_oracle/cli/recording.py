@@ -1,0 +1,28 @@
+"""Recording with a progress bar, by `record` to a file and by `compare` for a moment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..reports.console import progress_bar
+
+if TYPE_CHECKING:
+    from ..implementations.implementation import Implementation
+    from ..runs.record import Plan
+    from ..runs.store import Summary
+
+
+def record_with_progress(
+    file: Path, plan: "Plan", loaded: Sequence["Implementation"], workers: int, quiet: bool
+) -> "Summary":
+    """Record a plan, whose implementations are loaded, to a file. Raises what `record` raises."""
+    from ..runs.environment import environment
+    from ..runs.record import record
+
+    with progress_bar(quiet) as progress:
+        task = progress.add_task("cases recorded")
+
+        def show_progress(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return record(file, plan, environment(*loaded), workers, show_progress)
