@@ -7,6 +7,7 @@
     untrusted       different bits in an ill-conditioned case, which cannot tell which are better
     masks           the old torch drew different dropout masks from the seed, so the two results
                     answer different questions
+    inputs          the model of a user got other weights, another batch or other random numbers
     kernel          a different kernel ran, whatever the bits
     moved           different bits, within rounding
     fixed           the old run was wrong or crashed, and the new one is not and did not
@@ -28,7 +29,7 @@ import numpy as np
 
 from .closeness import Closeness, Distances
 from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
-from .row import BadRun, Row, differences
+from .row import MODEL, BadRun, Row, differences
 from .run import Run
 
 LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
@@ -41,6 +42,7 @@ WORDS = {
     "untrusted": "untrusted",
     "fixed": "fixed",
     "masks": "different dropout masks",
+    "inputs": "different inputs",
     "kernel": "kernel changed",
     "moved": "moved within rounding",
     "new": "new",
@@ -234,7 +236,7 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
         word, tensor = "fixed", old.tensor
         notes.append(old.note)
     elif different_masks:
-        word = "masks"
+        word = "inputs" if new.case.startswith(MODEL) else "masks"
     elif not equal and new.verdict == "untrusted":
         word = "untrusted"
     elif kernel != new.kernel:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..processes.failures import CommandError
 
+MODEL = "model:"  # begins the id of a result of the user's own model
 VERDICTS = ("agree", "fault", "untrusted", "crash")
 TEXTS = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "masks", "note")
 _DIGEST = re.compile("[0-9a-f]{16}")
@@ -43,7 +44,8 @@ class Row(NamedTuple):
     kernel: str
     seconds: float
     note: str
-    masks: str  # the digest of the dropout masks; empty if there are none
+    masks: str  # the digest of the dropout masks, empty if there are none; of a model's results,
+    # that of the model's weights, batch and random numbers
     tensors: dict[str, TensorDigest]
 
     @property
