@@ -9,7 +9,7 @@ Page: docs/runs/your_model.md
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from ..doors.judgement import net_of_parameters
 from ..judging.confirmation import judge_and_confirm
 from ..judging.judge import Verdict
 from ..judging.location import location
-from ..judging.truth import Expected, expect
+from ..judging.truth import Expected
+from ..runs.examine import expect_in_precision
 from .layer_call import LayerCall, by_parameter
 from .replay import steps_and_rows
 
@@ -46,10 +47,10 @@ def judge_call(call: LayerCall) -> JudgedCall:
     if dtype not in UNIT_ROUNDOFF:
         raise ValueError(f"{call.module} computes in {dtype}, which cannot be judged")
     problem, results = problem_of(call), results_of(call)
-    u = UNIT_ROUNDOFF[product_precision(call.device, dtype)]
+    precision = call.product_dtype or product_precision(call.device, dtype)
 
     def expect_with(effort: int = 1) -> Expected:
-        return expect(problem, dtype, u, effort=effort).of(results)
+        return expect_in_precision(problem, dtype, precision, [], effort).of(results)
 
     verdict, expected = judge_and_confirm(results, expect_with(), False, expect_with)
     place = location(_case_of(call, problem), verdict.worst.tensor, verdict.worst.at)
@@ -113,11 +114,12 @@ def product_precision(device: str, dtype: str) -> str:
     backend = torch.backends.cudnn if device == "cuda" else torch.backends.mkldnn
     precision = getattr(getattr(backend, "rnn", None), "fp32_precision", None)
     if device == "cuda":
-        if not torch.backends.cudnn.enabled:
-            matmul = torch.backends.cuda.matmul.allow_tf32
-            return "tf32" if matmul else dtype
-        tf32 = torch.backends.cudnn.allow_tf32 if precision is None else precision == "tf32"
-        return "tf32" if tf32 else dtype
+        owner: Any = torch.backends.cudnn if torch.backends.cudnn.enabled else torch.backends.cuda
+        if owner is torch.backends.cuda:
+            owner, precision = owner.matmul, getattr(owner.matmul, "fp32_precision", None)
+        if precision in (None, "none"):  # only the older switch decides
+            precision = "tf32" if owner.allow_tf32 else "ieee"
+        return "tf32" if precision == "tf32" else dtype
     return {"tf32": "tf32", "bf16": "bfloat16"}.get(str(precision), dtype)
 
 

@@ -39,6 +39,7 @@ class LayerCall:
     dtype: torch.dtype  # that torch computed in
     attached: bool  # whether a gradient flows on into the initial state
     device: str  # of the module: cpu, cuda, mps
+    product_dtype: str  # in which autocast computes products; empty without autocast
     kernel: str = ""  # in the graph of the output, if gradients are recorded
     cotangents: dict[str, np.ndarray] = field(default_factory=dict)  # of output, h_n, c_n
     gradients: dict[str, np.ndarray] = field(default_factory=dict)  # of x, h_0, c_0 parameters

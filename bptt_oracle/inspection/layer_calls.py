@@ -221,7 +221,7 @@ class _Recorder(TorchFunctionMode):
             number=place.number,
             layer=layer,
             mode=mode,
-            is_cell=x.dim() == 2,
+            is_cell=final[0] is None,
             params=[
                 cell.Params(**{n: self._weight(w, dtype) for n, w in named.items()})
                 for named in weights
@@ -235,6 +235,7 @@ class _Recorder(TorchFunctionMode):
             dtype=dtype,
             attached=any(s.requires_grad for s in state),
             device=output.device.type,
+            product_dtype=_dtype_of_autocast(output.device.type),
         )
         self.calls.append(call)
         of_state = _state_of(call, dtype)
@@ -297,6 +298,13 @@ def _by_direction(weights: Sequence[Tensor], bias: bool, D: int) -> list[dict[st
     count = len(weights) // D
     names = (*names, "weight_hr")[:count]
     return [dict(zip(names, weights[d * count : (d + 1) * count], strict=True)) for d in range(D)]
+
+
+def _dtype_of_autocast(device: str) -> str:
+    """The dtype to which autocast converts what products read; empty without autocast."""
+    if not torch.is_autocast_enabled(device):
+        return ""
+    return str(torch.get_autocast_dtype(device)).removeprefix("torch.")
 
 
 def _state_of(call: LayerCall, dtype: torch.dtype) -> Callable[[Tensor], np.ndarray]:

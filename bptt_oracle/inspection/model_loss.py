@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torch_impl.execution.precision import UNIT_ROUNDOFF
 
@@ -85,7 +85,9 @@ def _moved_loss(subject: Subject, u: float, k: int) -> float:
         if isinstance(wide, Tensor) and not wide.is_floating_point():
             return wide
         if isinstance(wide, np.ndarray):
-            return wide * (1 + u * rng.choice([-1, 1], wide.shape)) if wide.dtype.kind == "f" else wide
+            return (
+                wide * (1 + u * rng.choice([-1, 1], wide.shape)) if wide.dtype.kind == "f" else wide
+            )
         signs = rng.choice([-1.0, 1.0], tuple(wide.shape))
         return wide * (1 + u * torch.as_tensor(signs).to(wide.device))
 

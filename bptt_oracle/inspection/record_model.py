@@ -1,4 +1,4 @@
-"""Record one step of the user's own model: every call of every layer, judged by truth, and the loss.
+"""Record one step of the user's own model: each call of a recurrent layer, judged, and the loss.
 
     model:NAME.MODULE.call3.layer1      a result: what torch computed in that call, and R
     model:NAME.loss                     the loss
@@ -110,7 +110,7 @@ def record_model(
             if store.has(case):
                 continue
             judged = _judged(call)
-            row = to_row(_outcome(case, call, judged))._replace(masks=same)
+            row = row_of(case, call, judged)._replace(masks=same)
             ours = WorstCall(row, call, judged)
             # The worst so far waits, because its tensors are kept.
             if worst is None or row.R > worst.row.R:
@@ -175,8 +175,8 @@ def _judged(call: LayerCall) -> JudgedCall:
         raise CommandError(str(error)) from None
 
 
-def _outcome(case: str, call: LayerCall, judged: JudgedCall) -> JudgedOutcome:
-    """The outcome of a call, as that of a case on a path."""
+def row_of(case: str, call: LayerCall, judged: JudgedCall) -> Row:
+    """The result of a call as a row of the run."""
     verdict, note = judged.verdict, judged.expected.untrusted
     if not call.cotangents:
         note = "; ".join(filter(None, (note, "no gradient arrived, so only values were judged")))
@@ -194,7 +194,7 @@ def _outcome(case: str, call: LayerCall, judged: JudgedCall) -> JudgedOutcome:
         note,
         {s.tensor: s.R for s in verdict.scores if not s.ill},
     )
-    return JudgedOutcome(result, judged.results, [])
+    return to_row(JudgedOutcome(result, judged.results, []))
 
 
 def _loss_row(case: str, subject: Subject, step: Step) -> Row:
