@@ -23,6 +23,7 @@ from .options import (
     workers_of,
 )
 from .output_files import require_writable
+from .record_model import record_model
 from .recording import record_with_progress
 
 
@@ -38,6 +39,21 @@ def record(
         list[str] | None,
         typer.Option(metavar="ID", help="Also keep the tensors of this case; may be repeated."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:FUNCTION",
+            help="Record your own model: a function that returns (model, batch, loss).",
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="With --model: take weights and batch from this run."),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --model: write a program for the worst call."),
+    ] = None,
     workers: Workers = 0,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the last line, no progress.")
@@ -47,6 +63,13 @@ def record(
 
     A run that was stopped is continued by the same command. Exit 0 written, 2 not written.
     """
+    if model is None and (inputs or script):
+        stop(f"{'--inputs' if inputs else '--script'} needs --model")
+    if model is not None:
+        if implementation or path or dtype or values:
+            stop("--model replaces --path, --dtype, --implementation and --values; leave them out")
+        _require_run_file(output)
+        record_model(output, model, inputs, script, quiet)
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
@@ -54,16 +77,9 @@ def record(
 
         from ..cases.case import parse
         from ..implementations.loading import load
-        from ..runs.file_kinds import is_run
         from ..runs.record import Plan
 
-    require_writable(output)
-    try:
-        may_write = not output.exists() or is_run(output)
-    except OSError as error:
-        stop(f"{output} cannot be read: {error.strerror}; choose another name")
-    if not may_write:
-        stop(f"{output} is not a run file and was left unchanged; choose another name")
+    _require_run_file(output)
     try:
         cases_to_keep = [parse(name).id for name in values or ()]
     except ValueError as error:
@@ -88,3 +104,16 @@ def record(
         named += [f"and {number - len(named)} more"] * (number > len(named))
         sentence += f", {number} × crash ({'; '.join(named)})"
     notify(sentence)
+
+
+def _require_run_file(output: Path) -> None:
+    """Stop unless a run can be written to this file, which may hold a run."""
+    from ..runs.file_kinds import is_run
+
+    require_writable(output)
+    try:
+        may_write = not output.exists() or is_run(output)
+    except OSError as error:
+        stop(f"{output} cannot be read: {error.strerror}; choose another name")
+    if not may_write:
+        stop(f"{output} is not a run file and was left unchanged; choose another name")

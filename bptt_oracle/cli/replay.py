@@ -42,12 +42,18 @@ def replay(
         from ..reports.replay_tables import print_invalid_calls, print_replay, run_case
         from ..runs.environment import environment
         from ..runs.examine import INVALID_CALLS_PATH, UNFINISHED
+        from ..runs.row import MODEL
 
     limit_threads()
     if path == INVALID_CALLS_PATH and script:
         stop("cpu-invalid-calls has no --script; leave it out, or name another --path")
     if path == INVALID_CALLS_PATH and dtype is not Dtype.float32:
         stop("cpu-invalid-calls runs only in float32; leave --dtype out, or name another --path")
+    if case.startswith(MODEL):
+        stop(
+            f"{case} is a call inside your own model; `bptt-oracle record --model` computes it "
+            "again, and with --script writes a program for the worst call"
+        )
     if path == "all":
         stop("a case is replayed on one --path at a time; name one")
     try:

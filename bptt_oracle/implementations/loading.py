@@ -38,10 +38,18 @@ def implementation_named(name: str) -> Implementation:
 def load(name: str) -> Implementation:
     """The implementation `object` of "module:object" or "file.py:object", called by that name. A
     module is looked for in the current directory too. Raises CommandError, with one sentence."""
+    found = object_named(name, "an implementation")
+    return as_implementation(found, name)._replace(name=name)
+
+
+def object_named(name: str, expected: str) -> Any:
+    """The object of "module:object" or "file.py:object". A module is looked for in the current
+    directory too. Raises CommandError, with one sentence, which says that `expected` should come.
+    """
     source, _, attribute = name.rpartition(":")
     if not source or not attribute:
         raise CommandError(
-            f"{name!r} does not name an implementation; expected module:object or file.py:object"
+            f"{name!r} does not name {expected}; expected module:object or file.py:object"
         )
     try:
         found: Any = _module(source)
@@ -52,10 +60,10 @@ def load(name: str) -> Implementation:
     except AttributeError as error:
         if not hasattr(error, "name") or error.name not in attribute.split("."):
             raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
-        raise CommandError(f"{source} has no {attribute!r}; name an Implementation in it") from None
+        raise CommandError(f"{source} has no {attribute!r}; name {expected} in it") from None
     except Exception as error:
         raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
-    return as_implementation(found, name)._replace(name=name)
+    return found
 
 
 def _module(source: str) -> ModuleType:

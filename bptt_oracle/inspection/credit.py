@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .layer_calls import LayerCall
+from .layer_call import LayerCall
 from .replay import Cotangents, Signals, Trajectory, error_signals, steps_and_rows
 
 

@@ -17,7 +17,7 @@ from reference.cells.fields import make
 from reference.cells.table import CellState
 from reference.sequences.unroll import schedule
 
-from .layer_calls import LayerCall
+from .layer_call import LayerCall
 from .replay import DIRECTIONS, cotangents_of, error_signals, replay, steps_and_rows
 
 

@@ -5,8 +5,8 @@ and the masks of dropout. While calls are recorded, torch computes its layers on
 instead, with dropout between them: on the CPU the results have the same bits. Everything else in
 the model runs as it always does.
 
-    N     rows: step by step, only those that a packed batch has; N = T·B if it is not packed
-    D, F  directions; features of h in one direction
+A copy of a module that the step makes, or a module that it loads, is not recorded: it is another
+module than the one of the model.
 
 Page: docs/inspection/norms.md
 """
@@ -15,7 +15,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,45 +23,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
-from reference.cells.cell import Cell
-from reference.cells.table import CELL_TABLE, CellParams
+from reference.cells.table import CELL_TABLE
+from torch_impl.execution.backend import fused_kernel
+
+from .layer_call import LayerCall, array_of, by_parameter
+from .recurrent_modules import Hook, recurrent_modules
 
 FUNCTIONS = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
-NOT_SEEN = (
-    "step() called none of the model's recurrent modules where they can be seen: pass the model "
-    "that step() trains, not a scripted one."
-)
-RECURRENT = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
-
-
-@dataclass
-class LayerCall:
-    """One call of one layer: its values, and after backward its gradients; see `array_of`."""
-
-    module: str  # the name in the model
-    number: int  # which call of the module since recording began
-    layer: int
-    cell: Cell
-    params: list[CellParams]  # by direction
-    batch_sizes: np.ndarray  # [T]
-    order: np.ndarray | None  # [B] the caller's row of each row; None if they are the same
-    x: np.ndarray  # [N, I]
-    initial: list[np.ndarray]  # h_0 [D, B, F], of an LSTM also c_0 [D, B, H]
-    output: np.ndarray  # [N, D·F]
-    final: list[np.ndarray]  # h_n, c_n, shaped like `initial`
-    dtype: torch.dtype  # that torch computed in
-    attached: bool  # whether a gradient flows on into the initial state
-    cotangents: dict[str, np.ndarray] = field(default_factory=dict)  # of output, h_n, c_n
-
-    @property
-    def directions(self) -> int:
-        """D, 1 or 2."""
-        return len(self.params)
-
-    def half(self, rows: np.ndarray, direction: int) -> np.ndarray:
-        """The columns [N, F] of one direction, of the output or its gradient [N, D·F]."""
-        width = rows.shape[1] // self.directions
-        return rows[:, direction * width : (direction + 1) * width]
 
 
 class Place(NamedTuple):
@@ -77,64 +44,36 @@ OnCall = Callable[[LayerCall], None]
 OnCotangent = Callable[[LayerCall, str, np.ndarray], None]
 
 
-def recurrent_modules(model: object) -> dict[nn.Module, str]:
-    """The recurrent modules inside a model, each with its name.
-
-    Raises TypeError for an argument that is not a module, ValueError for a model without recurrent
-    modules and for one in DataParallel, which runs copies of it.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model should be a torch.nn.Module, got {type(model).__name__}.")
-    if any(isinstance(module, nn.DataParallel) for module in model.modules()):
-        raise ValueError("DataParallel runs copies of the model: pass its `module`, on one device.")
-    found = {m: n for m, n in module_names(model).items() if _is_recurrent(m)}
-    if not found:
-        raise ValueError(f"{type(model).__name__} contains no nn.RNN, nn.GRU, nn.LSTM or cell.")
-    return found
-
-
-def module_names(model: nn.Module) -> dict[nn.Module, str]:
-    """Every module inside the model by its name, the model itself by its class."""
-    return {
-        module: name.replace("_orig_mod.", "").removesuffix("_orig_mod") or type(module).__name__
-        for name, module in model.named_modules()
-    }
-
-
-def _is_recurrent(module: nn.Module) -> bool:
-    return isinstance(module, RECURRENT)
-
-
 @contextmanager
 def record_layer_calls(
-    model: nn.Module, on_call: OnCall | None = None, on_cotangent: OnCotangent | None = None
+    model: nn.Module,
+    on_call: OnCall | None = None,
+    on_cotangent: OnCotangent | None = None,
+    with_gradients: bool = False,
 ) -> Iterator[list[LayerCall]]:
     """The calls made of the recurrent modules of `model` inside the block, in order.
 
     `on_call` is told of every call when it has returned, `on_cotangent` of every gradient that
-    arrives at an output. Raises the errors of `recurrent_modules`.
+    arrives at an output. `with_gradients`: also record the gradients that torch computes of each
+    call's inputs and weights, and the kernel. Raises the errors of `recurrent_modules`.
     """
     names = recurrent_modules(model)
-    recorder = _Recorder(on_call, on_cotangent)
+    recorder = _Recorder(on_call, on_cotangent, with_gradients)
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         packed = next((a for a in (*args, *kwargs.values()) if isinstance(a, PackedSequence)), None)
         indices = None if packed is None else packed.sorted_indices
         order = None if indices is None else indices.cpu().numpy()
-        # A copy of a module, made by the step itself, has the hooks of its original.
-        place = None
-        if module in names:
-            place = Place(names[module], recorder.count[module], order)
-            recorder.count[module] += 1
-        recorder.running.append(place)
+        recorder.running.append(Place(names[module], recorder.count[module], order))
+        recorder.count[module] += 1
 
     def leave(*_: object) -> None:
         recorder.running.pop()
 
     handles: list[Any] = []
     for module in names:
-        handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
-        handles.append(module.register_forward_hook(leave, always_call=True))
+        handles.append(module.register_forward_pre_hook(Hook(enter), with_kwargs=True))
+        handles.append(module.register_forward_hook(Hook(leave), always_call=True))
     try:
         with recorder, _without_compiling():
             yield recorder.calls
@@ -157,13 +96,16 @@ def _without_compiling() -> AbstractContextManager[object]:
 class _Recorder(TorchFunctionMode):
     """Replaces torch's functions of recurrent modules by their layers, one by one."""
 
-    def __init__(self, on_call: OnCall | None, on_cotangent: OnCotangent | None) -> None:
+    def __init__(
+        self, on_call: OnCall | None, on_cotangent: OnCotangent | None, with_gradients: bool
+    ) -> None:
         super().__init__()
         self.calls: list[LayerCall] = []
-        self.running: list[Place | None] = []
+        self.running: list[Place] = []
         self.count: Counter[nn.Module] = Counter()
         self.handles: list[Any] = []
         self._on_call, self._on_cotangent = on_call, on_cotangent
+        self._with_gradients = with_gradients
         self._weights: dict[int, tuple[Tensor, int, torch.dtype, np.ndarray]] = {}
 
     def __torch_function__(
@@ -193,15 +135,17 @@ class _Recorder(TorchFunctionMode):
         for layer in range(depth):
             own = [s[layer * D : (layer + 1) * D] for s in state]
             own_weights = weights[layer * of_layer : (layer + 1) * of_layer]
-            hx = own if mode == "LSTM" else own[0]
-            options = (hx, own_weights, bias, 1, 0.0, training, two)
+            x, *used = self._aliases([x, *own, *own_weights])
+            hx, used_weights = used[: len(own)], used[len(own) :]
+            options = (hx if mode == "LSTM" else hx[0], used_weights, bias, 1, 0.0, training, two)
             if batch_sizes is None:
                 output, *final = func(x, *options, batch_first)
             else:
                 output, *final = func(x, batch_sizes, *options)
             self._record(
-                mode, layer, x, own, _by_direction(own_weights, bias, D), output, final,
-                batch_sizes, batch_first, place,
+                mode, layer, x, hx, _by_direction(own_weights, bias, D),
+                _by_direction(used_weights, bias, D), output, final, batch_sizes, batch_first,
+                place,
             )  # fmt: skip
             finals.append(final)
             x = output
@@ -212,18 +156,24 @@ class _Recorder(TorchFunctionMode):
     def _call_cell(self, func: Any, mode: str, args: tuple[Any, ...], place: Place) -> Any:
         """What `func(*args)` returns, the state after one step."""
         x, state, *weights = args
-        returned = func(*args)
+        x, *used = self._aliases([x, *(state if mode == "LSTM" else (state,)), *weights])
+        state, used = (used[:2], used[2:]) if mode == "LSTM" else (used[0], used[1:])
+        returned = func(x, state, *used)
         # Inside torch's LSTM cell h is computed from the c that it returns, whose gradient would
         # contain that path; a copy of c has the gradient of the later steps alone.
         returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
         state, after = (state, returned) if mode == "LSTM" else ((state,), (returned,))
         h: Tensor = after[0]  # type: ignore[assignment]  # `after` is a tuple of tensors
         final = [None, *after[1:]]
-        named = dict(zip(_NAMES, weights, strict=True))
-        self._record(
-            mode, 0, x[None], [s[None] for s in state], [named], h, final, None, False, place
-        )
+        named, used_by_name = (dict(zip(_NAMES, w, strict=True)) for w in (weights, used))
+        self._record(mode, 0, x, list(state), [named], [used_by_name], h, final, None, False, place)
         return returned
+
+    def _aliases(self, values: Sequence[Tensor | None]) -> list[Any]:
+        """The same values, whose gradients are those of one call alone if they are recorded."""
+        if not self._with_gradients:
+            return list(values)
+        return [v.view_as(v) if v is not None and v.requires_grad else v for v in values]
 
     def _record(
         self,
@@ -232,6 +182,7 @@ class _Recorder(TorchFunctionMode):
         x: Tensor,
         state: list[Tensor],
         weights: list[dict[str, Tensor | None]],
+        used_weights: list[dict[str, Tensor | None]],
         output: Tensor,
         final: Sequence[Tensor | None],
         batch_sizes: Tensor | None,
@@ -240,7 +191,8 @@ class _Recorder(TorchFunctionMode):
     ) -> None:
         """Record one call of one layer, and follow the gradients of what it returned.
 
-        A cell returns h once, as output; its entry in `final` is None.
+        A cell returns h once, as output; its entry in `final` is None. `used_weights` are the
+        aliases of `weights` that the call read.
         """
 
         def rows(value: Tensor) -> np.ndarray:
@@ -250,11 +202,15 @@ class _Recorder(TorchFunctionMode):
                 array = array.reshape(-1, array.shape[2])
             return array
 
+        def as_it_is(value: Tensor) -> np.ndarray:
+            return array_of(value, dtype)
+
         dtype, cell = output.dtype, CELL_TABLE[mode]
         if not output.numel():
             return
         if batch_sizes is None:
             T, B = x.shape[1::-1] if batch_first else x.shape[:2]
+            T, B = (1, len(x)) if x.dim() == 2 else (T, B)  # a cell's x has no axis of time
             sizes = np.full(T, B, dtype=np.intp)
         else:
             sizes = batch_sizes.cpu().numpy()
@@ -264,7 +220,8 @@ class _Recorder(TorchFunctionMode):
             module=place.module,
             number=place.number,
             layer=layer,
-            cell=cell,
+            mode=mode,
+            is_cell=final[0] is None,
             params=[
                 cell.Params(**{n: self._weight(w, dtype) for n, w in named.items()})
                 for named in weights
@@ -272,33 +229,49 @@ class _Recorder(TorchFunctionMode):
             batch_sizes=sizes,
             order=place.order,
             x=rows(x),
-            initial=[array_of(s, dtype) for s in state],
+            initial=[array_of(s, dtype).reshape(len(weights), -1, s.shape[-1]) for s in state],
             output=rows(output),
             final=[array_of(f, dtype).reshape(len(weights), -1, f.shape[-1]) for f in finals],
             dtype=dtype,
             attached=any(s.requires_grad for s in state),
+            device=output.device.type,
+            product_dtype=_dtype_of_autocast(output.device.type),
         )
         self.calls.append(call)
+        of_state = _state_of(call, dtype)
         returned = {"output": output} | dict(zip(("h_n", "c_n"), final, strict=False))
         for name, value in returned.items():
-            if value is not None and value.requires_grad:
-                convert = rows if name == "output" else _state_of(call, dtype)
-                self._follow(call, name, value, convert)
+            convert = rows if name == "output" else of_state
+            self._follow(call, call.cotangents, name, value, convert)
+        if self._with_gradients:
+            read = {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
+            read |= by_parameter(used_weights)
+            call.kernel = fused_kernel(output, [t for t in read.values() if t is not None])
+            for name, value in read.items():
+                convert = rows if name == "x" else of_state if name[1:] == "_0" else as_it_is
+                self._follow(call, call.gradients, name, value, convert)
         if self._on_call:
             self._on_call(call)
 
     def _follow(
-        self, call: LayerCall, name: str, value: Tensor, convert: Callable[[Tensor], np.ndarray]
+        self,
+        call: LayerCall,
+        store: dict[str, np.ndarray],
+        name: str,
+        value: Tensor | None,
+        convert: Callable[[Tensor], np.ndarray],
     ) -> None:
         """Add up the gradients of a tensor, which may arrive in several backward passes."""
+        if value is None or not value.requires_grad:
+            return
 
         def arrive(gradient: Tensor | None) -> None:
             if gradient is None:  # of an output that the loss does not read
                 return
             array = convert(gradient)
-            earlier = call.cotangents.get(name)
-            call.cotangents[name] = array if earlier is None else earlier + array
-            if self._on_cotangent:
+            earlier = store.get(name)
+            store[name] = array if earlier is None else earlier + array
+            if self._on_cotangent and store is call.cotangents:
                 self._on_cotangent(call, name, array)
 
         self.handles.append(value.register_hook(arrive))
@@ -327,15 +300,14 @@ def _by_direction(weights: Sequence[Tensor], bias: bool, D: int) -> list[dict[st
     return [dict(zip(names, weights[d * count : (d + 1) * count], strict=True)) for d in range(D)]
 
 
+def _dtype_of_autocast(device: str) -> str:
+    """The dtype to which autocast converts what products read; empty without autocast."""
+    if not torch.is_autocast_enabled(device):
+        return ""
+    return str(torch.get_autocast_dtype(device)).removeprefix("torch.")
+
+
 def _state_of(call: LayerCall, dtype: torch.dtype) -> Callable[[Tensor], np.ndarray]:
     """Converts the gradient of a final state [D, B, ·], or of a cell's [B, ·]."""
     D = call.directions
     return lambda value: array_of(value, dtype).reshape(D, -1, value.shape[-1])
-
-
-def array_of(value: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """A copy of the values as a computation in `dtype` reads them, in float64 if that is float64,
-    otherwise in float32."""
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    array: np.ndarray = value.detach().to(dtype).to("cpu", wide, copy=True).numpy()
-    return array

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .finding import NonFinite, array_finding, backward_finding, forward_finding
-from .layer_calls import NOT_SEEN, RECURRENT, LayerCall, module_names, record_layer_calls
+from .layer_call import LayerCall
+from .layer_calls import record_layer_calls
+from .recurrent_modules import NOT_SEEN, RECURRENT, Hook, module_names
 
 
 def first_nonfinite(
@@ -182,8 +184,8 @@ def _look_at_module(watch: _Watch, stack: ExitStack, module: nn.Module, name: st
             if value.requires_grad:
                 _follow(watch, stack, name, "output", value)
 
-    stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
-    stack.callback(module.register_forward_hook(leave).remove)
+    stack.callback(module.register_forward_pre_hook(Hook(enter), with_kwargs=True).remove)
+    stack.callback(module.register_forward_hook(Hook(leave)).remove)
 
 
 def _follow(watch: _Watch, stack: ExitStack, module: str, tensor: str, value: Tensor) -> None:

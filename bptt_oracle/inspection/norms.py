@@ -17,7 +17,9 @@ from reference.cells.table import CellState
 from reference.dynamics.diagnostics import Finding, diagnose
 
 from .credit import signals_and_credit, squared_norms
-from .layer_calls import NOT_SEEN, LayerCall, record_layer_calls
+from .layer_call import LayerCall
+from .layer_calls import record_layer_calls
+from .recurrent_modules import NOT_SEEN
 from .replay import DIRECTIONS, Trajectory, cotangents_of, replay
 
 if TYPE_CHECKING:

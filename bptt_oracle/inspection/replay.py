@@ -25,7 +25,7 @@ from reference.cells.fields import make, rows_of
 from reference.cells.table import CellParams, CellState
 from reference.sequences.unroll import Schedule, schedule
 
-from .layer_calls import LayerCall
+from .layer_call import LayerCall
 
 DIRECTIONS = ("forward", "reverse")
 

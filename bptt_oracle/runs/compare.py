@@ -8,6 +8,7 @@
     untrusted       different bits in an ill-conditioned case, which cannot tell which are better
     masks           the old torch drew different dropout masks from the seed, so the two results
                     answer different questions
+    inputs          the model of a user got other weights, another batch or other random numbers
     kernel          a different kernel ran, whatever the bits
     moved           different bits, within rounding
     fixed           the old run was wrong, also as expected, or crashed, and the new one is not and
@@ -31,7 +32,7 @@ import numpy as np
 from ..implementations.loading import is_torch_path
 from .closeness import Closeness, Distances
 from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
-from .row import WRONG, BadRun, Row, differences
+from .row import MODEL, WRONG, BadRun, Row, differences
 from .run import Run
 
 LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
@@ -45,6 +46,7 @@ WORDS = {
     "untrusted": "untrusted",
     "fixed": "fixed",
     "masks": "different dropout masks",
+    "inputs": "different inputs",
     "kernel": "kernel changed",
     "moved": "moved within rounding",
     "new": "new",
@@ -243,7 +245,7 @@ def change(old: Row | None, new: Row | None, factor: float = DRIFT_FACTOR) -> Ch
         word, tensor = "fixed", old.tensor
         notes.append(old.note)
     elif different_masks:
-        word = "masks"
+        word = "inputs" if new.case.startswith(MODEL) else "masks"
     elif not equal and new.verdict == "untrusted":
         word = "untrusted"
     elif kernel != new.kernel:

@@ -1,20 +1,23 @@
-"""The tensors whose values both runs kept: how far they differ."""
+"""The tensors whose values runs kept: how far those of two runs differ, and their values."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .pairs import open_pairs
-from .run import Run
+from .run import Run, connection_to
 from .schema import KEY, PART
 
+_FORMATS = {f"<{kind}{size}" for kind in "fiu" for size in (2, 4, 8)} | {"|b1", "|i1", "|u1"}
 _SAME = " AND ".join(f"b.{name} = a.{name}" for name in (*KEY.split(", "), "tensor"))
 _TENSORS = (
     f"SELECT {KEY}, tensor, a.shape, a.format, b.format FROM main.kept a "
     f"CROSS JOIN new.kept b USING ({KEY}, tensor) "
     "WHERE a.part = 0 AND b.part = 0 AND a.shape = b.shape ORDER BY 1, 2, 3, 4"
 )
+_OF_CASE = "SELECT tensor, shape, format, content FROM kept WHERE case_id = ? ORDER BY tensor, part"
 _PARTS = (
     f"SELECT a.content, b.content FROM main.kept a CROSS JOIN new.kept b "
     f"ON {_SAME} AND b.part = a.part WHERE a.case_id = ? AND a.path = ? AND a.dtype = ? "
@@ -41,6 +44,18 @@ def relative_differences(old: Run, new: Run) -> Iterator[tuple[str, float]]:
             yield " ".join(key), size
 
 
+def kept_tensors(run: Run, case: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors that a run kept of a case, by name. Raises BadRun."""
+    with connection_to(run) as connection:
+        rows = connection.execute(_OF_CASE, (case,))
+        for name, parts in groupby(rows, key=lambda row: row[0]):
+            _, shapes, formats, contents = zip(*parts, strict=True)
+            values = np.concatenate(list(map(_stored, contents, formats)))
+            if type(shapes[0]) is not str or len({*shapes, *formats}) > 2:
+                raise ValueError("a kept tensor has parts of different shapes or types")
+            yield name, values.reshape([int(n) for n in shapes[0].split()])
+
+
 def _numbers(content: Any, format: Any) -> np.ndarray:
     """A part of a tensor in extended precision. Raises ValueError."""
     return _stored(content, format).astype(np.longdouble)
@@ -48,8 +63,8 @@ def _numbers(content: Any, format: Any) -> np.ndarray:
 
 def _stored(content: Any, format: Any) -> np.ndarray:
     """A part of a tensor as it was kept. Raises ValueError."""
-    if format not in ("<f2", "<f4", "<f8") or type(content) is not bytes:
-        raise ValueError("a kept tensor is not an array of floating-point numbers")
+    if format not in _FORMATS or type(content) is not bytes:
+        raise ValueError("a kept tensor is not an array of real numbers")
     values = np.frombuffer(content, format)
     if values.size > PART:
         raise ValueError("a kept tensor has parts of other sizes")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .row import Row
+from .row import MODEL, Row
 from .run import Run, connection_to, read_record
 from .schema import COLUMNS, KEY, from_record
 
@@ -27,7 +27,8 @@ _AGREE = (
     "AND o.R BETWEEN 0 AND :limit AND n.R BETWEEN 0 AND :new_limit"
 )
 _WORD = (
-    "CASE WHEN o.masks <> n.masks THEN 'masks' WHEN o.kernel <> n.kernel THEN 'kernel' "
+    f"CASE WHEN o.masks <> n.masks AND o.case_id LIKE '{MODEL}%' THEN 'inputs' "
+    "WHEN o.masks <> n.masks THEN 'masks' WHEN o.kernel <> n.kernel THEN 'kernel' "
     "WHEN o.bits <> n.bits THEN 'moved' WHEN o.ratios <> n.ratios THEN 'equal' ELSE 'same' END"
 )
 _JOIN = (
@@ -46,7 +47,7 @@ class Batch(NamedTuple):
     """Some thousand results of the old run, and those that only the new one has between them."""
 
     keys: list[Key]
-    words: list[str]  # masks, kernel, moved or equal; REMOVED; empty if it needs the rows
+    words: list[str]  # masks, inputs, kernel, moved or equal; REMOVED; empty if it needs the rows
     counts: Counter[tuple[str, str, str]]  # path, dtype and word
     kernels: Counter[tuple[str, str, str, str]]  # path, dtype, old and new, of those with a word
     old: np.ndarray  # R of the tensors whose bits moved, without those of other masks
@@ -139,7 +140,7 @@ def _batch(found: Sequence[Any], factor: float, limit: float, new_limit: float) 
     old_bits, bits, old_R, R, owner = _numbers(changed, blobs)
     with np.errstate(over="ignore"):
         drifted = np.maximum(DRIFT_FLOOR, factor * old_R) < R  # not where either is NaN
-    redrawn = np.array([word == "masks" for word in words], bool)[owner]
+    redrawn = np.array([word in ("masks", "inputs") for word in words], bool)[owner]
     wrong = (old_R > limit) | (new_limit < R) | (old_R < 0) | (R < 0)
     to_read = np.unique(owner[(drifted & ~redrawn) | wrong])
     for i in to_read:

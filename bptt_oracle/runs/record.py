@@ -92,7 +92,7 @@ def record(
         _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
     )
     with open_store(file, head) as store:
-        _protect_other_run(file, head)
+        protect_other_run(file, head)
         finished = store.number_of_cases()
         report_progress(finished, total)
         remaining = (case for case in select_cases(plan) if not store.has(case.id))
@@ -225,7 +225,7 @@ def code_digest() -> str:
     return digest(*parts)
 
 
-def _protect_other_run(file: Path, head: Head) -> None:
+def protect_other_run(file: Path, head: Head) -> None:
     """Raise BadRun if `file` is a run of another plan or environment."""
     try:
         if not file.is_file() or not (is_json(file) or kind_of(file)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..processes.failures import CommandError
 
+MODEL = "model:"  # begins the id of a result of the user's own model
 WRONG = ("fault", "known deviation")  # verdicts of results whose R is above the limit
 VERDICTS = ("agree", *WRONG, "untrusted", "crash")
 TEXTS = ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "masks", "note")
@@ -44,7 +45,8 @@ class Row(NamedTuple):
     kernel: str
     seconds: float
     note: str
-    masks: str  # the digest of the dropout masks; empty if there are none
+    masks: str  # the digest of the dropout masks, empty if there are none; of a model's results,
+    # that of the model's weights, batch and random numbers
     tensors: dict[str, TensorDigest]
 
     @property

@@ -135,6 +135,22 @@ def identify_kernel(path: Path, values: Sequence[torch.Tensor]) -> str:
     return fused[0] if fused else NATIVE
 
 
+def fused_kernel(value: torch.Tensor, inputs: Sequence[torch.Tensor]) -> str:
+    """The fused kernel in the graph from `inputs` to `value`; NATIVE if there is none, and empty
+    if torch kept no graph."""
+    seen: set[Any] = {tensor.grad_fn for tensor in inputs} - {None}
+    todo = [value.grad_fn] if value.grad_fn is not None else []
+    while todo:
+        node = todo.pop()
+        if type(node).__name__.startswith(_FUSED):
+            return type(node).__name__
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return NATIVE if value.grad_fn is not None else ""
+
+
 def graph_nodes(values: Sequence[torch.Tensor]) -> set[str]:
     """The names of all nodes in the graph of autograd behind some values."""
     seen: set[Any] = {value.grad_fn for value in values} - {None}

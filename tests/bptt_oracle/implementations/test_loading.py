@@ -37,7 +37,7 @@ def test_a_class_of_modules_gets_its_cell_from_its_name():
         ("a:", "does not name an implementation"),
         ("no_such_module:a", "cannot be loaded: ModuleNotFoundError: No module named 'no_such"),
         ("no_such_file.py:a", "there is no file no_such_file.py"),
-        ("support.written_implementations:nope", "has no 'nope'; name an Implementation in it"),
+        ("support.written_implementations:nope", "has no 'nope'; name an implementation in it"),
         ("support.written_implementations:not_an_implementation", "is a int; expected a bptt"),
         ("support.written_implementations:numpy_layer", "is a function; expected a bptt_oracle"),
     ],

@@ -227,7 +227,7 @@ def test_a_damaged_run_is_always_rejected(whole, tmp_path, capsys):
         ("CREATE VIEW v AS SELECT 1", "its tables are others"),
         ("PRAGMA user_version = 9", "follows schema 9, and this bptt-oracle reads"),
         ("UPDATE results SET note = zeroblob(2000000)", "is damaged: string or blob too big"),
-        ("UPDATE kept SET format = '|O'", "not an array of floating-point numbers"),
+        ("UPDATE kept SET format = '|O'", "not an array of real numbers"),
     ],
 )
 def test_the_message_says_why_a_file_is_not_a_run(whole, tmp_path, capsys, statement, words):
