@@ -11,14 +11,17 @@ from ..reports.console import notify, plural, progress_bar
 from .exits import stop
 from .options import (
     Cases,
+    CasesFile,
     Device,
     DeviceOption,
     Dtypes,
     Implementations,
+    OwnCases,
     Paths,
     Seed,
     Workers,
     dtypes_of,
+    own_cases_of,
     paths_of,
     workers_of,
 )
@@ -26,12 +29,15 @@ from .output_files import require_writable
 
 
 def record(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     device: DeviceOption = Device.auto,
     dtype: Dtypes = None,
     path: Paths = None,
     cases: Cases = 200,
     seed: Seed = 0,
+    case: OwnCases = None,
+    cases_file: CasesFile = None,
     implementation: Implementations = None,
     values: Annotated[
         list[str] | None,
@@ -58,6 +64,7 @@ def record(
         from ..runs.record import Plan
         from ..runs.record import record as run_all
 
+    own = own_cases_of(context, case, cases_file)
     require_writable(output)
     try:
         may_write = not output.exists() or is_run(output)
@@ -71,7 +78,7 @@ def record(
         stop(str(error))
     loaded = [load(name) for name in implementation or ()]
     chosen = implementation or paths_of(device, path)[0]
-    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
+    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep, own)
     limit_threads()
     try:
         with progress_bar(quiet) as progress:
