@@ -129,6 +129,7 @@ def parse(name: str) -> Case:
         tied=bool(part["tied"]),
         layout=part["layout"],
         lengths=lengths,
+        rule="",
         state=bool(part["state"]),
         strided=bool(part["strided"]),
         dropout=float((part["dropout"] or "0").replace("_", ".")),
