@@ -5,8 +5,11 @@ Its id spells out every field:
     GRU.T6.B3.I4.H5.L2.bi.nobias.packed-4-6-1.h0.strided.drop0_3.output+h_n.wide.s17
 
 `parse(id)` returns the case, and `draw(case)` returns its arrays, the same ones on every machine.
-Property tests, checks, records and replays share these cases. Arrays are drawn in float64 from
+Property tests, checks, records and replays share these cases. Lengths may be given by a rule, as in
+"packed-uniform1" (`lengths`). Arrays are drawn in float64 from
 NumPy's default_rng, seeded by the seed and the sizes; no array is constant or all zero.
+
+Page: docs/cases/own_cases.md
 """
 
 import re
@@ -19,11 +22,14 @@ from reference.cells.table import CELL_TABLE
 from reference.nets.modules import Module
 from torch_impl.execution.problem import Problem
 
+from .lengths import PATTERN, lengths_by_rule
+from .regimes import DISTRIBUTIONS
+
 CELLS = tuple(name for name, cell in CELL_TABLE.items() if cell.torch)  # of the corpus
 LAYOUTS = ("time", "batch", "unbatched", "sorted", "packed")
-REGIMES = ("generic", "saturated", "cancelling", "wide", "tiny", "exact")
+REGIMES = tuple(DISTRIBUTIONS)
 COTANGENTS = ("output", "h_n", "c_n")
-MAX_NUMBERS = 10**8  # they are held in float64, in longdouble, and by torch
+LARGEST_SIZE = 4096  # of T, B, I, H and L
 
 
 class Case(NamedTuple):
@@ -45,6 +51,7 @@ class Case(NamedTuple):
     P: int = 0  # proj_size of an LSTM; 0: no projection
     layout: str = "time"
     lengths: tuple[int, ...] = ()  # of a packed batch; the longest is T
+    rule: str = ""  # that makes the lengths, and stands for them in the id; empty: none
     tied: bool = False  # *_hh is the same parameter as *_ih of its layer, where the shapes agree
     state: bool = True  # an initial state is given
     strided: bool = False  # input, state and cotangents are not contiguous
@@ -56,7 +63,7 @@ class Case(NamedTuple):
     @property
     def id(self) -> str:
         """Every field spelled out; the inverse of `parse`."""
-        lengths = "-".join(map(str, self.lengths))
+        lengths = self.rule or "-".join(map(str, self.lengths))
         parts = [
             self.cell,
             f"T{self.T}.B{self.B}.I{self.I}.H{self.H}.L{self.layers}",
@@ -91,7 +98,7 @@ _PARTS = (  # of an id, in order; those that end in "?" may be missing
     r"(?P<nobias>\.nobias)?",
     r"(\.P(?P<P>\d+))?",
     r"(?P<tied>\.tied)?",
-    rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?P<lengths>(-\d+)*)",
+    rf"\.(?P<layout>{'|'.join(LAYOUTS)})(?:-(?P<rule>{PATTERN})|(?P<lengths>(?:-\d+)*))",
     r"(?P<state>\.h0)?",
     r"(?P<strided>\.strided)?",
     r"(\.drop(?P<dropout>\d(_\d+)?))?",
@@ -112,7 +119,7 @@ def parse(name: str) -> Case:
             "`bptt-oracle check` prints others"
         )
     part = match.groupdict()
-    lengths = tuple(int(n) for n in part["lengths"].split("-") if n)
+    lengths = tuple(int(n) for n in (part["lengths"] or "").split("-") if n)
     case = Case(
         cell=part["cell"],
         **{name: int(part[name]) for name in ("T", "B", "I", "H", "layers", "seed")},
@@ -122,18 +129,36 @@ def parse(name: str) -> Case:
         tied=bool(part["tied"]),
         layout=part["layout"],
         lengths=lengths,
+        rule="",
         state=bool(part["state"]),
         strided=bool(part["strided"]),
         dropout=float((part["dropout"] or "0").replace("_", ".")),
         cotangents=tuple(part["cotangents"].split("+")),
         regime=part["regime"],
     )
-    reason = contradiction(case)
-    if reason:
-        raise ValueError(f"{name!r} is not a possible case: {reason}")
+    try:
+        case = with_rule(case, part["rule"] or "")
+    except ValueError as error:
+        raise ValueError(f"{name!r} is not a possible case: {error}") from None
     if case.id != name:
         raise ValueError(f"{name!r} must be spelled {case.id!r}")
     return case
+
+
+def with_rule(case: Case, rule: str) -> Case:
+    """The case with lengths by a rule; with its own if the rule is empty. Raises ValueError if this
+    is not a possible case."""
+    if reason := _size_contradiction(case):  # before arrays of these sizes are made
+        raise ValueError(reason)
+    if rule:
+        case = case._replace(rule=rule, lengths=_lengths_by(rule, case))
+    if reason := contradiction(case):
+        raise ValueError(reason)
+    return case
+
+
+def _lengths_by(rule: str, case: Case) -> tuple[int, ...]:
+    return lengths_by_rule(rule, case.T, case.B, case.seed, case.layout == "sorted")
 
 
 def _wrong_part(name: str) -> str:
@@ -150,12 +175,8 @@ def _wrong_part(name: str) -> str:
 def contradiction(case: Case) -> str:
     """Why the fields of a case contradict each other; empty if they do not."""
     packed = case.layout in ("sorted", "packed")
-    if min(case.T, case.B, case.I, case.H, case.layers) < 1:
-        return "T, B, I, H and L must be at least 1"
-    if max(case.T, case.B, case.I, case.H, case.layers) > 4096:
-        return "T, B, I, H and L must be at most 4096"
-    if _numbers(case) > MAX_NUMBERS:
-        return f"its arrays hold about {_numbers(case):.0e} numbers; the limit is {MAX_NUMBERS:.0e}"
+    if reason := _size_contradiction(case):
+        return reason
     if case.seed >= 2**64:
         return "a seed must be at most 2**64 - 1"
     if case.P and (not CELL_TABLE[case.cell].projection or case.P >= case.H):
@@ -170,6 +191,8 @@ def contradiction(case: Case) -> str:
         return "packed layouts have lengths, and other layouts have none"
     if packed and (len(case.lengths) != case.B or max(case.lengths) != case.T):
         return "there must be one length for each of the B rows, and the longest must be T"
+    if case.rule and case.lengths != _lengths_by(case.rule, case):
+        return f"its lengths are not those of the rule {case.rule}"
     if packed and min(case.lengths) < 1:
         return "lengths must be at least 1"
     if case.layout == "sorted" and list(case.lengths) != sorted(case.lengths, reverse=True):
@@ -189,11 +212,14 @@ def _has_cell_state(case: Case) -> bool:
     return len(CELL_TABLE[case.cell].State._fields) == 2
 
 
-def _numbers(case: Case) -> int:
-    """Roughly how many numbers its weights and gates hold."""
-    D = 1 + case.bidirectional
-    wide = case.I + case.layers * D * case.H
-    return 4 * D * case.H * (case.layers * case.T * case.B + wide)
+def _size_contradiction(case: Case) -> str:
+    """Why its sizes are impossible; empty if they are not."""
+    sizes = case.T, case.B, case.I, case.H, case.layers
+    if min(sizes) < 1:
+        return "T, B, I, H and L must be at least 1"
+    if max(sizes) > LARGEST_SIZE:
+        return f"T, B, I, H and L must be at most {LARGEST_SIZE}"
+    return ""
 
 
 def net_of(case: Case) -> Module:
@@ -218,9 +244,9 @@ def draw(case: Case) -> Problem:
     """The net of a case and its arrays, in float64."""
     rng = np.random.default_rng([case.seed, case.T, case.B, case.I, case.H, case.layers])
     net = net_of(case)
-    draw_array = _REGIMES[case.regime]
+    draw_array = DISTRIBUTIONS[case.regime]
     params = {
-        name: draw_array(rng, "bias" if name.startswith("bias") else "weight", shape, case)
+        name: draw_array(rng, "bias" if name.startswith("bias") else "weight", shape)
         for name, shape in net.parameter_shapes().items()
     }
     if case.tied:
@@ -229,13 +255,13 @@ def draw(case: Case) -> Problem:
             if input_param.shape == params[name].shape:
                 params[name] = input_param
     D, F = 1 + case.bidirectional, case.P or case.H
-    x = draw_array(rng, "x", _batch(case, case.I), case)
+    x = draw_array(rng, "x", _batch(case, case.I))
     rows = () if case.layout == "unbatched" else (case.B,)
     widths = net.state_sizes
     shapes = [(case.layers * D, *rows, width) for width in widths]
-    state = [draw_array(rng, "state", shape, case) for shape in shapes]
-    d_output = draw_array(rng, "cotangent", _batch(case, D * F), case)
-    d_state = [draw_array(rng, "cotangent", shape, case) for shape in shapes]
+    state = [draw_array(rng, "state", shape) for shape in shapes]
+    d_output = draw_array(rng, "cotangent", _batch(case, D * F))
+    d_state = [draw_array(rng, "cotangent", shape) for shape in shapes]
     return Problem(
         net=net,
         params=params,
@@ -258,58 +284,3 @@ def _batch(case: Case, width: int) -> tuple[int, ...]:
     if case.layout == "unbatched":
         return case.T, width
     return (case.B, case.T, width) if case.layout == "batch" else (case.T, case.B, width)
-
-
-def _generic(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Weights scaled such that net inputs are of order 1, so that every gate is active."""
-    scale = 1.2 / np.sqrt(shape[-1]) if kind == "weight" else 0.7
-    return scale * rng.standard_normal(shape)
-
-
-def _saturated(
-    rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case
-) -> np.ndarray:
-    """Saturated gates: net inputs up to about ±40."""
-    scale = {"weight": 3.0, "bias": 12.0}.get(kind, 1.0)
-    return scale * rng.standard_normal(shape)
-
-
-def _cancelling(
-    rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case
-) -> np.ndarray:
-    """Sums far smaller than their terms: almost opposite pairs along the last axis."""
-    values = _generic(rng, kind, shape, case)
-    pairs = shape[-1] // 2
-    if kind in ("weight", "cotangent") and pairs:
-        opposite = -values[..., :pairs] * (1 + rng.uniform(-1, 1, (*shape[:-1], pairs)) / 1024)
-        values[..., pairs : 2 * pairs] = opposite
-        values *= 4
-    return values
-
-
-def _wide(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Magnitudes spread over six decades."""
-    return _generic(rng, kind, shape, case) * 10.0 ** rng.uniform(-5, 1, shape)
-
-
-def _tiny(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Net inputs near zero, where tanh is almost the identity."""
-    scale = {"x": 1e-6, "state": 1e-6, "bias": 1e-6}.get(kind, 1.0)
-    return scale * _generic(rng, kind, shape, case)
-
-
-def _exact(rng: np.random.Generator, kind: str, shape: tuple[int, ...], case: Case) -> np.ndarray:
-    """Small dyadic numbers: no sum or product in a short relu net rounds."""
-    if kind == "weight":
-        return np.asarray(rng.choice([-1.0, 0.0, 0.0, 1.0], shape))
-    return np.asarray(rng.integers(1, 8, shape) / 4 * rng.choice([-1.0, 1.0], shape))
-
-
-_REGIMES = {
-    "generic": _generic,
-    "saturated": _saturated,
-    "cancelling": _cancelling,
-    "wide": _wide,
-    "tiny": _tiny,
-    "exact": _exact,
-}

@@ -13,15 +13,18 @@ from .check_implementation import Options, check_implementations
 from .exits import stop
 from .options import (
     Cases,
+    CasesFile,
     Device,
     DeviceOption,
     Dtypes,
     Implementations,
+    OwnCases,
     Paths,
     Quiet,
     Seed,
     Workers,
     dtypes_of,
+    own_cases_of,
     paths_of,
     workers_of,
 )
@@ -29,11 +32,14 @@ from .output_files import require_report_file, save
 
 
 def check(
+    context: typer.Context,
     device: DeviceOption = Device.auto,
     dtype: Dtypes = None,
     path: Paths = None,
     cases: Cases = 200,
     seed: Seed = 0,
+    case: OwnCases = None,
+    cases_file: CasesFile = None,
     json: Annotated[Path | None, typer.Option(help="Also write all results to this file.")] = None,
     workers: Workers = 0,
     deviations: Annotated[
@@ -56,12 +62,15 @@ def check(
     The last line is the verdict. Exit status: 0 agree, 1 a fault or a listed
     deviation that no longer occurs, 2 could not run, or a case crashed.
     """
+    own = own_cases_of(context, case, cases_file)
     if implementation:
         if path or device is not Device.auto:
             stop("--implementation replaces --path and --device; leave them out")
         chosen_dtypes = dtypes_of(dtype) if dtype else None
         processes = workers_of(workers, [])
-        options = Options(chosen_dtypes, cases, seed, max_faults, json, processes, quiet, verbose)
+        options = Options(
+            chosen_dtypes, cases, seed, own, max_faults, json, processes, quiet, verbose
+        )
         check_implementations(implementation, options)
     if workers != 1:
         worker_context()  # it imports torch while this process does
@@ -104,7 +113,7 @@ def check(
     start = time.perf_counter()
     try:
         with progress_bar(quiet) as progress:
-            todo = cases_for(cases, seed, chosen)
+            todo = own or cases_for(cases, seed, chosen)
             finished = run_all(todo, dtypes, chosen, workers)
             for some in progress.track(finished, len(todo), description="cases checked"):
                 results.extend(some)
@@ -113,7 +122,7 @@ def check(
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     # A rejected call is not a number that was compared.
     if all(r.verdict == "excluded" for r in results if r.path != "cpu-invalid-calls"):
-        stop(no_case_message(chosen, dtypes))
+        stop(no_case_message(chosen, dtypes, own))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
     tallies = (
         tally((r for r in results if r.verdict not in UNFINISHED), demonstrate=demonstrate)

@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 
 import typer
 
+from ..cases.case import Case
 from ..processes.failures import Crash
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, run_isolated
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     dtypes: Sequence[str] | None
     cases: int
     seed: int
+    own: Sequence[Case]  # instead of those that grow
     max_faults: int
     json: Path | None
     workers: int
@@ -39,8 +41,9 @@ def check_implementations(names: Sequence[str], options: Options) -> NoReturn:
 
 
 def _check_one(name: str, options: Options) -> int:
-    dtypes, count, seed, max_faults, json, workers, quiet, verbose = options
+    dtypes, count, seed, own, max_faults, json, workers, quiet, verbose = options
     with terminate_on_interrupt():
+        from ..implementations.fitting import fit
         from ..implementations.growing import growing_cases
         from ..implementations.loading import load
         from ..judging.deviations import tally
@@ -64,7 +67,13 @@ def _check_one(name: str, options: Options) -> int:
     if not chosen:
         wanted, has = ", ".join(dtypes or ()), ", ".join(implementation.dtypes)
         stop(f"{name} has no {wanted}; it has {has}")
-    cases = growing_cases(implementation, count, seed)
+    for case in own:
+        fitted = fit(implementation, case)
+        if implementation.exclusion_reason is None and fitted != case:
+            nearest = f"; it can compute {fitted.id}" if fitted is not None else ""
+            stop(f"{name} lacks an option of {case.id}{nearest}")
+    cases = list(own) or growing_cases(implementation, count, seed)
+    count = len(own) or count
     console, header, results = new_console(quiet=quiet), environment(implementation), []
     print_environment(console, header, verbose)
     start, faults = time.perf_counter(), 0

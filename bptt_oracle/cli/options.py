@@ -2,11 +2,15 @@
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exits import stop
+
+if TYPE_CHECKING:
+    from ..cases.case import Case
 
 MOST = 1_000_000  # cases: a day of work
 LAST = 2**64 // MOST - 1  # seed of a corpus; times MOST, a seed of its cases has 64 bits
@@ -58,6 +62,23 @@ Implementations = Annotated[
     ),
 ]
 Cases = Annotated[int, typer.Option(min=1, max=MOST, help="Number of cases of the corpus.")]
+OwnCases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--case",
+        metavar="ID",
+        help="Run this case instead of the corpus; may be repeated. An id spells out cell, sizes, "
+        "options, lengths, cotangents, numbers and seed: "
+        "LSTM.T100.B16.I32.H64.L2.bi.packed-uniform1.h0.output+h_n.generic.s1.",
+    ),
+]
+CasesFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run the cases of this file instead of the corpus: an id on each line, or TOML or "
+        "YAML with sizes and with lengths by a rule (docs/cases/own_cases.md).",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=LAST, help="Seed of the corpus.")]
 Workers = Annotated[
     int, typer.Option(min=0, help="Number of processes; 0: one for each processor.")
@@ -68,6 +89,28 @@ FailOnOption = Annotated[
     typer.Option(help="Exit 1 for this as well as for faults; may be repeated."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict line.")]
+
+
+def own_cases_of(context: typer.Context, ids: list[str] | None, file: Path | None) -> "list[Case]":
+    """The cases of --case and --cases-file, each once; none if neither is given. Stops if one is
+    wrong, and if the corpus is asked for as well."""
+    from ..cases.case import parse
+    from ..cases.own_cases import read_cases
+
+    if not ids and file is None:
+        return []
+    for name in ("cases", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            stop(f"--case and --cases-file replace the corpus; leave --{name} out")
+    try:
+        cases = [parse(name) for name in ids or ()]
+        cases += read_cases(file) if file is not None else []
+    except OSError as error:
+        stop(f"{file} cannot be read: {error.strerror}; name a file that exists")
+    except ValueError as error:
+        stop(str(error))
+    return list(dict.fromkeys(cases))
 
 
 def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:

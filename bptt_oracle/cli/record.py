@@ -11,14 +11,17 @@ from ..reports.console import notify, plural
 from .exits import stop
 from .options import (
     Cases,
+    CasesFile,
     Device,
     DeviceOption,
     Dtypes,
     Implementations,
+    OwnCases,
     Paths,
     Seed,
     Workers,
     dtypes_of,
+    own_cases_of,
     paths_of,
     workers_of,
 )
@@ -28,12 +31,15 @@ from .recording import record_with_progress
 
 
 def record(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     device: DeviceOption = Device.auto,
     dtype: Dtypes = None,
     path: Paths = None,
     cases: Cases = 200,
     seed: Seed = 0,
+    case: OwnCases = None,
+    cases_file: CasesFile = None,
     implementation: Implementations = None,
     values: Annotated[
         list[str] | None,
@@ -79,6 +85,7 @@ def record(
         from ..implementations.loading import load
         from ..runs.record import Plan
 
+    own = own_cases_of(context, case, cases_file)
     _require_run_file(output)
     try:
         cases_to_keep = [parse(name).id for name in values or ()]
@@ -86,7 +93,7 @@ def record(
         stop(str(error))
     loaded = [load(name) for name in implementation or ()]
     chosen = implementation or paths_of(device, path)[0]
-    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
+    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep, own)
     limit_threads()
     processes = workers_of(workers, [] if implementation else chosen)
     try:

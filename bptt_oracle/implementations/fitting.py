@@ -13,6 +13,7 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, contradiction, draw
+from ..cases.lengths import lengths_by_rule
 from .implementation import Implementation
 
 
@@ -27,9 +28,9 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
         if case.layout in ("batch", "unbatched"):
             changes["layout"] = "time"
         elif case.layout == "sorted":
-            changes["layout"] = "packed"
+            changes |= _in_any_order(case)
     if case.lengths and not implementation.lengths:
-        changes |= {"layout": "time", "lengths": ()}
+        changes |= {"layout": "time", "lengths": (), "rule": ""}
     if not implementation.projection:
         changes["P"] = 0
     if not implementation.bidirectional:
@@ -50,6 +51,16 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
     if fitted is not None and implementation.fit is not None:
         fitted = implementation.fit(fitted)
     return None if fitted is None or contradiction(fitted) else fitted
+
+
+def _in_any_order(case: Case) -> dict[str, Any]:
+    """The changes that make a sorted pack one of any order; a rule orders its rows anew."""
+    if not case.rule:
+        return {"layout": "packed"}
+    return {
+        "layout": "packed",
+        "lengths": lengths_by_rule(case.rule, case.T, case.B, case.seed, descending=False),
+    }
 
 
 def _with_cotangents_of_returned(implementation: Implementation, case: Case) -> Case:

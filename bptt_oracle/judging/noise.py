@@ -30,6 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .large import blocks
+
 ELEMENT_FACTOR = 4.0
 
 
@@ -83,20 +85,25 @@ def deviation_of(
     errors: Sequence[np.ndarray], truth: np.ndarray, floors: Floors, bent: int = 0
 ) -> Deviation:
     """The deviation of every element of a tensor over the runs; arguments as in `tensor_noise`."""
-    stacked = np.array(errors, dtype=np.float64)
     floor = np.maximum(floors.u * np.abs(truth), floors.element)
     least = floors.tensor / ELEMENT_FACTOR
-    scale = float(np.abs(stacked).max(initial=0)) or 1.0  # squares may not underflow
-    squares = (stacked / scale) ** 2
-    total, n = squares.sum(axis=0), len(squares)
-    s = scale * np.sqrt(total / n)
-    ratio = 1.0
-    for run in range(n - bent):
-        others = scale * np.sqrt(np.maximum(total - squares[run], 0) / max(n - 1, 1))
-        noise = np.maximum(ELEMENT_FACTOR * others, floor)
-        ratio = max(ratio, float((np.abs(stacked[run]) / noise).max(initial=0)))
-    sums = [standardised_sum(e, s, least) for e in stacked]
-    spread = max(1.0, math.sqrt(sum(z * z for z in sums) / n))
+    scale = max(float(np.abs(e).max(initial=0)) for e in errors) or 1.0  # squares may not underflow
+    s, n = np.empty(truth.shape), len(errors)
+    flat, flat_s, flat_floor = [np.ravel(e) for e in errors], s.reshape(-1), np.ravel(floor)
+    ratio, sums, count = 1.0, np.zeros(n), 0
+    for block in blocks(truth.size):
+        stacked = np.array([e[block] for e in flat], dtype=np.float64)
+        squares = (stacked / scale) ** 2
+        total = squares.sum(axis=0)
+        flat_s[block] = scale * np.sqrt(total / n)
+        for run in range(n - bent):
+            others = scale * np.sqrt(np.maximum(total - squares[run], 0) / max(n - 1, 1))
+            noise = np.maximum(ELEMENT_FACTOR * others, flat_floor[block])
+            ratio = max(ratio, float((np.abs(stacked[run]) / noise).max(initial=0)))
+        moved = flat_s[block] > least
+        count += int(moved.sum())
+        sums += [(e[moved] / flat_s[block][moved]).sum() for e in stacked]
+    spread = max(1.0, math.sqrt(sum(z * z for z in sums / math.sqrt(max(count, 1))) / n))
     return Deviation(s, floor, least, ratio, spread)
 
 
@@ -116,13 +123,15 @@ def standardised_sum(error: np.ndarray, deviation: np.ndarray, least: float = 0.
 
 def error_sizes(errors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Largest and root mean square of the errors of each run."""
-    flat = np.abs(np.array([np.ravel(e) for e in errors]))
-    sizes = flat.max(axis=1, initial=0)
+    sizes = np.array([np.abs(e).max(initial=0) for e in errors])
     largest = sizes.max()
     if not largest or np.isinf(largest):
         return sizes, sizes
-    scaled = flat / largest  # squares may not underflow
-    return sizes, largest * np.sqrt((scaled * scaled).mean(axis=1))
+    means = []
+    for e in errors:
+        scaled = np.ravel(e) / largest  # squares may not underflow
+        means.append((scaled * scaled).mean())
+    return sizes, largest * np.sqrt(means)
 
 
 def _largest_over_next(values: np.ndarray) -> float:

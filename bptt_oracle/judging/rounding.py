@@ -18,7 +18,8 @@ The reference adds up a parameter's gradient over the rows of all steps at once;
 adds one product after another, the last step's first. Over T steps that rounds more, by about √T,
 and by T where the terms shrink on their way back, because a late term is then lost in the sum of
 the earlier ones. A batch of many rows is such a sum as well, so the rows of a step are taken a few
-at a time.
+at a time. Where the gradients are so large that this would take minutes, a step is taken at once,
+and what moves a sum counts for as many rows, √(n/ROWS) as much.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., ch. 4, for the sums.
 """
@@ -30,11 +31,14 @@ from typing import Any
 import numpy as np
 
 from reference.arithmetic import Activation, Arithmetic
-from reference.cells.fields import add, rows_of
+from reference.cells.fields import rows_of
 
 from .wide import widen
 
 ROWS = 8  # of a step, at most, in one product; one at a time would take too long
+ROWS_OF_LARGE = 64
+LARGE = 10**9  # elements of gradients added in pieces of ROWS: some 10 s
+MANY = 10**5  # factors that are drawn at once, from one bit each
 NEXT_TO_ZERO = 2.0**-500
 
 Factors = Callable[[tuple[int, ...]], np.ndarray]
@@ -47,6 +51,11 @@ def random_factors(rng: np.random.Generator, u: float, dtype: np.dtype) -> Facto
     def draw(shape: tuple[int, ...]) -> np.ndarray:
         nonlocal pool, used
         size = math.prod(shape)
+        if size > MANY and dtype.kind == "f":
+            bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
+            factors = bits * (two[1] - two[0])
+            factors += two[0]  # exact: 1 − u, 2 u and 1 + u have few digits
+            return factors.reshape(shape)
         if used + size > pool.size:  # many at once: a draw costs more than its numbers
             pool, used = two[rng.integers(0, 2, max(size, 4096), dtype=np.int8)], 0
         used += size
@@ -137,10 +146,13 @@ def sum_step_by_step(
         steps: Sequence[slice],
     ) -> tuple[np.ndarray, Any]:
         x, *fields = rows
+        number = sum(p.size for p in params if p is not None)
+        is_large = number * (len(x) / ROWS) > LARGE
+        most = ROWS_OF_LARGE if is_large else ROWS
         pieces = [
-            slice(start, min(start + ROWS, step.stop))
+            slice(start, min(start + most, step.stop))
             for step in steps
-            for start in range(step.start, step.stop, ROWS)
+            for start in range(step.start, step.stop, most)
         ]
         if not pieces:  # a batch without rows
             return gradients(params, *rows)
@@ -148,9 +160,31 @@ def sum_step_by_step(
         for piece in reversed(pieces):
             of_piece = [rows_of(field, piece) for field in fields]
             d_x[piece], d_params = gradients(params, x[piece], *of_piece)
-            total = d_params if total is None else add(total, d_params)
+            total = d_params if total is None else _add_to(total, d_params)
             if round_sum is not None:
-                total = total._make([None if d is None else round_sum(d) for d in total])
+                spread = math.sqrt(max(1, (piece.stop - piece.start) / ROWS))
+                total = total._make([_round(d, round_sum, spread) for d in total])
         return d_x, total
 
     return exact._replace(sum_gradients=sum_gradients)
+
+
+def _add_to(total: Any, terms: Any) -> Any:
+    """The sum of two tuples, field by field, in the arrays of the first; None stays None."""
+    for value, term in zip(total, terms, strict=True):
+        if value is not None and term is not None:
+            value += term
+    return total
+
+
+def _round(
+    total: np.ndarray | None, round_sum: Callable[[np.ndarray], np.ndarray], spread: float
+) -> np.ndarray | None:
+    """A rounded sum, moved by `spread` times as much."""
+    if total is None or spread == 1:
+        return None if total is None else round_sum(total)
+    moved = round_sum(total)
+    moved -= total
+    moved *= spread
+    moved += total
+    return moved

@@ -37,6 +37,7 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
 from .evaluation import Results, evaluate, evaluate_cast
+from .large import keep
 from .noise import Deviation, ElementNoise, Floors, deviation_of, element_noise, tensor_noise
 from .renumbering import evaluate_renumbered, is_tied
 from .rounding import (
@@ -100,15 +101,15 @@ def expect(
         return widen(stored(value, dtype), wide)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        truth = evaluate_cast(problem, store, masks, wide_arithmetic(wide, NUMPY))
-        runs = [evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY))]
+        truth = _kept(evaluate_cast(problem, store, masks, wide_arithmetic(wide, NUMPY)))
+        errors = [_errors(evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY)), truth)]
         as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
         if as_rounded and not is_tied(problem):
             for k in range(effort * RENUMBERED_RUNS):
                 rng = np.random.default_rng([problem.seed, 1, k])
                 arithmetic = sum_step_by_step(NUMPY)
-                runs.append(evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng))
-        errors = [_errors(run, truth) for run in runs]
+                run = evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng)
+                errors.append(_errors(run, truth))
         overflow = any(np.isinf(e).any() for e in errors[0].values()) or any(
             largest_of(value) > limits.max for value in truth.values()
         )
@@ -150,8 +151,12 @@ def _errors(run: Results, truth: Results) -> Results:
     for name, exact in truth.items():
         error, known = difference(run[name], exact), np.isfinite(narrow(exact))
         error = np.where(np.isfinite(error), error, np.inf)
-        errors[name] = np.where(known, error, 0.0)
+        errors[name] = keep(np.where(known, error, 0.0))
     return errors
+
+
+def _kept(run: Results) -> Results:
+    return {name: keep(value) for name, value in run.items()}
 
 
 def _moved_errors(
@@ -174,7 +179,7 @@ def _moved_errors(
     inputs: list[np.ndarray] = []
     gates: list[float] = []
     recording = record_smallest_gate(record_net_inputs(NUMPY, inputs), gates)
-    still = evaluate_cast(problem, store, masks, recording)
+    still = _kept(evaluate_cast(problem, store, masks, recording))
     sides = [~(a <= 0) for a in inputs]  # NaN passes
     above_zero = [NEXT_TO_ZERO] * len(sides)
     moved, moved_inputs = [], []
@@ -182,7 +187,7 @@ def _moved_errors(
         recorded: list[np.ndarray] = []
         arithmetic = record_net_inputs(hold_relu(NUMPY, sides, above_zero), recorded)
         run = _moved_run(problem, store, masks, arithmetic, (u, u_of_sums), k)
-        moved.append({name: e / scale for name, e in _errors(run, still).items()})
+        moved.append({name: keep(e / scale) for name, e in _errors(run, still).items()})
         moved_inputs.append(recorded)
     errors = [
         np.max([np.abs(m[i] - a) for m in moved_inputs], axis=0) / scale

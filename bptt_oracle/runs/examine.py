@@ -327,10 +327,15 @@ def examine_invalid_calls(case: Case) -> Result:
     return judged
 
 
-def no_case_message(paths: Sequence[str], dtypes: Sequence[str]) -> str:
+def no_case_message(paths: Sequence[str], dtypes: Sequence[str], own: Sequence[Case] = ()) -> str:
     """The error message when every path is excluded for every case. It also suggests another
     dtype, because more cases do not help where a path does not have the dtype."""
     combination = f"{', '.join(paths)} in {', '.join(dtypes)}"
+    if own:
+        return (
+            f"{own[0].id} does not exist on {combination}{', nor do the others' * (len(own) > 1)}; "
+            "choose another --path or --dtype, or another case"
+        )
     return (
         f"no case of this corpus exists on {combination}; ask for more --cases, or another --dtype"
     )

@@ -68,6 +68,16 @@ class Plan(NamedTuple):
     dtypes: list[str]
     paths: list[str]
     values: list[str]  # ids of the cases whose tensors are recorded, too
+    own: Sequence[Case] = ()  # cases instead of the corpus
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run file keeps of the plan: of own cases the number and a digest of the ids."""
+        facts = self._asdict()
+        if own := facts.pop("own"):
+            ids = digest(*(case.id.encode() for case in own))
+            facts |= {"cases": len(own), "own cases": ids}
+        return facts
 
 
 def _ignore_progress(finished: int, total: int) -> None:
@@ -86,7 +96,7 @@ def record(
     result, or if it would overwrite a file that is not a run or is another run; and UnfinishedRun
     if memory or another resource ran out in a case."""
     total = sum(1 for _ in select_cases(plan))
-    head = Head(code_digest(), LIMIT, environment, plan._asdict())
+    head = Head(code_digest(), LIMIT, environment, plan.facts)
     work = partial(finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
     in_pieces = partial(
         _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
@@ -110,16 +120,22 @@ def record(
         summary = store.summary()
         if not summary.verdicts:  # every path is excluded for every case
             store.remove_cases()  # so that it is deleted
-            raise BadRun(no_case_message(plan.paths, plan.dtypes))
+            raise BadRun(no_case_message(plan.paths, plan.dtypes, plan.own))
         publish(store, file)
     return summary
 
 
 def select_cases(plan: Plan) -> Iterator[Case]:
-    """The corpus, or the cases that grow for each implementation that is not a path of torch; then
-    the cases of `plan.values` that are not among them. Each case is yielded once, and those of the
-    corpus are not all in memory."""
+    """The own cases; or the corpus, or the cases that grow for each implementation that is not a
+    path of torch; then the cases of `plan.values` that are not among them. Each case is yielded
+    once, and those of the corpus are not all in memory."""
     named = {name: parse(name) for name in plan.values}
+    if plan.own:
+        yield from plan.own
+        for case in plan.own:
+            named.pop(case.id, None)
+        yield from named.values()
+        return
     on_torch = [name for name in plan.paths if is_torch_path(name)]
     cases: Iterable[Case] = draw_cases_for(plan.cases, plan.seed, on_torch) if on_torch else []
     if len(on_torch) < len(plan.paths):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..cases.case import Case, contradiction
 
@@ -43,7 +44,7 @@ def simplifications(case: Case) -> Iterator[Case]:
         if getattr(case, field) != value:
             yield from _possible(case, changed)
     if case.layout != "time":
-        yield from _possible(case, {"layout": "time", "lengths": ()})
+        yield from _possible(case, {"layout": "time", "lengths": (), "rule": ""})
     for name in case.cotangents:
         if len(case.cotangents) > 1:
             yield from _possible(case, {"cotangents": (name,)})
@@ -56,15 +57,15 @@ def simplifications(case: Case) -> Iterator[Case]:
                 yield from _possible(case, {field: value, **_lengths(case, field, value)})
 
 
-def _lengths(case: Case, field: str, value: int) -> dict[str, tuple[int, ...]]:
+def _lengths(case: Case, field: str, value: int) -> dict[str, Any]:
     """The lengths of a packed case with fewer steps or rows; the longest stays T."""
     if not case.lengths or field not in ("T", "B"):
         return {}
     if field == "T":
-        return {"lengths": tuple(min(n, value) for n in case.lengths)}
+        return {"lengths": tuple(min(n, value) for n in case.lengths), "rule": ""}
     longest = case.lengths.index(case.T)
     kept = sorted({longest, *range(case.B)}, key=lambda row: row != longest)[:value]
-    return {"lengths": tuple(case.lengths[row] for row in sorted(kept))}
+    return {"lengths": tuple(case.lengths[row] for row in sorted(kept)), "rule": ""}
 
 
 def _possible(case: Case, changes: dict[str, object]) -> Iterator[Case]:

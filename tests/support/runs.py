@@ -56,7 +56,7 @@ def made_up(*rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned
 
 def write_run(file, *rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
     """Write a finished run; whether its results are possible is not checked."""
-    head = Head(code, 16.0, {"torch": torch, "threads": 1}, PLAN._asdict() | planned)
+    head = Head(code, 16.0, {"torch": torch, "threads": 1}, PLAN.facts | planned)
     tensors = [
         (rows[0].case, KeptTensor(rows[0].path, rows[0].dtype, name, value))
         for name, value in (kept or {}).items()

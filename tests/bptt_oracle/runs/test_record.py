@@ -56,7 +56,7 @@ def recorded(tmp_path_factory):
 def test_a_run_is_read_back_as_it_was_recorded(recorded, record_cases):
     found = read(recorded)
     record_cases("cpu-native", sum(r.path == "cpu-native" for r in found.rows))
-    assert found.environment["torch"] and found.plan == PLAN._asdict() and found.limit == 16
+    assert found.environment["torch"] and found.plan == PLAN.facts and found.limit == 16
     assert len(found.rows) > PLAN.cases and {r.verdict for r in found.rows} == {"agree"}
     assert [r.key for r in found.rows] == sorted(r.key for r in found.rows)
     assert {r.case for r in found.rows} == {case.id for case in select_cases(PLAN)}
