@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -157,8 +157,10 @@ def _plan_of(run: "Run", name: str) -> "Plan":
     """The plan of a run for an implementation. Stops if the run has a plan of another kind."""
     from ..runs.record import Plan
 
-    cases, seed, dtypes = (run.plan.get(field) for field in ("cases", "seed", "dtypes"))
-    valid = type(cases) is int and 0 < cases <= MOST and type(seed) is int and 0 <= seed <= LAST
-    if not valid or not isinstance(dtypes, list) or not {*dtypes} <= {*Dtype}:
+    facts: list[Any] = [run.plan.get(field) for field in ("cases", "seed", "dtypes")]
+    cases, seed, dtypes = facts
+    known = isinstance(dtypes, list) and {*dtypes} <= {*Dtype} and "own cases" not in run.plan
+    whole = type(cases) is int and type(seed) is int
+    if not (known and whole and 0 < cases <= MOST and 0 <= seed <= LAST):
         stop(f"{run.file} has no plan that this version can repeat; compare it with a run file")
     return Plan(cases, seed, dtypes, [name], [])

@@ -157,16 +157,17 @@ class _Recorder(TorchFunctionMode):
         """What `func(*args)` returns, the state after one step."""
         x, state, *weights = args
         x, *used = self._aliases([x, *(state if mode == "LSTM" else (state,)), *weights])
-        state, used = (used[:2], used[2:]) if mode == "LSTM" else (used[0], used[1:])
-        returned = func(x, state, *used)
+        fields = 2 if mode == "LSTM" else 1
+        before, used = used[:fields], used[fields:]
+        returned = func(x, before if mode == "LSTM" else before[0], *used)
         # Inside torch's LSTM cell h is computed from the c that it returns, whose gradient would
         # contain that path; a copy of c has the gradient of the later steps alone.
         returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
-        state, after = (state, returned) if mode == "LSTM" else ((state,), (returned,))
-        h: Tensor = after[0]  # type: ignore[assignment]  # `after` is a tuple of tensors
+        after: list[Any] = [*returned] if mode == "LSTM" else [returned]
+        h: Tensor = after[0]
         final = [None, *after[1:]]
         named, used_by_name = (dict(zip(_NAMES, w, strict=True)) for w in (weights, used))
-        self._record(mode, 0, x, list(state), [named], [used_by_name], h, final, None, False, place)
+        self._record(mode, 0, x, before, [named], [used_by_name], h, final, None, False, place)
         return returned
 
     def _aliases(self, values: Sequence[Tensor | None]) -> list[Any]:
@@ -245,7 +246,9 @@ class _Recorder(TorchFunctionMode):
             self._follow(call, call.cotangents, name, value, convert)
         if self._with_gradients:
             read = {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
-            read |= by_parameter(used_weights)
+            read |= by_parameter(
+                [{n: w for n, w in d.items() if w is not None} for d in used_weights]
+            )
             call.kernel = fused_kernel(output, [t for t in read.values() if t is not None])
             for name, value in read.items():
                 convert = rows if name == "x" else of_state if name[1:] == "_0" else as_it_is

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..implementations.implementation import Answer
 from ..judging.judge import LIMIT
 from ..processes.failures import CommandError
 from ..runs.examine import JudgedOutcome, Result
@@ -114,7 +115,7 @@ def record_model(
             ours = WorstCall(row, call, judged)
             # The worst so far waits, because its tensors are kept.
             if worst is None or row.R > worst.row.R:
-                worst, ours = ours, worst  # type: ignore[assignment]
+                worst, ours = ours, worst
             if ours is not None:
                 store.add(FinishedCase(ours.row.case, [ours.row], []))
         report_progress(total, total)
@@ -194,7 +195,7 @@ def row_of(case: str, call: LayerCall, judged: JudgedCall) -> Row:
         note,
         {s.tensor: s.R for s in verdict.scores if not s.ill},
     )
-    return to_row(JudgedOutcome(result, judged.results, []))
+    return to_row(JudgedOutcome(result, [], Answer(judged.results)))
 
 
 def _loss_row(case: str, subject: Subject, step: Step) -> Row:

@@ -53,7 +53,7 @@ def random_factors(rng: np.random.Generator, u: float, dtype: np.dtype) -> Facto
         size = math.prod(shape)
         if size > MANY and dtype.kind == "f":
             bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
-            factors = bits * (two[1] - two[0])
+            factors: np.ndarray = bits * (two[1] - two[0])
             factors += two[0]  # exact: 1 − u, 2 u and 1 + u have few digits
             return factors.reshape(shape)
         if used + size > pool.size:  # many at once: a draw costs more than its numbers
