@@ -1,7 +1,8 @@
 """Attacks on the command line and on the files that it reads, by kind.
 
-A kind is a command, in which {} is replaced by each input. Each attack must end with status 2 and one
-sentence. `files` are written as they are to the folder of the attack; {} is then the name of one.
+A kind is a command, in which {} is replaced by each input. Each attack must end with status 2 and
+one sentence. `files` are written as they are to the folder of the attack; {} is then the name of
+one.
 """
 
 from typing import NamedTuple
