@@ -9,10 +9,12 @@ from .. import __version__
 from ..reports.console import AGREE, write_output, writing_output
 from .check import check
 from .claims import claims
+from .cohort import cohort
 from .compare import compare
 from .export import export
 from .failures import failures_as_sentences
 from .faults import faults
+from .preflight import preflight
 from .record import record
 from .replay import replay
 from .selftest import selftest
@@ -53,7 +55,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, replay, record, compare, export, versions, faults, selftest, claims):
+_COMMANDS = (
+    *(check, replay, record, compare, export, versions),
+    *(preflight, cohort),
+    *(faults, selftest, claims),
+)
+for command in _COMMANDS:
     app.command(cls=_Command)(command)
 
 

@@ -19,6 +19,8 @@ COMMANDS = (
     "compare",
     "export",
     "versions",
+    "preflight",
+    "cohort",
     "faults",
     "selftest",
     "claims",

@@ -1,0 +1,42 @@
+"""`bptt-oracle cohort`: do equal devices compute equal bits?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import print_verdict, write_output
+from .exits import stop
+from .options import Quiet
+
+MOST = 20  # lines of each kind
+
+
+def cohort(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN…", help="Files with lines that `preflight` wrote."),
+    ],
+    quiet: Quiet = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List every device, not only twenty of a kind.")
+    ] = False,
+) -> None:
+    """Compare the devices of a fleet bit by bit, and name the odd one out.
+
+    Devices of one model, driver, CUDA, cuDNN and torch are a cohort, whose majority decides. Exit 0
+    every device agrees, 1 a device differs or is wrong, 2 a device could not be compared.
+    """
+    from ..fleet.cohort import compare, read_records, status_of
+    from ..reports.cohort_report import report
+    from ..reports.cohort_report import verdict as verdict_of
+
+    for file in runs:
+        if not file.is_file():
+            stop(f"{file} is not a file")
+    fleet = compare(*read_records(runs))
+    if not quiet:
+        write_output(report(fleet, None if verbose else MOST))
+    status = status_of(fleet)
+    print_verdict(verdict_of(fleet), status)
+    raise typer.Exit(status)
