@@ -9,7 +9,7 @@ no vote. Page: docs/fleet/fleet.md
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .lines import FAILED, UNWELL, BadLine, Line, describe_finding, parse, read_lines, sketches_of
 from .sketch import first_difference, locate
@@ -63,12 +63,17 @@ class Fleet(NamedTuple):
 def read_records(files: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """The lines of all files, and in words those that were rejected. Raises OSError."""
     records, rejected = [], []
+    shared: dict[Any, Any] = {}  # equal entries and digests once, because a fleet has few of them
     for file in files:
         with file.open("rb") as source:
             number = 0
             for number, position, content in read_lines(source):
                 try:
-                    records.append(_record(parse(content), file, position))
+                    line = parse(content)
+                    entries = shared.setdefault(line.cohort, line.cohort)
+                    digests = shared.setdefault((*line.digests.items(),), line.digests)
+                    line = line._replace(cohort=entries, digests=digests)
+                    records.append(_record(line, file, position))
                 except BadLine as error:
                     rejected.append(f"{file} line {number}: {error}")
             if not number:

@@ -26,9 +26,9 @@ def list_devices(kind: str) -> list[str]:
 
 
 def identify(device: str) -> dict[str, str]:
-    """What identifies a device: host, device, name, uuid, driver, kernel and torch; and of a CPU
-    the cores on which this process may run."""
-    facts = {"host": platform.node(), "device": device, "name": "", "uuid": "", "driver": ""}
+    """What identifies a device: name, uuid, driver, kernel and torch; and of a CPU the cores on
+    which this process may run."""
+    facts = {"name": "", "uuid": "", "driver": ""}
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(torch.device(device))
         facts["name"] = properties.name

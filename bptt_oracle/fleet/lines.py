@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from ..judging.judge import LIMIT
 from ..processes.failures import CommandError
 from ..runs.files import printable
 from .finding import RUNS_DIFFER
@@ -100,8 +101,8 @@ def parse(content: bytes) -> Line:
         raise BadLine("its findings are no list of objects")
     if bool(findings) != (verdict == UNWELL) and verdict != FAILED:
         raise BadLine("its verdict contradicts its findings")
-    if not verdict == FAILED and not isinstance(raw.get("R"), (int, float, str)):
-        raise BadLine("it has no R")
+    if verdict != FAILED:
+        _require_R(raw.get("R"), verdict)
     cohort, digests = _texts(raw, "cohort"), _texts(raw, "digests")
     for key, digest in digests.items():
         if not _PART.fullmatch(key) or not _DIGEST.fullmatch(digest):
@@ -109,6 +110,14 @@ def parse(content: bytes) -> Line:
     if verdict != FAILED and not (digests and cohort):
         raise BadLine("it has a verdict and no digests")
     return Line(worker, time, verdict, tuple(sorted(cohort.items())), digests, raw)  # type: ignore[arg-type]
+
+
+def _require_R(R: Any, verdict: str) -> None:
+    """Raise BadLine unless R is a number that a healthy device may have; infinity is a text."""
+    if R != "inf" and (type(R) not in (int, float) or not 0 <= R < math.inf):
+        raise BadLine("it has no R")
+    if verdict == HEALTHY and (R == "inf" or R > LIMIT):
+        raise BadLine("its verdict contradicts its R")
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:

@@ -9,6 +9,7 @@ The line of a device also holds what a cohort compares: a digest of each result 
 sketches that locate one changed element. Page: docs/fleet/fleet.md
 """
 
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -159,9 +160,11 @@ def failed_line(device: str, reason: str) -> dict[str, Any]:
 
 
 def new_line(device: str) -> dict[str, Any]:
-    """A line of which only the device is known."""
+    """A line of which only the device is known. The host is NODE_NAME where Kubernetes sets it,
+    because the host of a container is its pod."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    known = {"format": FORMAT, "time": now, "host": printable(platform.node()), "device": device}
+    host = printable(os.environ.get("NODE_NAME") or platform.node())
+    known = {"format": FORMAT, "time": now, "host": host, "device": device}
     return known | {"verdict": FAILED, "seed": SEED, "findings": []}
 
 

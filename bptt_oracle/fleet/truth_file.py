@@ -100,7 +100,7 @@ def read(file: Path = FILE) -> Truth:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise BadTruth(f"{file} is not a file of arrays: {error}{advice}") from None
     truth = Truth(arrays, digest[:16])
     for case in CASES.values():
