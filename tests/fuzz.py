@@ -23,6 +23,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
@@ -36,6 +37,7 @@ from bptt_oracle.runs.record import Plan, record
 from bptt_oracle.runs.row import digest
 from bptt_oracle.runs.run import check_run
 from bptt_oracle.runs.seal import LENGTH, seal
+from support.fleet_lines import healthy_line, write_lines
 
 CASE = "LSTM.T5.B3.I4.H6.L2.time.h0.output.generic.s7"
 COMMANDS = tuple(c.callback.__name__ for c in bptt_oracle.cli.application.app.registered_commands)
@@ -123,6 +125,8 @@ def words(rng):
         "faults": ["--fault=c_0_ignored", "--cases=1"],
         "selftest": ["--comparisons=1000", "--workers=1"],
         "claims": [],
+        "preflight": ["--dtype=float16"],  # without truth
+        "cohort": ["lines"],
     }[command]
     if rng.random() < 0.3:
         return [rng.choice(WORDS) for _ in range(rng.randrange(6))]
@@ -133,7 +137,9 @@ def words(rng):
     safe = [
         w for w in line if w not in ("all", "--save-verdicts")
     ]  # minutes; a file of the checkout
-    large = ("selftest", "faults") if not {"--help", "--version"} & set(safe) else ()
+    large = ("selftest", "faults", "preflight") if not {"--help", "--version"} & set(safe) else ()
+    if command == "preflight" and "--dtype=float16" not in safe:
+        return ["preflight", "--help"]  # a minute for each
     return safe if safe[:1] == [command] or not set(large) & set(safe) else ["claims"]
 
 
@@ -223,6 +229,7 @@ class Attacks:
         self.unfinished = (folder / "run.unfinished").read_bytes()
         self.run = (folder / "run.json").read_bytes()
         self.npz = (folder / "run.npz").read_bytes()
+        self.lines = (folder / "lines").read_bytes()
         self.body = json.loads(self.run)
         del self.body["format"], self.body["schema"], self.body["checksum"]
 
@@ -296,6 +303,15 @@ class Attacks:
             alter_database(rng, Path("j.unfinished"))
         return ["record", "-o", "j", *PLAN_OPTIONS]
 
+    def preflight_lines(self, rng):
+        first, *others = self.lines.splitlines(keepends=True)
+        if rng.random() < 0.5:
+            first = json.dumps(altered(rng, json.loads(first))).encode() + b"\n"
+        else:
+            first = mutated(rng, first)
+        Path("bad").write_bytes(b"".join([first, *others[rng.randrange(3) :]]))
+        return ["cohort", "bad", *rng.choice([[], ["-q"], ["-v"], ["lines"]])]
+
     def outputs(self, rng):
         raw = rng.choice([self.run, self.npz, self.database, self.unfinished, b"", b"PK"])
         Path("out").write_bytes(mutated(rng, raw) if raw and rng.random() < 0.5 else raw)
@@ -331,12 +347,15 @@ def prepare(folder):
     shutil.move(folder / "unfinished", folder / "run.unfinished")
     (folder / "run.json").write_text("".join(to_json(check_run(folder / "run"))))
     np.savez(folder / "run.npz", x=np.arange(6.0))
+    hosts = [healthy_line(host=f"node{i}") for i in range(4)]
+    other = hosts[0] | {"host": "odd", "digests": {"steps/float32": "0" * 16}}
+    write_lines(folder / "lines", [*hosts, other])
 
 
 def run(folder, attack, seed, limit=180):
     """Run one attack in a child; its command, status, standard output and error."""
     work = Path(tempfile.mkdtemp(dir=folder))
-    for name in ("run", "run.json", "run.npz"):
+    for name in ("run", "run.json", "run.npz", "lines"):
         shutil.copy(folder / name, work)
     (work / "folder").mkdir()
     pid = os.fork()
@@ -379,7 +398,9 @@ def problem(status, out, err):
         return "unexpected"
     if status == 2 and not err.strip() and "judged" not in out and "Usage" not in out:
         return "no sentence"
-    if status == 1 and not re.search("fault|fail|ran|survive|stale|no longer|open", out + err):
+    if status == 1 and not re.search(
+        "fault|fail|ran|survive|stale|no longer|open|differ", out + err
+    ):
         return "status 1 without a fault"
     return ""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..reports.console import print_verdict, write_output
+from ..reports.console import COULD_NOT_RUN, print_verdict, write_output
 from .exits import stop
 from .options import Quiet
 
@@ -39,4 +39,6 @@ def cohort(
         write_output(report(fleet, None if verbose else MOST))
     status = status_of(fleet)
     print_verdict(verdict_of(fleet), status)
+    if status == COULD_NOT_RUN:
+        stop("a device or a line could not be compared; without --quiet it is listed")
     raise typer.Exit(status)
