@@ -23,6 +23,7 @@ from .options import (
     dtypes_of,
     own_cases_of,
     paths_of,
+    warn_of_large,
     workers_of,
 )
 from .output_files import require_writable
@@ -65,6 +66,7 @@ def record(
         from ..runs.record import record as run_all
 
     own = own_cases_of(context, case, cases_file)
+    warn_of_large(own, dtypes_of(dtype))
     require_writable(output)
     try:
         may_write = not output.exists() or is_run(output)
