@@ -26,6 +26,7 @@ from .options import (
     dtypes_of,
     own_cases_of,
     paths_of,
+    warn_of_large,
     workers_of,
 )
 from .output_files import require_report_file, save
@@ -63,6 +64,7 @@ def check(
     deviation that no longer occurs, 2 could not run, or a case crashed.
     """
     own = own_cases_of(context, case, cases_file)
+    warn_of_large(own, dtypes_of(dtype))
     if implementation:
         if path or device is not Device.auto:
             stop("--implementation replaces --path and --device; leave them out")

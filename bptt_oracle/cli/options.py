@@ -1,12 +1,14 @@
 """Options that several commands share, and the values they stand for."""
 
 import os
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..reports.console import notify
 from .exits import stop
 
 if TYPE_CHECKING:
@@ -111,6 +113,21 @@ def own_cases_of(context: typer.Context, ids: list[str] | None, file: Path | Non
     except ValueError as error:
         stop(str(error))
     return list(dict.fromkeys(cases))
+
+
+def warn_of_large(cases: "Iterable[Case]", dtypes: Sequence[str]) -> None:
+    """Report the expected time and memory of each case that is large."""
+    from ..judging.cost import LARGE_CASE, describe, estimate, measure_rate, numbers_of
+
+    for case in cases:
+        if (numbers := numbers_of(case)) >= LARGE_CASE:
+            rate = measure_rate()
+            costs = [f"{describe(estimate(case, dtype, rate))} in {dtype}" for dtype in dtypes]
+            notify(
+                f"{case.id} is large ({numbers:.0e} numbers): to judge it takes about "
+                f"{', '.join(costs)}, on one core for each; several --workers need that memory "
+                "each"
+            )
 
 
 def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:

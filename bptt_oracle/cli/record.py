@@ -23,6 +23,7 @@ from .options import (
     dtypes_of,
     own_cases_of,
     paths_of,
+    warn_of_large,
     workers_of,
 )
 from .output_files import require_writable
@@ -86,6 +87,7 @@ def record(
         from ..runs.record import Plan
 
     own = own_cases_of(context, case, cases_file)
+    warn_of_large(own, dtypes_of(dtype))
     _require_run_file(output)
     try:
         cases_to_keep = [parse(name).id for name in values or ()]

@@ -10,7 +10,7 @@ from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, write_output
 from .exits import stop
-from .options import Device, Dtype, paths_of
+from .options import Device, Dtype, paths_of, warn_of_large
 
 
 def replay(
@@ -60,6 +60,7 @@ def replay(
         described = parse(case)
     except ValueError as error:
         stop(str(error))
+    warn_of_large([described], [dtype.value])
     console = new_console()
     if path == INVALID_CALLS_PATH:
         if verbose:
