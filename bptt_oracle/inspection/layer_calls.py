@@ -156,17 +156,18 @@ class _Recorder(TorchFunctionMode):
     def _call_cell(self, func: Any, mode: str, args: tuple[Any, ...], place: Place) -> Any:
         """What `func(*args)` returns, the state after one step."""
         x, state, *weights = args
-        x, *used = self._aliases([x, *(state if mode == "LSTM" else (state,)), *weights])
-        state, used = (used[:2], used[2:]) if mode == "LSTM" else (used[0], used[1:])
-        returned = func(x, state, *used)
+        fields = list(state) if mode == "LSTM" else [state]
+        x, *used = self._aliases([x, *fields, *weights])
+        fields, used = used[: len(fields)], used[len(fields) :]
+        returned = func(x, fields if mode == "LSTM" else fields[0], *used)
         # Inside torch's LSTM cell h is computed from the c that it returns, whose gradient would
         # contain that path; a copy of c has the gradient of the later steps alone.
         returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
-        state, after = (state, returned) if mode == "LSTM" else ((state,), (returned,))
-        h: Tensor = after[0]  # type: ignore[assignment]  # `after` is a tuple of tensors
+        after = returned if mode == "LSTM" else (returned,)
+        h: Tensor = after[0]
         final = [None, *after[1:]]
         named, used_by_name = (dict(zip(_NAMES, w, strict=True)) for w in (weights, used))
-        self._record(mode, 0, x, list(state), [named], [used_by_name], h, final, None, False, place)
+        self._record(mode, 0, x, fields, [named], [used_by_name], h, final, None, False, place)
         return returned
 
     def _aliases(self, values: Sequence[Tensor | None]) -> list[Any]:
@@ -244,8 +245,8 @@ class _Recorder(TorchFunctionMode):
             convert = rows if name == "output" else of_state
             self._follow(call, call.cotangents, name, value, convert)
         if self._with_gradients:
-            read = {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
-            read |= by_parameter(used_weights)
+            read: dict[str, Tensor | None] = by_parameter(used_weights)
+            read |= {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
             call.kernel = fused_kernel(output, [t for t in read.values() if t is not None])
             for name, value in read.items():
                 convert = rows if name == "x" else of_state if name[1:] == "_0" else as_it_is

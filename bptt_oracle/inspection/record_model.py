@@ -110,13 +110,12 @@ def record_model(
             if store.has(case):
                 continue
             judged = _judged(call)
-            row = row_of(case, call, judged)._replace(masks=same)
-            ours = WorstCall(row, call, judged)
+            row: Row | None = row_of(case, call, judged)._replace(masks=same)
             # The worst so far waits, because its tensors are kept.
-            if worst is None or row.R > worst.row.R:
-                worst, ours = ours, worst  # type: ignore[assignment]
-            if ours is not None:
-                store.add(FinishedCase(ours.row.case, [ours.row], []))
+            if worst is None or _rank(row) > _rank(worst.row):
+                worst, row = WorstCall(row, call, judged), None if worst is None else worst.row
+            if row is not None:
+                store.add(FinishedCase(row.case, [row], []))
         report_progress(total, total)
         if not store.has(f"{prefix}.loss"):
             row = _loss_row(f"{prefix}.loss", load(), step)._replace(masks=same)
@@ -153,6 +152,11 @@ def run_step(subject: Subject) -> Step:
     after = random_state(model)
     drew = any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     return Step(calls, loss.detach(), drew)
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    """The order in which calls are bad: by R, first of those that can be judged."""
+    return row.verdict != "untrusted", row.R
 
 
 def _with_inputs_of(file: Path, subject: Subject) -> Subject:
