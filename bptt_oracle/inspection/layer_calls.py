@@ -11,10 +11,9 @@ module than the one of the model.
 Page: docs/inspection/norms.md
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from reference.cells.table import CELL_TABLE
 from torch_impl.execution.backend import fused_kernel
 
 from .layer_call import LayerCall, array_of, by_parameter
-from .recurrent_modules import Hook, recurrent_modules
+from .recurrent_modules import Hook, recurrent_modules, without_compiling
 
 FUNCTIONS = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 
@@ -75,22 +74,11 @@ def record_layer_calls(
         handles.append(module.register_forward_pre_hook(Hook(enter), with_kwargs=True))
         handles.append(module.register_forward_hook(Hook(leave), always_call=True))
     try:
-        with recorder, _without_compiling():
+        with recorder, without_compiling():
             yield recorder.calls
     finally:
         for handle in [*handles, *recorder.handles]:
             handle.remove()
-
-
-def _without_compiling() -> AbstractContextManager[object]:
-    """Inside the block, compiled models run as they were before they were compiled.
-
-    Older versions than torch 2.6 cannot do this; then compiled calls are not seen.
-    """
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return stance
-    return nullcontext()
 
 
 class _Recorder(TorchFunctionMode):
@@ -164,7 +152,7 @@ class _Recorder(TorchFunctionMode):
         # contain that path; a copy of c has the gradient of the later steps alone.
         returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
         after = returned if mode == "LSTM" else (returned,)
-        h: Tensor = after[0]
+        h: Any = after[0]
         final = [None, *after[1:]]
         named, used_by_name = (dict(zip(_NAMES, w, strict=True)) for w in (weights, used))
         self._record(mode, 0, x, fields, [named], [used_by_name], h, final, None, False, place)
