@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .calls import Caller
 from .check_result import CheckResult
@@ -125,9 +125,8 @@ def _differing(
     changes = [caller.disagreement(row, one) for row, one in pairs]
     differing = [b for b, change in enumerate(changes) if change]
     if differing:
-        cause = (
-            _mistaken(axis) if _second_axis_is_batch(caller, x, axis, rows) else "rows are mixed"
-        )
+        mistaken = _second_axis_is_batch(caller, x, axis, rows)
+        cause = _mistaken(axis) if mistaken else f"rows are mixed{_swapped_axes(caller, x, axis)}"
         return [
             f"row {b} differs by {changes[b]:.2g} from the row alone: {cause}"
             for b in differing[:3]
@@ -162,6 +161,35 @@ def _second_axis_is_batch(caller: Caller, x: Tensor, axis: int, rows: list[Tenso
         torch.equal(a.narrow(1 - axis, 1, T - 1), e.narrow(1 - axis, 1, T - 1))
         for a, e in zip(changed, rows, strict=True)
     )
+
+
+def _swapped_axes(caller: Caller, x: Tensor, axis: int) -> str:
+    """The recurrent module that gets rows and steps on the other axes than it expects, as a clause;
+    empty if there is none, or if rows and steps are equal in number."""
+    B, T = x.shape[axis], x.shape[1 - axis]
+    given: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, args: tuple[object, ...]) -> None:
+        if args and isinstance(args[0], Tensor):
+            given.setdefault(module, tuple(args[0].shape[:2]))
+
+    names = {m: name for root in caller.modules for name, m in root.named_modules()}
+    nets = [m for m in names if isinstance(m, nn.RNNBase)]
+    handles = [net.register_forward_pre_hook(note) for net in nets]
+    try:
+        caller(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for net in nets:
+        expected = (B, T) if net.batch_first else (T, B)
+        if B != T and given.get(net) == expected[::-1]:
+            layout = "[T, B, ·]" if net.batch_first else "[B, T, ·]"
+            option = "with" if net.batch_first else "without"
+            return (
+                f", because {names[net] or type(net).__name__} gets {layout} {option} batch_first"
+            )
+    return ""
 
 
 def _mistaken(axis: int) -> str:

@@ -42,7 +42,8 @@ def parameters_of(
     module: Any, cell: str | None, batch_first: bool | None
 ) -> tuple[dict[str, Any], str | None, bool | None]:
     """The parameters of a module by name, its cell and its batch_first, where they can be read.
-    Raises ValueError for dropout in training mode, whose masks are not known."""
+    Raises ValueError for dropout in training mode, whose masks are not known, and for weights that
+    the module computes."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(module, torch.nn.Module):
         return {}, cell, batch_first
@@ -51,6 +52,11 @@ def parameters_of(
             f"{type(module).__name__} is in training mode and has dropout; call eval() first"
         )
     params = dict(module.named_parameters(remove_duplicate=False))
+    if computed := [n for n in getattr(module, "_flat_weights_names", ()) if n not in params]:
+        raise ValueError(
+            f"{computed[0]} of {type(module).__name__} is computed from other parameters, as by "
+            "weight norm; judge it inside your model with `bptt-oracle record --model`"
+        )
     if cell is None:
         cell = _cell_of(module)
     if batch_first is None:

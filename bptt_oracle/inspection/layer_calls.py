@@ -11,10 +11,9 @@ module than the one of the model.
 Page: docs/inspection/norms.md
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from reference.cells.table import CELL_TABLE
 from torch_impl.execution.backend import fused_kernel
 
 from .layer_call import LayerCall, array_of, by_parameter
-from .recurrent_modules import Hook, recurrent_modules
+from .recurrent_modules import Hook, recurrent_modules, without_compiling
 
 FUNCTIONS = {"rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU", "gru": "GRU", "lstm": "LSTM"}
 
@@ -75,22 +74,11 @@ def record_layer_calls(
         handles.append(module.register_forward_pre_hook(Hook(enter), with_kwargs=True))
         handles.append(module.register_forward_hook(Hook(leave), always_call=True))
     try:
-        with recorder, _without_compiling():
+        with recorder, without_compiling():
             yield recorder.calls
     finally:
         for handle in [*handles, *recorder.handles]:
             handle.remove()
-
-
-def _without_compiling() -> AbstractContextManager[object]:
-    """Inside the block, compiled models run as they were before they were compiled.
-
-    Older versions than torch 2.6 cannot do this; then compiled calls are not seen.
-    """
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-        return stance
-    return nullcontext()
 
 
 class _Recorder(TorchFunctionMode):
@@ -156,18 +144,18 @@ class _Recorder(TorchFunctionMode):
     def _call_cell(self, func: Any, mode: str, args: tuple[Any, ...], place: Place) -> Any:
         """What `func(*args)` returns, the state after one step."""
         x, state, *weights = args
-        x, *used = self._aliases([x, *(state if mode == "LSTM" else (state,)), *weights])
-        fields = 2 if mode == "LSTM" else 1
-        before, used = used[:fields], used[fields:]
-        returned = func(x, before if mode == "LSTM" else before[0], *used)
+        fields = list(state) if mode == "LSTM" else [state]
+        x, *used = self._aliases([x, *fields, *weights])
+        fields, used = used[: len(fields)], used[len(fields) :]
+        returned = func(x, fields if mode == "LSTM" else fields[0], *used)
         # Inside torch's LSTM cell h is computed from the c that it returns, whose gradient would
         # contain that path; a copy of c has the gradient of the later steps alone.
         returned = (returned[0], returned[1].clone()) if mode == "LSTM" else returned
-        after: list[Any] = [*returned] if mode == "LSTM" else [returned]
-        h: Tensor = after[0]
+        after = returned if mode == "LSTM" else (returned,)
+        h: Any = after[0]
         final = [None, *after[1:]]
         named, used_by_name = (dict(zip(_NAMES, w, strict=True)) for w in (weights, used))
-        self._record(mode, 0, x, before, [named], [used_by_name], h, final, None, False, place)
+        self._record(mode, 0, x, fields, [named], [used_by_name], h, final, None, False, place)
         return returned
 
     def _aliases(self, values: Sequence[Tensor | None]) -> list[Any]:
@@ -245,10 +233,8 @@ class _Recorder(TorchFunctionMode):
             convert = rows if name == "output" else of_state
             self._follow(call, call.cotangents, name, value, convert)
         if self._with_gradients:
-            read = {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
-            read |= by_parameter(
-                [{n: w for n, w in d.items() if w is not None} for d in used_weights]
-            )
+            read: dict[str, Tensor | None] = by_parameter(used_weights)
+            read |= {"x": x} | dict(zip(("h_0", "c_0"), state, strict=False))
             call.kernel = fused_kernel(output, [t for t in read.values() if t is not None])
             for name, value in read.items():
                 convert = rows if name == "x" else of_state if name[1:] == "_0" else as_it_is

@@ -25,6 +25,7 @@ from .replay import DIRECTIONS, Trajectory, cotangents_of, replay
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+KEEPING = ("f", "z")  # the gate that keeps the old state, of an LSTM and of a GRU
 OPEN = ("i", "f", "o", "r", "z")  # the gates that are a σ
 
 
@@ -51,15 +52,26 @@ class Norms(NamedTuple):
     def diagnose(self, span: float = 1e3) -> list[Finding]:
         """The likely issues, by `reference.dynamics.diagnostics`; none for a healthy net.
 
-        ‖h_t‖ is taken per row, in the order in which the direction reads. Raises ValueError for a
-        single step, which cannot grow or decay, and if no gradient reached the calls.
+        ‖h_t‖ is taken per row, in the order in which the direction reads. The remedy for vanishing
+        credit in a gated cell is its gate. Raises ValueError for a single step, which cannot grow
+        or decay, and if no gradient reached the calls.
         """
         if len(self.h) < 2:
             raise ValueError(f"{self.name} was recorded for one step: expected two or more.")
         if self.credit is None:
             raise ValueError(f"no gradient reached {self.name}: its loss was not differentiated.")
         hidden = self.h / np.sqrt(self.rows)
-        return diagnose(self.credit, hidden[::-1] if self.direction == "reverse" else hidden, span)
+        hidden = hidden[::-1] if self.direction == "reverse" else hidden
+        return [self._for_this_cell(one) for one in diagnose(self.credit, hidden, span)]
+
+    def _for_this_cell(self, finding: Finding) -> Finding:
+        """A finding whose remedy does not ask for a gate that the cell has."""
+        keeping = next((gate for gate in KEEPING if gate in self.gates), None)
+        if finding.issue != "vanishing credit" or keeping is None:
+            return finding
+        mean = self.gates[keeping].mean()
+        remedy = f"raise the bias of gate {keeping}, whose mean is {mean:.2f}, or shorten sequences"
+        return finding._replace(remedy=remedy)
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ from ..runs.opening import open_runs
 from ..runs.record import code_digest, protect_other_run, to_row
 from ..runs.row import MODEL, Row, TensorDigest, array_digest, digest
 from ..runs.schema import Head, KeptTensor
-from ..runs.store import FinishedCase, Summary, open_store, publish
+from ..runs.store import FinishedCase, Store, Summary, open_store, publish
 from .judged_call import JudgedCall, judge_call
 from .layer_call import LayerCall
 from .layer_calls import record_layer_calls
@@ -103,22 +103,7 @@ def record_model(
     prefix = f"{MODEL}{subject.name}"
     with open_store(file, head) as store:
         protect_other_run(file, head)
-        worst: WorstCall | None = None
-        total = len(step.calls)
-        for done, call in enumerate(step.calls):
-            report_progress(done, total)
-            case = f"{prefix}.{call.module}.call{call.number}.layer{call.layer}"
-            if store.has(case):
-                continue
-            judged = _judged(call)
-            row = row_of(case, call, judged)._replace(masks=same)
-            ours = WorstCall(row, call, judged)
-            # The worst so far waits, because its tensors are kept.
-            if worst is None or row.R > worst.row.R:
-                worst, ours = ours, worst
-            if ours is not None:
-                store.add(FinishedCase(ours.row.case, [ours.row], []))
-        report_progress(total, total)
+        worst = _judge_calls(store, prefix, step.calls, same, report_progress)
         if not store.has(f"{prefix}.loss"):
             row = _loss_row(f"{prefix}.loss", load(), step)._replace(masks=same)
             store.add(FinishedCase(row.case, [row], []))
@@ -130,6 +115,33 @@ def record_model(
         summary = store.summary()
         publish(store, file)
     return summary, worst
+
+
+def _judge_calls(
+    store: Store,
+    prefix: str,
+    calls: list[LayerCall],
+    inputs_digest: str,
+    report_progress: Callable[[int, int], None],
+) -> WorstCall | None:
+    """Judge the calls that the store does not have, and add them to it, all but the worst one,
+    which is returned."""
+    worst: WorstCall | None = None
+    for done, call in enumerate(calls):
+        report_progress(done, len(calls))
+        case = f"{prefix}.{call.module}.call{call.number}.layer{call.layer}"
+        if store.has(case):
+            continue
+        judged = _judged(call)
+        row = row_of(case, call, judged)._replace(masks=inputs_digest)
+        ours = WorstCall(row, call, judged)
+        if worst is None:
+            worst = ours
+            continue
+        worst, other = (ours, worst) if _rank(row) > _rank(worst.row) else (worst, ours)
+        store.add(FinishedCase(other.row.case, [other.row], []))
+    report_progress(len(calls), len(calls))
+    return worst
 
 
 def run_step(subject: Subject) -> Step:
@@ -154,6 +166,11 @@ def run_step(subject: Subject) -> Step:
     after = random_state(model)
     drew = any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     return Step(calls, loss.detach(), drew)
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    """The order in which calls are bad: by R, first of those that can be judged."""
+    return row.verdict != "untrusted", row.R
 
 
 def _with_inputs_of(file: Path, subject: Subject) -> Subject:

@@ -1,11 +1,14 @@
-"""The recurrent modules inside a model, by name, and hooks for a model that may be copied.
+"""The recurrent modules inside a model, by name, and how to watch their calls.
 
 Page: docs/inspection/norms.md
 """
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 NOT_SEEN = (
@@ -55,3 +58,14 @@ class Hook:
 
     def __reduce__(self) -> tuple[type["Hook"], tuple[()]]:
         return Hook, ()
+
+
+def without_compiling() -> AbstractContextManager[object]:
+    """Inside the block, compiled models run as they were before they were compiled.
+
+    Older versions than torch 2.6 cannot do this; then compiled calls are not seen.
+    """
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()

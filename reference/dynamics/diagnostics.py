@@ -49,6 +49,9 @@ def diagnose(credit: np.ndarray, hidden: np.ndarray, span: float = 1e3) -> list[
         findings.append(Finding("exploding gradients", evidence, remedy))  # (1)
     elif last < 1 / span:
         evidence = f"‖∂L/∂h‖ shrinks by {per_step:.3g} per step of distance, {last:.3g} in all"
+        if not last:  # it underflowed
+            distance = int(np.flatnonzero(credit).max(initial=-1)) + 1
+            evidence = f"‖∂L/∂h‖ is 0 from {distance} steps of distance on"
         remedy = "use a gated cell or attention, start with shorter sequences"
         findings.append(Finding("vanishing credit", evidence, remedy))  # (2)
     largest = growth(hidden)

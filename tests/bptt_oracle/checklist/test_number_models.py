@@ -76,3 +76,31 @@ def test_cases_that_show_nothing_are_rejected():
     rejects(ValueError, "three steps or more", checklist.in_chunks, net, X[:, :2])
     with pytest.raises(ValueError, match="one after the first step"):
         checklist.in_chunks(net, X, reset=torch.zeros(6, 3, dtype=torch.bool))
+
+
+class LastStep(nn.Module):
+    """A head on the last step of a recurrent module, which gets [T, B, ·] if `swap`."""
+
+    def __init__(self, batch_first, swap, mix=0.0):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(4, 8, batch_first=batch_first), nn.Linear(8, 2)
+        self.swap, self.mix = swap, mix
+
+    def forward(self, x):
+        output = self.rnn(x.transpose(0, 1) if self.swap else x)[0]
+        output = self.head(output[-1] if self.swap else output[:, -1])
+        return output - self.mix * output.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("model", "clause"),
+    [
+        (LastStep(False, swap=False), "rows are mixed, because rnn gets [B, T, ·] without batch_f"),
+        (LastStep(True, swap=True), "rows are mixed, because rnn gets [T, B, ·] with batch_first"),
+        (LastStep(False, swap=True, mix=0.5), "rows are mixed; "),
+        (LastStep(True, swap=False, mix=0.5), "rows are mixed; "),
+    ],
+)
+def test_a_recurrent_module_that_gets_its_axes_swapped_is_named(model, clause):
+    assert clause in str(checklist.row_alone(model, torch.randn(5, 7, 4)))
+    assert checklist.row_alone(LastStep(False, swap=True), torch.randn(5, 7, 4))

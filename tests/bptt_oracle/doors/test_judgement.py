@@ -103,6 +103,19 @@ def test_the_gradients_of_the_caller_stay():
 
 
 LSTM = torch.nn.LSTM(3, 4)
+
+
+class TwiceTheWeight(torch.nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def doubled(net):
+    """The net with a weight that is computed in each call."""
+    torch.nn.utils.parametrize.register_parametrization(net, "weight_hh_l0", TwiceTheWeight())
+    return net
+
+
 X = torch.randn(5, 2, 3)
 
 
@@ -130,6 +143,10 @@ X = torch.randn(5, 2, 3)
         (
             dict(function=torch.nn.LSTM(3, 4, 2, dropout=0.5), x=X),
             "is in training mode and has dropout; call eval() first",
+        ),
+        (
+            dict(function=doubled(torch.nn.LSTM(3, 4)), x=X),
+            "is computed from other parameters, as by weight norm; judge it inside your model",
         ),
         (
             dict(function=lambda x: 3, x=X, params=dict(LSTM.named_parameters()), cell="LSTM"),

@@ -658,3 +658,15 @@ def test_a_plot_has_a_line_for_every_series():
     figure = plot_norms(record_norms(lstm, lambda: lstm(x)[0].sum().backward()))
     assert [len(axes.lines) for axes in figure.axes] == [2, 2, 3]
     assert figure.axes[1].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(("kind", "gate"), [(nn.LSTM, "f"), (nn.GRU, "z")])
+def test_a_gated_cell_that_forgets_is_told_which_gate_to_open_and_not_to_use_a_gate(kind, gate):
+    net, x = kind(4, 6), torch.randn(256, 3, 4)
+    torch.nn.init.zeros_(net.weight_hh_l0)
+    (record,) = record_norms(net, lambda: net(x)[0][-1].sum().backward())
+    (finding,) = record.diagnose()
+    assert finding.issue == "vanishing credit"
+    mean = record.gates[gate].mean()
+    assert finding.remedy.startswith(f"raise the bias of gate {gate}, whose mean is {mean:.2f}")
+    assert "is 0 from" in finding.evidence or "shrinks by" in finding.evidence

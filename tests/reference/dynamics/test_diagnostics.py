@@ -155,3 +155,10 @@ def test_every_finding_has_a_number_and_a_remedy():
     finding = diagnose(0.5 ** np.arange(T), np.arange(1.0, T + 1))[0]
     assert "0.5 per step" in finding.evidence
     assert "gated cell" in finding.remedy
+
+
+def test_credit_that_underflows_is_reported_with_the_distance_at_which_it_is_zero():
+    credit = np.array([1.0, 1e-3, 0.0, 1e-6, 0.0, 0.0])
+    (finding,) = diagnose(credit, np.linspace(1, 2, 6))
+    assert finding.issue == "vanishing credit"
+    assert finding.evidence == "‖∂L/∂h‖ is 0 from 4 steps of distance on"
