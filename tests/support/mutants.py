@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from support.mutants_equations import EQUATIONS
+from support.mutants_optimizers import OPTIMIZERS
 from support.mutants_training import TRAINING
 
 
@@ -532,6 +533,6 @@ MUTANTS = [
 MUTANTS += [Mutant(*fields) for fields in TRAINING]
 MUTANTS += [
     Mutant(f"{file} ({number}): {old} becomes {new}", file, old, new, law, number)
-    for file, rows in EQUATIONS.items()
+    for file, rows in (EQUATIONS | OPTIMIZERS).items()
     for number, old, new, law in rows
 ]

@@ -24,8 +24,6 @@ LSTM_BACK = "test_lstm::test_the_adjoint_identity_holds"
 PROJECTION = "test_lstm::test_the_projection_acts_on_the_gated_cell_and_not_on_the_cell_state"
 PROJECTED_BACK = "test_lstm::test_the_adjoint_identity_holds_under_a_projection"
 ONE_TO_MANY = "test_one_to_many::test_logits_and_every_gradient_the_inputs_included_are_torchs"
-CLIPPING = "test_optim::test_clipping_by_the_global_norm_is_torchs"
-SGD = "test_optim::test_sgd_with_momentum_takes_torchs_steps"
 PACKING = "test_packing::test_packing_is_torchs_up_to_the_order_of_equal_lengths"
 PADDED = "test_packing::test_padding_of_packed_rows_and_its_adjoint_are_torchs"
 PADDING = "test_padding::test_padding_is_torchs"
@@ -209,15 +207,6 @@ EQUATIONS = {
         ("2", ", state)", ")", ONE_TO_MANY),
         ("2′", "d_logits", "-d_logits", ONE_TO_MANY),
         ("1′", "d_flat", "-d_flat", ONE_TO_MANY),
-    ],
-    "models/optim.py": [
-        ("1", "g * g", "abs(g)", CLIPPING),
-        ("2", "g * scale", "g / scale", CLIPPING),
-        ("3", "momentum * velocity[n]", "velocity[n]", SGD),
-        ("4", "p - lr", "p + lr", SGD),
-        ("5", "(1 - beta_1)", "beta_1", "test_optim::test_adam_takes_torchs_steps"),
-        ("7", "t / warmup", "(t + 1) / warmup",
-         "test_optim::test_warm_up_and_cosine_are_torchs_rates_at_every_step"),
     ],
     "sequences/packing.py": [
         ("1", "-lengths", "lengths", PACKING),
