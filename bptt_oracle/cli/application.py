@@ -13,6 +13,7 @@ from .compare import compare
 from .export import export
 from .failures import failures_as_sentences
 from .faults import faults
+from .hunt import hunt
 from .record import record
 from .replay import replay
 from .selftest import selftest
@@ -53,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, replay, record, compare, export, versions, faults, selftest, claims):
+for command in (check, replay, record, compare, export, versions, faults, selftest, claims, hunt):
     app.command(cls=_Command)(command)
 
 
