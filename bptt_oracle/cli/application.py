@@ -14,6 +14,7 @@ from .compare import compare
 from .export import export
 from .failures import failures_as_sentences
 from .faults import faults
+from .hunt import hunt
 from .preflight import preflight
 from .record import record
 from .replay import replay
@@ -58,7 +59,7 @@ app = typer.Typer(
 _COMMANDS = (
     *(check, replay, record, compare, export, versions),
     *(preflight, cohort),
-    *(faults, selftest, claims),
+    *(faults, selftest, claims, hunt),
 )
 for command in _COMMANDS:
     app.command(cls=_Command)(command)

@@ -120,7 +120,7 @@ def run_isolated(work: Callable[[Item], Output], item: Item) -> Output:
             returned, result = receiver.recv()
         except (EOFError, OSError):
             process.join()
-            raise _crash_of(process.exitcode) from None
+            raise crash_of(process.exitcode) from None
         finally:
             process.kill()
             process.join()
@@ -140,7 +140,7 @@ def _work_and_send(sender: Connection, work: Callable[[Item], Output], item: Ite
             sender.send((False, error))
 
 
-def _crash_of(code: int | None) -> Crash:
+def crash_of(code: int | None) -> Crash:
     """How a process ended, from its exit code: a status, or minus the number of a signal."""
     if code is None or code >= 0:
         return Crash(f"its process ended with status {code}", killed=False)

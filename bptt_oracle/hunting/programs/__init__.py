@@ -1,0 +1,1 @@
+"""Programs: their fields, their layouts in memory, how they are written, run and judged."""

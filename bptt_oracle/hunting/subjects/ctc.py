@@ -1,0 +1,151 @@
+"""torch.nn.functional.ctc_loss after log_softmax: lengths, blanks, reductions, zero_infinity.
+
+Truth is the sum over all alignments by the recursion of Graves et al. 2006, equations (6) to (8),
+in logarithms. A label that is the blank, or no class, must be rejected.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..programs.fields import Choice, Program, Size
+from ..programs.functions import Function, log_softmax
+from ..programs.written import Arrays
+
+FIELDS: dict[str, Any] = {
+    "normalized": Choice((True, False), (3, 1)),  # False: log_probs are the leaf
+    "labels": Choice(("valid", "repeated", "outside"), (4, 2, 0.5)),
+    "reduction": Choice(("mean", "sum", "none")),
+    "blank": Choice((0, 1)),
+    "zero_infinity": Choice((False, True), (3, 1)),
+    "lengths": Choice(("full", "shorter", "too few steps", "no labels"), (3, 2, 1, 1)),
+    "targets": Choice(("padded", "concatenated"), (3, 1)),
+    "size": Choice(("ordinary", "large"), (4, 1)),
+    "T": Size(2, 9),
+    "B": Size(1, 3),
+    "classes": Size(2, 4),
+    "S": Size(1, 4),
+}
+
+
+def _tidy(program: Program) -> Program | None:
+    if program["labels"] == "repeated" and program["S"] == 1:
+        return None
+    if program["dtype"] in ("bfloat16", "float16"):
+        return None  # torch has no CTC loss for them
+    if program["lengths"] != "too few steps" and program["T"] < 2 * program["S"]:
+        return None
+    if program["lengths"] == "too few steps" and not program["zero_infinity"]:
+        return None  # the loss is infinite, and has no gradient
+    if program["road"] in ("double", "jvp"):
+        return None  # torch has neither
+    return program
+
+
+def _shapes(program: Program) -> dict[str, tuple[int, ...]]:
+    return {"x": (program["T"], program["B"], program["classes"])}
+
+
+def _adapt(program: Program, inputs: Arrays) -> Arrays:
+    if program["size"] == "large":
+        inputs["x"] = inputs["x"] * 16
+    if not program["normalized"]:
+        inputs["x"] = np.round(log_softmax(inputs["x"], -1), 3)
+    return inputs
+
+
+def _others(program: Program, rng: np.random.Generator) -> Arrays:
+    T, B, C, S = (program[n] for n in ("T", "B", "classes", "S"))
+    labels = [c for c in range(C) if c != program["blank"]]
+    t = rng.choice(labels, size=(B, S))
+    if program["labels"] == "repeated":
+        t[:] = t[:, :1]
+    if program["labels"] == "outside":
+        t[0, 0] = rng.choice([C, C + 3, -1])
+    lengths, label_lengths = np.full(B, T), np.full(B, S)
+    if program["lengths"] == "shorter":
+        lengths, label_lengths = rng.integers(2 * S, T + 1, B), rng.integers(1, S + 1, B)
+    if program["lengths"] == "too few steps":
+        lengths[0] = min(T, S - 1)
+    if program["lengths"] == "no labels":
+        label_lengths[0] = 0
+    return {"t": t, "lengths": lengths, "label_lengths": label_lengths}
+
+
+def _expression(program: Program) -> str:
+    x = "x.log_softmax(-1)" if program["normalized"] else "x"
+    t = "torch.tensor(t_values)"
+    if program["targets"] == "concatenated":
+        t = "torch.tensor(np.concatenate([r[:n] for r, n in zip(t_values, label_lengths_values)]))"
+    options = f", blank={program['blank']}, reduction={program['reduction']!r}"
+    if program["zero_infinity"]:
+        options += ", zero_infinity=True"
+    return (
+        f"torch.nn.functional.ctc_loss({x}, {t}, torch.tensor(lengths_values), "
+        f"torch.tensor(label_lengths_values){options})"
+    )
+
+
+def _formula(program: Program, inputs: Arrays) -> np.ndarray:
+    y = log_softmax(inputs["x"], 2) if program["normalized"] else inputs["x"]
+    if program["labels"] == "outside":
+        return np.zeros(program["B"] if program["reduction"] == "none" else ())
+    losses = np.array(
+        [
+            _loss(y[:n, b], inputs["t"][b, :m], program["blank"])
+            for b, (n, m) in enumerate(zip(inputs["lengths"], inputs["label_lengths"], strict=True))
+        ]
+    )
+    if program["zero_infinity"]:
+        losses = np.where(np.isinf(np.real(losses)), 0, losses)
+    if program["reduction"] == "mean":
+        return np.asarray((losses / np.maximum(inputs["label_lengths"], 1)).mean())
+    return np.asarray(losses.sum()) if program["reduction"] == "sum" else losses
+
+
+def _loss(y: np.ndarray, labels: np.ndarray, blank: int) -> Any:
+    """−log of the probability of all alignments of labels [S] with y [T, C], logarithms."""
+    path = [blank]
+    for label in labels:
+        path += [int(label), blank]
+    zero = y.dtype.type(-np.inf)
+    alpha = [zero] * len(path)
+    for t in range(len(y)):
+        before, alpha = alpha, []
+        for s, label in enumerate(path):
+            if t == 0:
+                alpha.append(y[0, label] if s < 2 else zero)
+                continue
+            ways = [before[s]] + ([before[s - 1]] if s else [])
+            if s > 1 and label != blank and label != path[s - 2]:
+                ways.append(before[s - 2])
+            alpha.append(_log_add(ways) + y[t, label])
+    if not len(y):
+        return y.dtype.type(0 if len(path) == 1 else np.inf)
+    return -_log_add(alpha[-2:])
+
+
+def _log_add(terms: list[Any]) -> Any:
+    largest = max(np.real(t) for t in terms)
+    if np.isinf(largest):
+        return np.real(terms[0])
+    finite = [t for t in terms if not np.isinf(np.real(t))]
+    return largest + np.log(sum(np.exp(t - largest) for t in finite))
+
+
+def _invalid(program: Program) -> str:
+    return "a label that is no class" if program["labels"] == "outside" else ""
+
+
+FUNCTION = Function(
+    "ctc_loss",
+    FIELDS,
+    _tidy,
+    _shapes,
+    _others,
+    _expression,
+    _formula,
+    _adapt,
+    _invalid,
+    scale=lambda program, inputs: 8 * float(np.abs(inputs["x"]).max(initial=1)) * program["T"],
+)
