@@ -52,7 +52,8 @@ Dtypes = Annotated[
 Paths = Annotated[
     list[str] | None,
     typer.Option(
-        help="Path to test; may be repeated; all: every path that does not compile. "
+        help="Path to test; may be repeated; all: every path that does not compile; roads: nets "
+        "copied, scripted, exported, mapped, differentiated twice and more. "
         "Default: the common ones."
     ),
 ]
@@ -137,25 +138,33 @@ def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:
 
 def paths_of(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
     """The names of the paths to run, and for each device that was left out without being named
-    the reason. `all` stands for every path that does not compile, which takes minutes a case.
+    the reason. `all` stands for every path that is neither a road nor compiles, which takes
+    minutes a case, and `roads` for every road.
     Stops if a path does not exist or cannot run here."""
     from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, devices
+    from torch_impl.roads.catalogue import ROAD_PATHS
 
-    reasons, paths = devices(), PATHS | OPTIONAL_PATHS
+    reasons, paths = devices(), PATHS | OPTIONAL_PATHS | ROAD_PATHS
     if device is not Device.auto and reasons[device.value]:
         stop(f"--device {device.value} cannot run: {reasons[device.value]}")
     available = [
         p
         for p in paths.values()
-        if not reasons[p.device] and device in (Device.auto, p.device) and p.variant != "compiled"
+        if not reasons[p.device]
+        and device in (Device.auto, p.device)
+        and p.variant != "compiled"
+        and p.name not in ROAD_PATHS
     ]
     chosen: list[str] = []
     for name in names or ():
         if name == "all":
             chosen += [p.name for p in available]
             continue
+        if name == "roads" and device in (Device.auto, Device.cpu):
+            chosen += ROAD_PATHS
+            continue
         if name not in paths:
-            stop(f"there is no path {name!r}; choose from all, {', '.join(paths)}")
+            stop(f"there is no path {name!r}; choose from all, roads, {', '.join(paths)}")
         own = paths[name].device
         if device not in (Device.auto, own):
             stop(f"the path {name} runs on {own}, not on --device {device.value}")

@@ -106,6 +106,6 @@ def _program(case: Case, name: str, dtype: str, expected: Expected) -> str:
 
     if not is_torch_path(name):
         return implementation_script(case, name, dtype, expected)
-    from torch_impl.execution.catalogue import path_named
+    from torch_impl.roads.catalogue import path_named
 
     return script(case, path_named(name), dtype, expected)

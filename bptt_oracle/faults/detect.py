@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torch_impl.execution.catalogue import exclusion_reason, path_named
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
+from torch_impl.roads.catalogue import exclusion_reason, path_named
 
 from ..cases.case import Case, draw
 from ..implementations.responses import respond

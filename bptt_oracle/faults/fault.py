@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torch_impl.execution.calls import Call, Forward, Result
-from torch_impl.execution.catalogue import path_named
 from torch_impl.execution.problem import Problem
-from torch_impl.execution.run import run
+from torch_impl.roads.catalogue import path_named, run_path
 
 from ..cases.case import CELLS, Case
 
@@ -106,4 +105,4 @@ def run_with_fault(
     planted: Fault, case: Case, problem: Problem, dtype: str, masks: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The results of `problem`, the problem of `case`, with the fault planted."""
-    return run(path_named(planted.path), problem, dtype, masks, plant(planted, case)).results
+    return run_path(path_named(planted.path), problem, dtype, masks, plant(planted, case)).results

@@ -6,11 +6,11 @@ from functools import cache, partial
 import torch
 
 from reference.cells.table import CELL_TABLE
-from torch_impl.execution.catalogue import exclusion_reason, path_named
 from torch_impl.execution.path import Path, product_precision
 from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
-from torch_impl.execution.run import dropout_masks, run
+from torch_impl.execution.run import dropout_masks
+from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
 
 from ..judging import deviations
 from .implementation import Answer, Implementation
@@ -18,7 +18,8 @@ from .implementation import Answer, Implementation
 
 @cache
 def torch_implementation(path: Path) -> Implementation:
-    """The implementation that a path is."""
+    """The implementation that a path is, of a road too."""
+    road = ROADS.get(path.name)
     return Implementation(
         path.name,
         run=partial(_run, path),
@@ -28,7 +29,9 @@ def torch_implementation(path: Path) -> Implementation:
         device=path.device,
         projection=True,
         exclusion_reason=partial(exclusion_reason, path),
-        precision=partial(product_precision, path),
+        precision=partial(_precision, path),
+        constrain=None if road is None else road.constrain,
+        not_returned=() if road is None else road.not_returned,
         deviations=deviations.FILE,
         version=lambda: torch.__version__,
     )
@@ -39,6 +42,11 @@ def torch_path(name: str) -> Implementation:
     return torch_implementation(path_named(name))
 
 
+def _precision(path: Path, dtype: str) -> str:
+    road = ROADS.get(path.name)
+    return road.precision if road is not None and road.precision else product_precision(path, dtype)
+
+
 def _run(path: Path, problem: Problem, dtype: str) -> Answer:
-    outcome = run(path, problem, dtype, dropout_masks(problem, dtype))
+    outcome = run_path(path, problem, dtype, dropout_masks(problem, dtype))
     return Answer(outcome.results, outcome.kernel)

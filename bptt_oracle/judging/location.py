@@ -9,6 +9,8 @@ def location(case: Case, tensor: str, index: tuple[int, ...]) -> str:
     """The place of `tensor[index]` in a case's results."""
     if not index:
         return "shape"
+    tensor = tensor.removeprefix("t_")
+    tensor = f"d_{tensor[3:]}" if tensor.startswith("hv_") else tensor
     if tensor in ("output", "d_x"):
         return _in_batch(case, tensor, index)
     if tensor in ("h_n", "c_n", "d_h_0", "d_c_0"):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from reference.arithmetic import Arithmetic
-from torch_impl.execution.problem import Problem
+from torch_impl.execution.problem import Direction, Problem
 
 from .evaluation import Results, evaluate
 
@@ -57,11 +57,14 @@ def evaluate_renumbered(
         state=None if problem.state is None else _take_state(order, problem.state),
         d_output=None if problem.d_output is None else problem.d_output[..., columns[-1]],
         d_state=_take_state(order, problem.d_state),
+        direction=_renumbered_direction(problem.direction, order, indices),
     )
     permuted_masks = [mask[..., columns[layer]] for layer, mask in enumerate(masks)]
     results = evaluate(renumbered, dtype, permuted_masks, arithmetic)
     restored = {}
-    for name, value in results.items():
+    for full_name, value in results.items():
+        name = full_name.removeprefix("t_")
+        name = f"d_{name[3:]}" if name.startswith("hv_") else name
         original = np.empty_like(value)
         if name in ("h_n", "d_h_0", "c_n", "d_c_0"):
             for index, units in enumerate(order.hidden if "h" in name else order.cells):
@@ -72,8 +75,21 @@ def evaluate_renumbered(
             original[..., order.inputs] = value
         else:
             original[indices[name.removeprefix("d_")]] = value
-        restored[name] = original
+        restored[full_name] = original
     return restored
+
+
+def _renumbered_direction(
+    direction: Direction | None, order: Renumbering, indices: dict[str, tuple[np.ndarray, ...]]
+) -> Direction | None:
+    """The direction of the renumbered problem."""
+    if direction is None:
+        return None
+    return Direction(
+        {name: v[indices[name]] for name, v in direction.params.items()},
+        direction.x[..., order.inputs],
+        None if direction.state is None else _take_state(order, direction.state),
+    )
 
 
 def _output_columns(net: Any, order: Renumbering, layer: int) -> np.ndarray:

@@ -52,6 +52,7 @@ from .rounding import (
 )
 from .wide import LARGEST_MULTIPRECISION, difference, narrow, wide_arithmetic, wide_dtype, widen
 
+OUTPUTS = ("output", "h_n", "c_n")
 MOVED_RUNS = 4
 RENUMBERED_RUNS = 2
 RANDOM_BENDS = 2
@@ -131,8 +132,9 @@ def expect(
             noise = dict.fromkeys(noise, (np.inf, np.inf))
             return Expected(truth, noise, no_error)
         ratios = {name: d.ratio for name, d in deviations.items()}
-        forward = [name for name in ratios if not name.startswith("d_")]
-        ratios |= dict.fromkeys(forward, max(ratios[name] for name in forward))
+        for prefix in ("", "t_"):
+            forward = [f"{prefix}{name}" for name in OUTPUTS if f"{prefix}{name}" in ratios]
+            ratios |= dict.fromkeys(forward, max((ratios[name] for name in forward), default=1.0))
         elements = {name: element_noise(d, ratios[name]) for name, d in deviations.items()}
     return Expected(truth, noise, no_error, "", elements, u)
 

@@ -284,10 +284,10 @@ def _is_cpu_module(name: str) -> bool:
     """Whether a name is that of a path on which a module of torch runs on the CPU."""
     if not is_torch_path(name):
         return False
-    from torch_impl.execution.catalogue import path_named
+    from torch_impl.roads.catalogue import ROADS, path_named
 
     path = path_named(name)
-    return path.device == "cpu" and path.implementation == "module"
+    return path.device == "cpu" and path.implementation == "module" and name not in ROADS
 
 
 def examine_invalid_calls(case: Case) -> Result:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..arithmetic import NUMPY, Arithmetic
 from ..cells.fields import rows_of
 from ..cells.table import CellParams, CellState
 from ..nets import arguments
@@ -68,6 +69,7 @@ def forward(
     x: Dual[np.ndarray | PackedSequence],
     state: Dual[State] | None = None,
     dropout_masks: Sequence[np.ndarray | PackedSequence] | None = None,
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[Any], Dual[Any], Tape]:
     """Output, final state and tape; arguments as in `net.forward`, each a Dual.
 
@@ -101,6 +103,7 @@ def forward(
                 map_dual(getitem, y, order),
                 initial[len(final)],
                 rows,
+                arithmetic,
             )
             outputs.append(map_dual(getitem, output, order))
             tapes.append(steps)
@@ -118,6 +121,7 @@ def unroll(
     x: Dual[np.ndarray],
     state: Dual[CellState],
     rows: Schedule,
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[np.ndarray], Dual[CellState], list[Any]]:
     """Output [N, H] and each sequence's state after its last step, as Duals; one tape per step."""
     B = len(state.value.h)
@@ -126,7 +130,7 @@ def unroll(
     before, tapes = state, []
     for step_rows in rows.steps:
         alive = map_dual(rows_of, before, slice(step_rows.stop - step_rows.start))
-        before, tape = cell.step(params, map_dual(getitem, x, step_rows), alive)
+        before, tape = cell.step(params, map_dual(getitem, x, step_rows), alive, arithmetic)
         map_dual(write, after, step_rows, before)
         tapes.append(tape)
     return pick(after, "h"), map_dual(rows_of, history, rows.last), tapes

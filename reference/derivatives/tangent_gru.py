@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import activations
+from ..arithmetic import NUMPY, Arithmetic
 from ..cells.gru import Params, State
 from .dual import Dual, linear, linear_back, make, map_dual, pick, split_columns
 
@@ -46,18 +46,21 @@ class Tape(NamedTuple):
 
 
 def step(
-    params: Dual[Params], x: Dual[np.ndarray], before: Dual[State]
+    params: Dual[Params],
+    x: Dual[np.ndarray],
+    before: Dual[State],
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[State], Tape]:
     """The State after the step, with its derivative, and the tape."""
     h_before = pick(before, "h")
     u = linear(x, pick(params, "weight_ih"), pick(params, "bias_ih"))  # (1) (1˙)
     v = linear(h_before, pick(params, "weight_hh"), pick(params, "bias_hh"))  # (2) (2˙)
     (u_r, u_z, u_n), (v_r, v_z, v_n) = split_columns(u, 3), split_columns(v, 3)
-    r = activations.sigmoid(u_r.value + v_r.value)
-    z = activations.sigmoid(u_z.value + v_z.value)  # (3)
+    r = arithmetic.sigmoid(u_r.value + v_r.value)
+    z = arithmetic.sigmoid(u_z.value + v_z.value)  # (3)
     r_dot = r * (1 - r) * (u_r.dot + v_r.dot)  # (3˙)
     z_dot = z * (1 - z) * (u_z.dot + v_z.dot)
-    n = activations.tanh(u_n.value + r * v_n.value)  # (4)
+    n = arithmetic.tanh(u_n.value + r * v_n.value)  # (4)
     n_dot = (1 - n * n) * (u_n.dot + r_dot * v_n.value + r * v_n.dot)  # (4˙)
     h = (1 - z) * n + z * h_before.value  # (5)
     h_dot = (1 - z) * n_dot + z * h_before.dot + z_dot * (h_before.value - n)  # (5˙)

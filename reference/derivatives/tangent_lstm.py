@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import activations
+from ..arithmetic import NUMPY, Arithmetic
 from ..cells.lstm import Params, State
 from .dual import Dual, linear, linear_back, make, map_dual, pick, split_columns
 
@@ -47,20 +47,23 @@ class Tape(NamedTuple):
 
 
 def step(
-    params: Dual[Params], x: Dual[np.ndarray], before: Dual[State]
+    params: Dual[Params],
+    x: Dual[np.ndarray],
+    before: Dual[State],
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[State], Tape]:
     """The State after the step, with its derivative, and the tape."""
     u = linear(x, pick(params, "weight_ih"), pick(params, "bias_ih"))  # (1) (1˙)
     v = linear(pick(before, "h"), pick(params, "weight_hh"), pick(params, "bias_hh"))  # (2) (2˙)
     a_i, a_f, a_g, a_o = split_columns(map_dual(np.add, u, v), 4)
-    i, f, o = [activations.sigmoid(a.value) for a in (a_i, a_f, a_o)]  # (3)
-    g = activations.tanh(a_g.value)
+    i, f, o = [arithmetic.sigmoid(a.value) for a in (a_i, a_f, a_o)]  # (3)
+    g = arithmetic.tanh(a_g.value)
     i_dot, f_dot, o_dot = i * (1 - i) * a_i.dot, f * (1 - f) * a_f.dot, o * (1 - o) * a_o.dot
     g_dot = (1 - g * g) * a_g.dot  # (3˙)
     c_before, c_before_dot = pick(before, "c")
     c = f * c_before + i * g  # (4)
     c_dot = f_dot * c_before + f * c_before_dot + i_dot * g + i * g_dot  # (4˙)
-    tau = activations.tanh(c)
+    tau = arithmetic.tanh(c)
     tau_dot = (1 - tau * tau) * c_dot
     h = m = Dual(o * tau, o_dot * tau + o * tau_dot)  # (5) (5˙)
     if params.value.weight_hr is not None:

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import activations
+from ..arithmetic import NUMPY, Arithmetic
 from ..cells.rnn import Params, State
 from .dual import Dual, linear, linear_back, make, map_dual, pick
 
@@ -38,22 +39,28 @@ class Tape(NamedTuple):
 
 
 def step_tanh(
-    params: Dual[Params], x: Dual[np.ndarray], before: Dual[State]
+    params: Dual[Params],
+    x: Dual[np.ndarray],
+    before: Dual[State],
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[State], Tape]:
     """The State after the step, with its derivative, and the tape."""
     a, h_before = _net_input(params, x, before)
-    h = activations.tanh(a.value)  # (3)
+    h = arithmetic.tanh(a.value)  # (3)
     h_dot = (1 - h * h) * a.dot  # (3˙)
     slope = Dual(1 - h * h, -2 * h * h_dot)
     return make(State, Dual(h, h_dot)), Tape(x, h_before, slope)
 
 
 def step_relu(
-    params: Dual[Params], x: Dual[np.ndarray], before: Dual[State]
+    params: Dual[Params],
+    x: Dual[np.ndarray],
+    before: Dual[State],
+    arithmetic: Arithmetic = NUMPY,
 ) -> tuple[Dual[State], Tape]:
     """The State after the step, with its derivative, and the tape."""
     a, h_before = _net_input(params, x, before)
-    h = activations.relu(a.value)  # (3)
+    h = arithmetic.relu(a.value)  # (3)
     slope = activations.relu_slope(h)
     h_dot = a.dot * slope  # (3˙)
     return make(State, Dual(h, h_dot)), Tape(x, h_before, Dual(slope, np.zeros_like(slope)))

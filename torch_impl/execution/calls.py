@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..nets.modules import call_module, loop_of_cells, manual_stack, new_module
-from .problem import Problem
+from .problem import Direction, Problem
 
 Result = tuple[torch.Tensor, Sequence[torch.Tensor]]
 
@@ -32,9 +32,58 @@ class Call(NamedTuple):
     state: list[torch.Tensor] | None
     masks: list[torch.Tensor]
     training: bool = True
+    direction: list[torch.Tensor] | None = None  # of all leaves, in the order of `leaves_of`
 
 
 Forward = Callable[[Call], Result]
+Leaves = Sequence[torch.Tensor]  # x, the initial state, the parameters
+ForwardPass = Callable[..., list[torch.Tensor]]  # the outputs of the leaves, or of others if given
+Cotangents = Sequence[torch.Tensor | None]
+Evaluation = tuple[list[torch.Tensor], list[torch.Tensor | None]]  # outputs, gradients of leaves
+
+
+class Derivatives(NamedTuple):
+    """Outputs, and derivatives of which any may not be computed.
+
+    grads      the gradient of every leaf
+    tangents   of every output, its derivative along the call's direction
+    products   of every leaf, the derivative of its gradient along the direction
+    """
+
+    outputs: list[torch.Tensor]
+    grads: list[torch.Tensor | None] | None = None
+    tangents: Sequence[torch.Tensor] | None = None
+    products: list[torch.Tensor | None] | None = None
+
+
+Evaluate = Callable[[ForwardPass, Leaves, Cotangents], Evaluation | Derivatives]
+
+
+class Prepared(NamedTuple):
+    """A call made ready: what computes it, the call with the leaves that are used, and how its
+    outputs and gradients are computed."""
+
+    forward: Forward
+    call: Call
+    evaluate: Evaluate
+
+
+def arrays_of(direction: Direction) -> list[np.ndarray]:
+    """The arrays of a direction in the order of a Leaves."""
+    return [direction.x, *(direction.state or ()), *direction.params.values()]
+
+
+def leaves_of(call: Call) -> list[torch.Tensor]:
+    """x, the initial state and the parameters, in the order of a Leaves."""
+    return [call.x, *(call.state or []), *call.params.values()]
+
+
+def with_leaves(call: Call, leaves: Leaves) -> Call:
+    """The call with other tensors in the place of its leaves."""
+    states = len(call.state or [])
+    x, state, values = leaves[0], list(leaves[1 : 1 + states]), leaves[1 + states :]
+    params = dict(zip(call.params, values, strict=True))
+    return call._replace(x=x, state=None if call.state is None else state, params=params)
 
 
 def call_of(
@@ -45,7 +94,7 @@ def call_of(
     One array under two names in `params` becomes one parameter.
     """
     shared = {id(p): torch.nn.Parameter(tensor(p)) for p in problem.params.values()}
-    state, strided = problem.state, problem.strided
+    state, strided, direction = problem.state, problem.strided, problem.direction
     return Call(
         problem.net,
         {name: shared[id(p)] for name, p in problem.params.items()},
@@ -54,6 +103,7 @@ def call_of(
         problem.enforce_sorted,
         None if state is None else [tensor(s, strided).requires_grad_() for s in state],
         [tensor(time_major(problem, mask)) * problem.net.dropout_scale for mask in masks],
+        direction=direction and [tensor(v) for v in arrays_of(direction)],
     )
 
 

@@ -5,6 +5,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+class Direction(NamedTuple):
+    """A direction along which the parameters, x and the initial state of a problem move, float64.
+
+    Arrays of the shapes of the problem's; one array for parameters that are one array.
+    """
+
+    params: dict[str, np.ndarray]
+    x: np.ndarray
+    state: tuple[np.ndarray, ...] | None
+
+
 class Problem(NamedTuple):
     """A net, its inputs and the cotangents of its outputs, all float64.
 
@@ -22,3 +33,4 @@ class Problem(NamedTuple):
     d_state: tuple[np.ndarray | None, ...]
     strided: bool  # whether the tensors made of these arrays are not contiguous
     seed: int  # of the framework's random numbers: the dropout masks
+    direction: Direction | None = None  # where derivatives along it are judged too

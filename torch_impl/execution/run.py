@@ -8,9 +8,21 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .backend import flags, identify_kernel
-from .calls import Forward, call_of, forward_of, seed, time_major
+from .calls import (
+    Call,
+    Derivatives,
+    Forward,
+    Leaves,
+    Prepared,
+    call_of,
+    forward_of,
+    leaves_of,
+    seed,
+    time_major,
+    with_leaves,
+)
 from .dtypes import DTYPES, array_of
-from .path import Path
+from .path import ANY, Path
 from .precision import stored
 from .problem import Problem
 from .variants import VARIANTS
@@ -29,11 +41,15 @@ def run(
     dtype: str,
     masks: Sequence[np.ndarray] = (),
     wrap: Callable[[Forward], Forward] | None = None,
+    prepare: Callable[[Call], Prepared] | None = None,
 ) -> Outcome:
     """Outputs, final states and all gradients by name, computed on that path.
 
-    The names are output, h_n, c_n, d_x, d_h_0, d_c_0, and d_ before a parameter's name. `masks`
+    The names are output, h_n, c_n, d_x, d_h_0, d_c_0, and d_ before a parameter's name; t_ before
+    that of an output is its derivative along the problem's direction, hv_ in the place of d_ that
+    of a gradient. `masks`
     are `dropout_masks` of the same problem. `wrap` wraps the path's Forward, to plant a fault.
+    `prepare` replaces the path's implementation and variant: how a road calls nets (`roads`).
     Raises WrongKernel if torch ran another kernel than the path's, and TypeError if a result is
     not of the net's dtype.
     """
@@ -42,7 +58,10 @@ def run(
     kernels = []
     with flags(path):
         call = call_of(problem, tensor, masks)
-        forward = forward_of(path.implementation)
+        if prepare is None:
+            forward, evaluate = forward_of(path.implementation), variant.evaluate
+        else:
+            forward, call, evaluate = prepare(call)
         if wrap is not None:
             forward = wrap(forward)
         if variant.wrap_call is not None:
@@ -50,33 +69,43 @@ def run(
         if variant.call_before is not None:
             variant.call_before(forward, call)
         state, params = call.state or [], call.params
-        leaves = [call.x, *state, *params.values()]
+        leaves = leaves_of(call)
         cotangents = [
             None if d is None else tensor(d, problem.strided)
             for d in (problem.d_output, *problem.d_state)
         ]
 
-        def forward_pass() -> list[torch.Tensor]:
+        def forward_pass(others: Leaves | None = None) -> list[torch.Tensor]:
             if problem.net.dropout:
                 seed(problem.seed, path.device)
-            output, final = forward(call)
+            output, final = forward(call if others is None else with_leaves(call, others))
             values = [output, *final]
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() and others is None:
                 used = [v for v, d in zip(values, cotangents, strict=True) if d is not None]
                 kernels.append(identify_kernel(path, used))
             return values
 
-        values, grads = variant.evaluate(forward_pass, leaves, cotangents)
-    names = ["output", "h_n", "c_n"][: len(values)]
-    names += ["d_x", *["d_h_0", "d_c_0"][: len(state)], *(f"d_{n}" for n in params)]
-    tensors = [
-        *values,
-        *(torch.zeros_like(i) if g is None else g for g, i in zip(grads, leaves, strict=True)),
-    ]
-    for name, value in zip(names, tensors, strict=True):
+        computed = Derivatives(*evaluate(forward_pass, leaves, cotangents))
+    names = ["x", *["h_0", "c_0"][: len(state)], *params]
+    results = {}
+    for name, value in _by_name(computed, leaves, names).items():
         if value.dtype != DTYPES[dtype] and not path.variant.startswith("autocast"):
             raise TypeError(f"{name} of a {dtype} net has dtype {value.dtype}")
-    return Outcome(dict(zip(names, map(array_of, tensors), strict=True)), kernels[-1])
+        results[name] = array_of(value)
+    return Outcome(results, kernels[-1] if kernels else ANY)
+
+
+def _by_name(
+    computed: Derivatives, leaves: Leaves, names: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """The tensors that were computed, by name; a gradient that is None is 0."""
+    outputs = ["output", "h_n", "c_n"][: len(computed.outputs)]
+    found = dict(zip(outputs, computed.outputs, strict=True))
+    for prefix, grads in (("d_", computed.grads), ("hv_", computed.products)):
+        for name, grad, leaf in zip(names, grads or (), leaves, strict=False):
+            found[f"{prefix}{name}"] = torch.zeros_like(leaf) if grad is None else grad
+    tangents = zip(outputs, computed.tangents or (), strict=False)
+    return found | {f"t_{name}": value for name, value in tangents}
 
 
 def dropout_masks(problem: Problem, dtype: str) -> list[np.ndarray]:

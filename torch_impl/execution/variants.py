@@ -11,14 +11,20 @@ from typing import NamedTuple
 
 import torch
 
-from .calls import Call, Forward, Result, larger_call, smaller_call
+from .calls import (
+    Call,
+    Cotangents,
+    Evaluate,
+    Evaluation,
+    Forward,
+    ForwardPass,
+    Leaves,
+    Result,
+    larger_call,
+    smaller_call,
+)
 from .dtypes import DTYPES
 from .path import ANY, IMPLEMENTATIONS, NATIVE
-
-ForwardPass = Callable[[], list[torch.Tensor]]  # computes the outputs from the leaves, each time
-Leaves = Sequence[torch.Tensor]
-Cotangents = Sequence[torch.Tensor | None]
-Evaluation = tuple[list[torch.Tensor], list[torch.Tensor | None]]  # outputs, gradients of leaves
 
 
 def gradients(
@@ -160,7 +166,7 @@ class Variant(NamedTuple):
     implementations: tuple[str, ...] = ("module",)
     call_before: Callable[[Forward, Call], None] | None = None
     wrap_call: Callable[[Forward], Forward] | None = None
-    evaluate: Callable[[ForwardPass, Leaves, Cotangents], Evaluation] = evaluate
+    evaluate: Evaluate = evaluate
 
 
 _BOTH = {"cpu": ANY, "cuda": ANY}

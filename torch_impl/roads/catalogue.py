@@ -1,0 +1,286 @@
+"""The roads by name, their paths, and when one of them cannot run.
+
+ROADS is the group `roads` of `bptt-oracle check --path roads`. The path of a road is called cpu-
+and its name; `path_named` finds it beside those of `execution.catalogue`.
+
+Page: docs/roads/roads.md
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..execution import catalogue
+from ..execution.calls import Forward
+from ..execution.path import NATIVE, Path
+from ..execution.problem import Problem
+from ..execution.run import Outcome, run
+from . import checkpointed, copies, directional, inputs, jit, live, transforms, weights
+from .road import Road, is_packed, nothing_excluded
+
+
+def _packed_only(problem: Problem, dtype: str) -> str:
+    return "" if is_packed(problem) else "it concerns packed data only"
+
+
+def _dense_batch(problem: Problem, dtype: str) -> str:
+    if is_packed(problem) or problem.x.ndim == 2:
+        return "it concerns batches that are not packed"
+    return ""
+
+
+def _rows(problem: Problem, dtype: str) -> str:
+    if (
+        not _dense_batch(problem, dtype)
+        and problem.x.shape[0 if problem.net.batch_first else 1] == 1
+    ):
+        return "one row is expanded to several"
+    return _dense_batch(problem, dtype)
+
+
+def _no_masks(problem: Problem, dtype: str) -> str:
+    if problem.net.dropout:
+        return "the masks are those of a batch with rows"
+    return _dense_batch(problem, dtype)
+
+
+def _norms(problem: Problem, dtype: str) -> str:
+    if not problem.params["weight_hh_l0"].any(axis=1).all():
+        return "a row of zeros has no direction"
+    return ""
+
+
+def _no_dropout(problem: Problem, dtype: str) -> str:
+    return "several calls at once draw masks in any order" if problem.net.dropout else ""
+
+
+def _layers(problem: Problem, dtype: str) -> str:
+    return "" if problem.net.num_layers > 1 else "dropout acts between layers"
+
+
+def _both_directions(problem: Problem, dtype: str) -> str:
+    if not problem.net.bidirectional:
+        return "there is one direction only"
+    return ""
+
+
+def _not_tied(problem: Problem, dtype: str) -> str:
+    if len({id(p) for p in problem.params.values()}) < len(problem.params):
+        return "a parametrization unties parameters"
+    return ""
+
+
+_REVERSE = ("d_", "hv_")
+
+
+_FRAME = (
+    Road("deepcopy", copies.deep_copied, "`copy.deepcopy` after a call"),
+    Road("saveload", copies.saved_and_loaded, "`torch.save` and `torch.load` of a whole module"),
+    Road("statedict", copies.state_loaded, "`load_state_dict` into a module that was called"),
+    Road("chunks", weights.in_chunks, "weights not in one chunk, with NaN between the elements"),
+    Road("swapped", weights.swapped, "`functional_call` of a module whose own weights are NaN"),
+    Road(
+        "tied-directions",
+        weights.tied_directions,
+        "both directions have one set of parameters",
+        _both_directions,
+        weights.tie_directions,
+    ),
+    Road("parametrized", weights.parametrized, "every parameter is 2θ by `parametrize`", _not_tied),
+    Road(
+        "weightnorm-old",
+        weights.weight_normed,
+        "`torch.nn.utils.weight_norm`",
+        _norms,
+        constrain=weights.norm_weights,
+        not_returned=("d_weight_hh_l0",),
+    ),
+    Road(
+        "weightnorm-new",
+        weights.weight_normed_by_parametrization,
+        "`parametrizations.weight_norm`",
+        _norms,
+        constrain=weights.norm_weights,
+        not_returned=("d_weight_hh_l0",),
+    ),
+    Road("dropout-changed", live.dropout_changed, "`dropout` set on a live module", _layers),
+    Road("threads-at-once", live.threads_at_once, "four threads call one module", _no_dropout),
+    Road(
+        "packed-methods",
+        live.methods_of_packed,
+        "methods of PackedSequence before and after the net",
+        _packed_only,
+    ),
+    Road("in-place", live.changed_in_place, "a leaf changes between forward and backward pass"),
+    Road("outputs-in-place", live.outputs_changed_in_place, "the outputs change in place"),
+    Road(
+        "expanded",
+        inputs.expanded,
+        "input and state of stride 0",
+        _rows,
+        inputs.repeat_first_row,
+    ),
+    Road(
+        "overlapping",
+        inputs.overlapping,
+        "input whose elements share memory",
+        _dense_batch,
+        inputs.overlap,
+    ),
+    Road("no-rows", inputs.without_rows, "B = 0", _no_masks, inputs.remove_rows),
+    Road("checkpoint", checkpointed.checkpointed, "`checkpoint`, packed data too"),
+    Road(
+        "checkpoint-reentrant",
+        checkpointed.checkpointed_reentrant,
+        "`checkpoint(use_reentrant=True)`",
+    ),
+    Road("script", jit.scripted, "`torch.jit.script`"),
+    Road(
+        "script-frozen",
+        jit.scripted_and_frozen,
+        "`torch.jit.freeze` of a script",
+        jit.without_dropout,
+        not_returned=("d_weight", "d_bias"),
+    ),
+    Road("trace", jit.traced, "`torch.jit.trace`, called at other T and B", jit.not_traced),
+    Road(
+        "trace-frozen",
+        jit.traced_and_frozen,
+        "`torch.jit.freeze` of a trace",
+        jit.neither,
+        not_returned=("d_weight", "d_bias"),
+    ),
+    Road(
+        "vmap-rows",
+        transforms.rows_mapped,
+        "`vmap` over the rows of a batch",
+        transforms.dense_without_dropout,
+    ),
+    Road(
+        "vmap-nets",
+        transforms.nets_mapped,
+        "`vmap` over nets of other weights",
+        transforms.unpacked_without_dropout,
+    ),
+    Road(
+        "jacfwd",
+        transforms.jacobian_forward,
+        "`jacfwd` of a loss",
+        transforms.few_leaves,
+        kernel=NATIVE,
+    ),
+    Road("jacrev", transforms.jacobian_reverse, "`jacrev` of all outputs", transforms.few_outputs),
+    *[
+        Road(
+            name,
+            prepare,
+            what,
+            reason,
+            directional.with_direction,
+            not_returned=lacks,
+            kernel=kernel,
+        )
+        for name, prepare, what, reason, lacks, kernel in (
+            (
+                "forward-ad",
+                directional.forward_mode,
+                "`forward_ad`: tangents",
+                nothing_excluded,
+                _REVERSE,
+                NATIVE,
+            ),
+            (
+                "jvp",
+                directional.jvp,
+                "`torch.func.jvp`: tangents",
+                transforms.unpacked_without_dropout,
+                _REVERSE,
+                NATIVE,
+            ),
+            (
+                "double-vjp",
+                directional.double_vjp,
+                "tangents by two backward passes",
+                nothing_excluded,
+                _REVERSE,
+                NATIVE,
+            ),
+            (
+                "double-backward",
+                directional.double_backward,
+                "Hessian-vector products",
+                nothing_excluded,
+                ("t_",),
+                NATIVE,
+            ),
+            (
+                "double-backward-onednn",
+                directional.double_backward,
+                "the same through oneDNN",
+                nothing_excluded,
+                ("t_",),
+                "MkldnnRnn",
+            ),
+            (
+                "double-vjp-onednn",
+                directional.double_vjp,
+                "tangents through oneDNN",
+                nothing_excluded,
+                _REVERSE,
+                "MkldnnRnn",
+            ),
+            (
+                "forward-over-reverse",
+                directional.forward_over_reverse,
+                "`jvp` of `grad`",
+                transforms.unpacked_without_dropout,
+                ("t_",),
+                NATIVE,
+            ),
+            (
+                "reverse-over-forward",
+                directional.reverse_over_forward,
+                "`grad` of `jvp`",
+                transforms.unpacked_without_dropout,
+                ("t_", "d_"),
+                NATIVE,
+            ),
+        )
+    ],
+)
+ROADS = {f"cpu-{road.name}": road for road in _FRAME}
+ROAD_PATHS = {name: Path(name, "cpu", "module", road.kernel) for name, road in ROADS.items()}
+
+
+def path_named(name: str) -> Path:
+    """The path with that name, of a road or not. Raises KeyError if there is none."""
+    return ROAD_PATHS[name] if name in ROAD_PATHS else catalogue.path_named(name)
+
+
+def exclusion_reason(path: Path, problem: Problem, dtype: str) -> str:
+    """Why a path, of a road or not, cannot compute a problem in a dtype; empty if it can."""
+    reason = catalogue.exclusion_reason(path, problem, dtype)
+    road = ROADS.get(path.name)
+    if reason or road is None:
+        return reason
+    if dtype not in road.dtypes:
+        return f"this road has no {dtype}"
+    if problem.seed % road.every:
+        return f"a case takes seconds on this road, which takes one of {road.every} cases"
+    return road.exclusion_reason(problem, dtype)
+
+
+def run_path(
+    path: Path,
+    problem: Problem,
+    dtype: str,
+    masks: Sequence[np.ndarray] = (),
+    wrap: Callable[[Forward], Forward] | None = None,
+) -> Outcome:
+    """As `execution.run.run`, for the path of a road too."""
+    road = ROADS.get(path.name)
+    outcome = run(path, problem, dtype, masks, wrap, None if road is None else road.prepare)
+    if road is None or not road.not_returned:
+        return outcome
+    kept = {n: v for n, v in outcome.results.items() if not n.startswith(road.not_returned)}
+    return outcome._replace(results=kept)
