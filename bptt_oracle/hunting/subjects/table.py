@@ -5,7 +5,7 @@ from functools import cache
 from ..programs.functions import Function
 from ..programs.subject import Subject
 from ..programs.written import Written
-from . import cells, clipping, cross_entropy, ctc, embedding, optimizers, packing
+from . import cells, clipping, cross_entropy, ctc, embedding, nets, optimizers, packing
 
 SUBJECTS: dict[str, Written | Function] = {
     "optimizers": optimizers.WRITTEN,
@@ -15,6 +15,7 @@ SUBJECTS: dict[str, Written | Function] = {
     "cells": cells.FUNCTION,
     "clipping": clipping.WRITTEN,
     "packing": packing.WRITTEN,
+    "nets": nets.WRITTEN,
 }
 
 
