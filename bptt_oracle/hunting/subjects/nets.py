@@ -104,7 +104,7 @@ def _source(program: Program) -> str:
     options += ", bidirectional=True" * program["bidirectional"]
     lines = f"net = torch.nn.{cell}({program['I']}, {program['H']}{options}).to(torch.{dtype})\n"
     names = list(_net(program).parameter_shapes())
-    lines += f"\ndef set_weights(factor=1.0):\n    with torch.no_grad():\n"
+    lines += "\ndef set_weights(factor=1.0):\n    with torch.no_grad():\n"
     for name in names:
         lines += f"        net.{name}.copy_(factor * {tensor.format(name)})\n"
     lines += "\nset_weights()\n"

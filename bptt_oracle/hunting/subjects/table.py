@@ -5,9 +5,9 @@ from functools import cache
 from ..programs.functions import Function
 from ..programs.subject import Subject
 from ..programs.written import Written
-from . import cells, clipping, cross_entropy, ctc, embedding, nets, optimizers, packing
+from . import cells, clipping, cross_entropy, ctc, embedding, nets, optimizers, packing, paths
 
-SUBJECTS: dict[str, Written | Function] = {
+SUBJECTS: dict[str, Written | Function | Subject] = {
     "optimizers": optimizers.WRITTEN,
     "cross_entropy": cross_entropy.FUNCTION,
     "embedding": embedding.FUNCTION,
@@ -16,6 +16,7 @@ SUBJECTS: dict[str, Written | Function] = {
     "clipping": clipping.WRITTEN,
     "packing": packing.WRITTEN,
     "nets": nets.WRITTEN,
+    "paths": paths.SUBJECT,
 }
 
 
@@ -27,4 +28,5 @@ def names() -> tuple[str, ...]:
 @cache
 def subject_named(name: str) -> Subject:
     """The subject with that name. Raises KeyError if there is none."""
-    return SUBJECTS[name].subject()
+    found = SUBJECTS[name]
+    return found if isinstance(found, Subject) else found.subject()
