@@ -86,7 +86,7 @@ def first_difference(
     differing = (
         causal_order(name, int(step), len(one.sums))
         for name, one in expected.items()
-        if name in actual and one.sums.shape == actual[name].sums.shape
+        if name in actual and (one.shape, one.dtype) == (actual[name].shape, actual[name].dtype)
         for step in np.flatnonzero((one.sums != actual[name].sums).any(axis=1))
     )
     first = min(differing, default=None)
