@@ -162,3 +162,56 @@ def packed_data_under_torch_func() -> bool:
 
     data = packed.data
     return "data pointer" in rejection(lambda: jvp(values, (data,), (torch.ones_like(data),)))
+
+
+def linearized_net_without_a_state() -> bool:
+    """The linear function of a net whose parameters require grad."""
+    net = nn.GRU(4, 6)
+    x = torch.randn(5, 3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        linearize: Any = torch.func.linearize
+        _, linear = linearize(lambda z: net(z)[0], x)
+        return "in-place" in rejection(lambda: linear(x))
+
+
+class _Scripted(nn.Module):
+    """A net that is a part of a script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(4, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.gru(x)[0]
+        return output
+
+
+def script_ignores_an_assigned_parameter() -> bool:
+    """A weight of a scripted net replaced by zeros: the output is that of the first weight."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net: Any = torch.jit.script(_Scripted())
+    x = torch.randn(5, 3, 4)
+    before = net(x)
+    net.gru.weight_hh_l0 = nn.Parameter(torch.zeros(18, 6))
+    return not net.gru.weight_hh_l0.any() and torch.equal(net(x), before)
+
+
+def quantised_net_hides_nan() -> bool | None:
+    """A NaN in the input of a GRU in int8: its output is finite."""
+    if torch.backends.quantized.engine not in ("x86", "fbgemm"):
+        return None
+    x = torch.randn(5, 3, 4)
+    x[2, 1, 1] = float("nan")
+    return bool(_quantised(nn.GRU(4, 6))(x)[0].isfinite().all())
+
+
+def quantised_projection() -> bool | None:
+    """An LSTM with a projection is quantised, and fails when it is called."""
+    if torch.backends.quantized.engine not in ("x86", "fbgemm"):
+        return None
+    net = nn.LSTM(4, 6, proj_size=2)
+    if rejection(lambda: _quantised(net)):
+        return False
+    return "packB" in rejection(lambda: _quantised(net)(torch.randn(5, 3, 4)))
