@@ -80,9 +80,10 @@ def check(
         import torch
 
         from torch_impl.execution.path import WrongKernel
+        from torch_impl.roads.catalogue import ROADS
 
         from ..cases.corpus import cases_for
-        from ..implementations.demonstrations import check_demonstration, demonstrate
+        from ..implementations.demonstrations import check_demonstration, demonstrate, is_of_roads
         from ..judging.deviations import installed_deviations, tally
         from ..judging.offsets import collect_offsets
         from ..reports.check_tables import (
@@ -126,8 +127,15 @@ def check(
     if all(r.verdict == "excluded" for r in results if r.path != "cpu-invalid-calls"):
         stop(no_case_message(chosen, dtypes, own))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
+    on_roads = any(name in ROADS for name in chosen)
+
+    def demonstrate_if_chosen(name: str) -> bool | None:
+        return demonstrate(name) if on_roads or not is_of_roads(name) else None
+
     tallies = (
-        tally((r for r in results if r.verdict not in UNFINISHED), demonstrate=demonstrate)
+        tally(
+            (r for r in results if r.verdict not in UNFINISHED), demonstrate=demonstrate_if_chosen
+        )
         if any(name.startswith("cpu") for name in chosen)
         else []
     )

@@ -77,6 +77,8 @@ def replay(
             f"{name} asks for gradients in turns and has no --script; leave it out, "
             "or name another --path"
         )
+    if script and not implementation and _is_road(name):
+        stop(f"{name} is a road, which has no --script; leave it out, or name another --path")
     judged = load(implementation) if implementation else implementation_named(name)
     try:
         answer, expected = run_case(described, judged, dtype.value)
@@ -97,6 +99,13 @@ def replay(
         raise typer.Exit(FAULT)
     verdict = print_replay(console, described, answer, expected)
     raise typer.Exit({"agree": AGREE, "fault": FAULT}.get(verdict, COULD_NOT_RUN))
+
+
+def _is_road(name: str) -> bool:
+    """Whether a path is a road of `torch_impl.roads`."""
+    from torch_impl.roads.catalogue import ROADS
+
+    return name in ROADS
 
 
 def _program(case: Case, name: str, dtype: str, expected: Expected) -> str:

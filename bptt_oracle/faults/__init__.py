@@ -9,13 +9,14 @@
     steps        P   a wrong step of the recurrence, or a wrong connection between layers
     rounding     R   operands with too few bits
     memory       S   something kept from an earlier call
+    roads        D   a net that is copied, lowered, quantised or differentiated along a direction
     acceptance   N   a result where an exception is required
 
 Each fault has a symptom and, where one is known, the public thread that reports the bug. No planted
 fault raises an exception.
 """
 
-from . import acceptance, gradients, inputs, memory, outputs, rounding, steps, weights
+from . import acceptance, gradients, inputs, memory, outputs, roads, rounding, steps, weights
 from .fault import FAULTS, KINDS, Fault
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "inputs",
     "memory",
     "outputs",
+    "roads",
     "rounding",
     "steps",
     "weights",

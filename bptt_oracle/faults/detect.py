@@ -1,14 +1,14 @@
 """Judge each planted fault on the cases of a corpus until one case detects it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
-from torch_impl.roads.catalogue import exclusion_reason, path_named
+from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named
 
 from ..cases.case import Case, draw
 from ..implementations.responses import respond
@@ -17,6 +17,8 @@ from ..judging.invalid_calls import has_invalid_calls
 from ..judging.judge import judge
 from ..judging.truth import Expected, expect
 from .fault import FAULTS, Fault, plant, run_with_fault
+
+Constrain = Callable[[Problem], Problem] | None
 
 
 class Detection(NamedTuple):
@@ -43,36 +45,42 @@ class PreparedCases:
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = cases
-        self._problems: dict[int, Problem] = {}
-        self._expected: dict[tuple[int, str], tuple[list[np.ndarray], Expected]] = {}
+        self._problems: dict[tuple[int, Constrain], Problem] = {}
+        self._expected: dict[tuple[int, str, Constrain], tuple[list[np.ndarray], Expected]] = {}
 
-    def problem(self, index: int) -> Problem:
-        """The problem that the case describes."""
-        if index not in self._problems:
-            self._problems[index] = draw(self.cases[index])
-        return self._problems[index]
+    def problem(self, index: int, constrain: Constrain = None) -> Problem:
+        """The problem that the case describes, as a road constrains it."""
+        key = index, constrain
+        if key not in self._problems:
+            drawn = draw(self.cases[index])
+            self._problems[key] = drawn if constrain is None else constrain(drawn)
+        return self._problems[key]
 
-    def expected(self, index: int, dtype: str) -> tuple[list[np.ndarray], Expected]:
+    def expected(
+        self, index: int, dtype: str, constrain: Constrain = None
+    ) -> tuple[list[np.ndarray], Expected]:
         """The case's dropout masks, and its truth with the rounding noise around it."""
-        if (index, dtype) not in self._expected:
-            problem = self.problem(index)
+        key = index, dtype, constrain
+        if key not in self._expected:
+            problem = self.problem(index, constrain)
             masks = dropout_masks(problem, dtype)
-            self._expected[index, dtype] = masks, expect(problem, dtype, masks=masks)
-        return self._expected[index, dtype]
+            self._expected[key] = masks, expect(problem, dtype, masks=masks)
+        return self._expected[key]
 
 
 def detect(prepared: PreparedCases, planted: Fault, cell: str, dtype: str) -> Detection:
     """Judge the cases that the fault applies to, in order, until one detects it."""
-    seconds = 0.0
+    seconds, constrain = 0.0, _constraint(planted)
     for index, case in enumerate(prepared.cases):
         if case.cell != cell or not planted.applies_to(case):
             continue
         if planted.kind == "N" and not has_invalid_calls(case):
             continue
-        if exclusion_reason(path_named(planted.path), prepared.problem(index), dtype):
+        problem = prepared.problem(index, constrain)
+        if exclusion_reason(path_named(planted.path), problem, dtype):
             continue
         if planted.kind != "N":
-            prepared.expected(index, dtype)
+            prepared.expected(index, dtype, constrain)
         start = time.perf_counter()
         if planted.kind == "N":
             evidence = _accepted_call(prepared, planted, index)
@@ -82,6 +90,11 @@ def detect(prepared: PreparedCases, planted: Fault, cell: str, dtype: str) -> De
         if evidence:
             return Detection(planted.id, cell, dtype, index + 1, case.id, *evidence, seconds)
     return Detection(planted.id, cell, dtype, 0, "", "", "", 0, seconds)
+
+
+def _constraint(planted: Fault) -> Constrain:
+    """What the path of a fault, if it is a road, makes of a problem."""
+    return ROADS[planted.path].constrain if planted.path in ROADS else None
 
 
 def detect_all(prepared: PreparedCases, names: Sequence[str] = ()) -> Iterator[Detection]:
@@ -108,14 +121,15 @@ def _wrong_tensor(
     prepared: PreparedCases, planted: Fault, index: int, dtype: str
 ) -> tuple[str, str, float] | None:
     """The worst tensor of a case judged to be a fault: its name, the check, and R."""
-    case = prepared.cases[index]
-    masks, expected = prepared.expected(index, dtype)
-    results = run_with_fault(planted, case, prepared.problem(index), dtype, masks)
-    verdict = judge(results, expected, case.regime == "exact" and expected.exact)
+    case, constrain = prepared.cases[index], _constraint(planted)
+    masks, expected = prepared.expected(index, dtype, constrain)
+    problem = prepared.problem(index, constrain)
+    results = run_with_fault(planted, case, problem, dtype, masks)
+    verdict = judge(results, expected.of(results), case.regime == "exact" and expected.exact)
     if verdict.word != "fault":
         return None
     worst = verdict.worst
-    check = "gradient" if worst.tensor.startswith("d_") else "value"
+    check = "gradient" if worst.tensor.startswith(("d_", "hv_")) else "value"
     if not np.isfinite(worst.R):
         check += ", not bitwise" if np.isfinite(results[worst.tensor]).all() else ", not finite"
     return worst.tensor, check, worst.R

@@ -25,6 +25,7 @@ KINDS = {
     "P": "a step, or the connection between layers",
     "R": "rounding of operands",
     "S": "state kept between calls",
+    "D": "a road: copied, lowered, quantised or differentiated along a direction",
     "N": "invalid call accepted",
 }
 Change = Callable[..., Result]

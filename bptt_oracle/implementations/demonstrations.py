@@ -8,7 +8,6 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,28 +15,31 @@ from torch import nn
 from torch.nn.utils import rnn
 
 from ..processes.workers import limit_threads, worker_context
+from . import demonstrations_of_roads
+from .rejections import rejection
 
 
 def demonstrate(name: str) -> bool | None:
     """Run the demonstration with that name. Raises ValueError if there is none."""
     check_demonstration(name)
-    occurs: bool | None = globals()[name]()
+    occurs: bool | None = _function_named(name)()
     return occurs
 
 
 def check_demonstration(name: str) -> None:
     """Raise ValueError if there is no demonstration with that name."""
-    if name.startswith("_") or not callable(globals().get(name)):
+    if name.startswith("_") or not callable(_function_named(name)):
         raise ValueError(f"there is no demonstration {name!r} in demonstrations.py")
 
 
-def _rejection(call: Callable[[], Any]) -> str:
-    """The message with which a call was rejected; empty if it returned."""
-    try:
-        call()
-    except Exception as error:
-        return str(error) or type(error).__name__
-    return ""
+def is_of_roads(name: str) -> bool:
+    """Whether the demonstration of that name is one of a road."""
+    return name in vars(demonstrations_of_roads)
+
+
+def _function_named(name: str) -> Any:
+    """What these files call so."""
+    return globals().get(name) or vars(demonstrations_of_roads).get(name)
 
 
 def _packed(*lengths: int) -> rnn.PackedSequence:
@@ -63,7 +65,7 @@ def _run_in_process(name: str) -> None:
     """The work of that process; it prints nothing."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     limit_threads()
-    sys.exit(REJECTED if _rejection(globals()[name]) else RETURNED)
+    sys.exit(REJECTED if rejection(globals()[name]) else RETURNED)
 
 
 def missing_layers_of_c_0() -> bool | None:
@@ -99,7 +101,7 @@ def _batch_sizes_that_grow() -> None:
 def lstm_packed_unchecked() -> bool:
     """h_0 one unit too wide: the message is about parameters."""
     state = torch.randn(1, 3, 7), torch.randn(1, 3, 6)
-    message = _rejection(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
+    message = rejection(lambda: nn.LSTM(4, 6)(_packed(5, 3, 2), state))
     return "number of RNN parameters" in message
 
 
@@ -108,7 +110,7 @@ def state_of_another_type() -> bool | None:
     if not torch.backends.mkldnn.is_available():
         return None
     state = torch.randn(1, 3, 6).double(), torch.randn(1, 3, 6).double()
-    return "mkldnn" in _rejection(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
+    return "mkldnn" in rejection(lambda: nn.LSTM(4, 6)(torch.randn(5, 3, 4), state))
 
 
 def lengths_beyond_the_input() -> bool:
@@ -133,18 +135,18 @@ def unpad_transposes_its_argument() -> bool:
 def unpad_of_a_leaf() -> bool:
     """A padded batch whose gradient is asked for."""
     padded = torch.randn(4, 2, requires_grad=True)
-    return "in-place" in _rejection(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
+    return "in-place" in rejection(lambda: rnn.unpad_sequence(padded, torch.tensor([3, 2])))
 
 
 def unpad_by_a_list() -> bool:
     """pack_padded_sequence takes a list."""
     lengths: Any = [3, 2]
-    return "'list'" in _rejection(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
+    return "'list'" in rejection(lambda: rnn.unpad_sequence(torch.randn(4, 2), lengths))
 
 
 def inverse_of_no_permutation() -> bool:
     """0, 0, 2 has no inverse, and is given one."""
-    return not _rejection(lambda: rnn.invert_permutation(torch.tensor([0, 0, 2])))
+    return not rejection(lambda: rnn.invert_permutation(torch.tensor([0, 0, 2])))
 
 
 def inconsistent_packed_sequence() -> bool:
@@ -164,27 +166,27 @@ def ties_in_any_order() -> bool:
 def proj_size_by_position() -> bool:
     """The ninth argument of a GRU."""
     gru = nn.GRU(4, 6, 1, True, False, 0.0, False, 2)
-    return "hidden size" in _rejection(lambda: gru(torch.randn(5, 3, 4)))
+    return "hidden size" in rejection(lambda: gru(torch.randn(5, 3, 4)))
 
 
 def arguments_of_any_type() -> bool:
     """Three that are not a number, not a number and not a truth value."""
     return not (
-        _rejection(lambda: nn.GRU(4, True))
-        or _rejection(lambda: nn.GRU(4, 6, num_layers=True))
-        or _rejection(lambda: nn.GRU(4, 6, bidirectional="x"))
+        rejection(lambda: nn.GRU(4, True))
+        or rejection(lambda: nn.GRU(4, 6, num_layers=True))
+        or rejection(lambda: nn.GRU(4, 6, bidirectional="x"))
     )
 
 
 def layers_with_a_point() -> bool:
     """2.0, although hidden_size=2.0 is rejected with the type that it should have."""
-    message = _rejection(lambda: nn.GRU(4, 6, num_layers=2.0))
+    message = rejection(lambda: nn.GRU(4, 6, num_layers=2.0))
     return "should be of type int" not in message
 
 
 def cell_of_unknown_nonlinearity() -> bool:
     """gelu passes the constructor."""
-    return not _rejection(lambda: nn.RNNCell(4, 6, nonlinearity="gelu"))
+    return not rejection(lambda: nn.RNNCell(4, 6, nonlinearity="gelu"))
 
 
 def packed_sequence_not_loaded() -> bool:
@@ -192,7 +194,7 @@ def packed_sequence_not_loaded() -> bool:
     file = io.BytesIO()
     torch.save(_packed(3, 2), file)
     file.seek(0)
-    return "eights" in _rejection(lambda: torch.load(file))
+    return "eights" in rejection(lambda: torch.load(file))
 
 
 def scripted_net_not_called() -> bool:
@@ -200,10 +202,10 @@ def scripted_net_not_called() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scripting is deprecated
         scripted = torch.jit.script(nn.GRU(4, 6))
-    return "no attribute 'forward'" in _rejection(lambda: scripted(torch.randn(5, 3, 4)))
+    return "no attribute 'forward'" in rejection(lambda: scripted(torch.randn(5, 3, 4)))
 
 
 def vmap_without_a_gradient() -> bool:
     """The values of two batches at once."""
     values = torch.func.vmap(nn.GRU(4, 6))
-    return "Batching rule" in _rejection(lambda: values(torch.randn(2, 5, 3, 4)))
+    return "Batching rule" in rejection(lambda: values(torch.randn(2, 5, 3, 4)))

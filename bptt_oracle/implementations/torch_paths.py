@@ -2,11 +2,15 @@
 by `torch_impl.execution.run`, and says why it cannot compute others."""
 
 from functools import cache, partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
 from reference.cells.table import CELL_TABLE
-from torch_impl.execution.path import Path, product_precision
+from torch_impl.execution.path import Path as ExecutionPath
+from torch_impl.execution.path import product_precision
 from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
@@ -17,7 +21,7 @@ from .implementation import Answer, Implementation
 
 
 @cache
-def torch_implementation(path: Path) -> Implementation:
+def torch_implementation(path: ExecutionPath) -> Implementation:
     """The implementation that a path is, of a road too."""
     road = ROADS.get(path.name)
     return Implementation(
@@ -32,7 +36,7 @@ def torch_implementation(path: Path) -> Implementation:
         precision=partial(_precision, path),
         constrain=None if road is None else road.constrain,
         not_returned=() if road is None else road.not_returned,
-        deviations=deviations.FILE,
+        deviations=_deviations(road.package if road is not None else ""),
         version=lambda: torch.__version__,
     )
 
@@ -42,11 +46,20 @@ def torch_path(name: str) -> Implementation:
     return torch_implementation(path_named(name))
 
 
-def _precision(path: Path, dtype: str) -> str:
+def _deviations(package: str) -> Path | tuple[deviations.Deviation, ...]:
+    """Those of torch, and those of a package that computes what torch exported."""
+    if not package or find_spec(package) is None:
+        return deviations.FILE
+    file = Path(__file__).parent / "adapters" / "deviations" / f"{package}.toml"
+    of_torch = deviations.deviations_in(deviations.FILE, torch.__version__)
+    return (*of_torch, *deviations.deviations_in(file, version(package)))
+
+
+def _precision(path: ExecutionPath, dtype: str) -> str:
     road = ROADS.get(path.name)
     return road.precision if road is not None and road.precision else product_precision(path, dtype)
 
 
-def _run(path: Path, problem: Problem, dtype: str) -> Answer:
+def _run(path: ExecutionPath, problem: Problem, dtype: str) -> Answer:
     outcome = run_path(path, problem, dtype, dropout_masks(problem, dtype))
     return Answer(outcome.results, outcome.kernel)

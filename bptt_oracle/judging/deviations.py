@@ -286,9 +286,12 @@ A deviation is behaviour of PyTorch that contradicts its documentation or common
 of `bptt-oracle check` deviates as listed here, the check reports a known deviation instead of a
 fault. An entry whose deviation no longer happens in a version of its range is stale, and the check
 exits with status 1, so that the list stays true. The last column names what shows the deviation:
-"cases" are cases of the corpus, called with one invalid argument that torch must reject; other
-entries name a function of
-[demonstrations.py](../../bptt_oracle/implementations/demonstrations.py). The column "torch" is the
+"cases" are cases of the corpus, mostly called with one invalid argument that torch must reject;
+other entries name a function of
+[demonstrations.py](../../bptt_oracle/implementations/demonstrations.py) or, for the
+[roads](../roads/roads.md), of
+[demonstrations_of_roads.py](../../bptt_oracle/implementations/demonstrations_of_roads.py), which
+runs only with `check --path roads`. The column "torch" is the
 range of versions that show the deviation; a range without an upper end means that no version has
 fixed it yet.
 """

@@ -7,6 +7,7 @@ Page: docs/roads/roads.md
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,20 @@ from ..execution.calls import Forward
 from ..execution.path import NATIVE, Path
 from ..execution.problem import Problem
 from ..execution.run import Outcome, run
-from . import checkpointed, copies, directional, inputs, jit, live, transforms, weights
+from . import (
+    checkpointed,
+    compiled,
+    copies,
+    directional,
+    exported,
+    inputs,
+    jit,
+    live,
+    onnx,
+    quantised,
+    transforms,
+    weights,
+)
 from .road import Road, is_packed, nothing_excluded
 
 
@@ -71,6 +85,10 @@ def _not_tied(problem: Problem, dtype: str) -> str:
 
 
 _REVERSE = ("d_", "hv_")
+
+
+def _exported(problem: Problem, dtype: str) -> str:
+    return exported.not_exported(problem, dtype)
 
 
 _FRAME = (
@@ -248,7 +266,76 @@ _FRAME = (
         )
     ],
 )
-ROADS = {f"cpu-{road.name}": road for road in _FRAME}
+_LOWERED = (
+    *[
+        Road(
+            f"{backend.replace('_', '-')}{'-dynamic' * dynamic}",
+            partial(compiled.compiled, backend=backend, dynamic=dynamic),
+            f"`torch.compile(backend='{backend}', dynamic={dynamic})`",
+            reason,
+            every=every * (1 + 3 * dynamic),
+        )
+        for backend, reason, every in (
+            ("aot_eager", compiled.small, 4),
+            ("inductor", compiled.small_for_inductor, 12),
+        )
+        for dynamic in (False, True)
+    ],
+    Road("export", exported.exported, "`torch.export`, called at another B", _exported, every=2),
+    Road(
+        "export-decomposed",
+        exported.decomposed,
+        "`run_decompositions`, called at another B",
+        _exported,
+        every=4,
+    ),
+    Road(
+        "aotinductor",
+        exported.packaged,
+        "an AOTInductor package, called at another B",
+        exported.not_packaged,
+        not_returned=("d_",),
+        every=32,
+    ),
+    Road(
+        "float16-weights",
+        quantised.half_weights,
+        "`quantize_dynamic`, weights in float16",
+        quantised.not_quantised,
+        quantised.round_to_half,
+        not_returned=("d_",),
+        dtypes=("float32",),
+    ),
+    Road(
+        "int8",
+        quantised.int8_weights,
+        "`quantize_dynamic`, weights and activations in 8 bits",
+        quantised.not_one_step,
+        quantised.round_to_steps,
+        not_returned=("d_",),
+        dtypes=("float32",),
+    ),
+    Road(
+        "onnx-dynamo",
+        onnx.by_dynamo,
+        "`torch.onnx.export(dynamo=True)` in ONNX Runtime",
+        onnx.not_by_dynamo,
+        not_returned=("d_",),
+        dtypes=("float32",),
+        package="onnxruntime",
+        every=4,
+    ),
+    Road(
+        "onnx-legacy",
+        onnx.by_tracing,
+        "`torch.onnx.export(dynamo=False)` in ONNX Runtime",
+        onnx.not_by_tracing,
+        not_returned=("d_",),
+        dtypes=("float32",),
+        package="onnxruntime",
+    ),
+)
+ROADS = {f"cpu-{road.name}": road for road in (*_FRAME, *_LOWERED)}
 ROAD_PATHS = {name: Path(name, "cpu", "module", road.kernel) for name, road in ROADS.items()}
 
 

@@ -77,7 +77,8 @@ def methods_of_packed(call: Call) -> Prepared:
     def converted(packed: PackedSequence) -> PackedSequence:
         wide = packed.double().cpu()
         require(wide.data.dtype == torch.float64, "packed data should be in float64")
-        back: PackedSequence = wide.to(dtype).to(device="cpu", non_blocking=True)
+        on_cpu: Any = wide.to(dtype)
+        back: PackedSequence = on_cpu.to("cpu", non_blocking=True)
         same = back.batch_sizes.equal(packed.batch_sizes)
         require(same and not back.is_cuda, "packed data should keep its sizes")
         return back

@@ -145,11 +145,13 @@ def call_lowered(lowered: Callable[..., Any], call: Call) -> Result:
     return call_net(function, call)
 
 
-def example_inputs(call: Call, steps: int = 3, rows: int = 2) -> tuple[Tensor, ...]:
-    """x and the state of an example: other numbers, and other sizes of time and batch where those
-    of the call are the same."""
+def example_inputs(
+    call: Call, steps: int = 3, rows: int = 2, exact_steps: bool = False
+) -> tuple[Tensor, ...]:
+    """x and the state of an example: other numbers, and one step and row more where the call has as
+    many; with `exact_steps` as many steps as given."""
     time, batch = axes(call)
-    steps += steps == call.x.shape[time]
+    steps += not exact_steps and steps == call.x.shape[time]
     x = _other(call.x, time, steps)
     state: Sequence[Tensor] = call.state or []
     if batch is not None:

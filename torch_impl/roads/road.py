@@ -35,6 +35,7 @@ class Road(NamedTuple):
     every: int = 1  # it takes the cases whose seed is a multiple, because a case takes seconds
     kernel: str = ANY
     dtypes: tuple[str, ...] = ("float32", "float64")
+    package: str = ""  # that computes in the place of torch
 
 
 def module_of(call: Call) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch._C._functorch import is_batchedtensor
-from torch.func import jacfwd, jacrev, vmap
+from torch.func import jacfwd, jacrev
 
 from ..execution.calls import Call, Cotangents, Evaluation, ForwardPass, Leaves, Prepared
 from ..execution.problem import Problem
@@ -19,6 +19,7 @@ from .road import forward_of_module, module_of, require
 Tensor = torch.Tensor
 vjp: Any = torch.func.vjp
 jvp: Any = torch.func.jvp
+vmap: Any = torch.func.vmap
 NETS = 3  # of which the second has the weights of the call
 MOST_LEAVES = 700  # elements of all leaves in a Jacobian; there is one tangent for each
 MOST_OUTPUTS = 500  # elements of all outputs in a Jacobian; there is one cotangent for each
@@ -48,7 +49,7 @@ def _by_rows(
         return values, list(pull_back(of_outputs))
 
     out = [batch, *[1] * (len(outputs) - 1)]
-    mapped: Any = vmap(of_row, (rows, out), (out, [*rows, *[0] * len(params)]))
+    mapped = vmap(of_row, (rows, out), (out, [*rows, *[0] * len(params)]))
     values, grads = mapped(with_rows, given)
     first = 1 + states
     summed = [g if k < first else g.sum(0) for k, g in enumerate(grads)]

@@ -1,0 +1,34 @@
+"""The page of roads: a row of its table for each road and dtype, and the command that writes it."""
+
+import json
+import re
+import runpy
+import sys
+
+from bptt_oracle.ledger.claims import ROOT
+from torch_impl.roads.catalogue import ROADS
+
+PAGE = ROOT / "docs" / "roads" / "roads.md"
+SCRIPT = ROOT / "docs" / "roads" / "roads_table.py"
+
+
+def test_the_table_has_a_row_for_each_road_and_dtype():
+    rows = re.findall(r"^\| `(cpu-[\w-]+)` \| (.*) \| (float\d\d) \|", PAGE.read_text(), re.M)
+    expected = [(n, road.what, d) for n, road in ROADS.items() for d in road.dtypes]
+    assert rows == expected
+
+
+def test_the_command_writes_a_table_of_a_report(tmp_path, monkeypatch, capsys):
+    common = {"path": "cpu-jvp", "dtype": "float32", "note": ""}
+    results = [
+        common | {"verdict": "agree", "R": 1.26},
+        common | {"verdict": "fault", "R": 99.0},
+        common | {"verdict": "excluded", "R": 0},
+    ]
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({"results": results}))
+    monkeypatch.setattr(sys, "argv", ["roads_table.py", str(file)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert "| `cpu-jvp` | `torch.func.jvp`: tangents | float32 | 2 | 1.3 | 1 fault |" in lines
+    assert len(lines) == 2 + sum(len(road.dtypes) for road in ROADS.values())

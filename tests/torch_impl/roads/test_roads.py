@@ -1,0 +1,202 @@
+"""Roads agree with truth, detect what is planted on them, and raise if torch took another road."""
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import forward_ad
+
+from bptt_oracle.cases.case import Case, draw
+from bptt_oracle.implementations.torch_paths import torch_path
+from bptt_oracle.runs.examine import examine
+from support.drawn_cases import pinned
+from torch_impl.execution.dtypes import array_of
+from torch_impl.execution.path import WrongKernel
+from torch_impl.roads import checkpointed, directional, quantised, transforms, weights
+from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+COMPILE = {name for name in ROADS if "inductor" in name or "aot" in name}
+SLOW = COMPILE | {name for name in ROADS if "export" in name or "onnx-" in name}
+SLOW -= {"cpu-double-backward-onednn", "cpu-double-vjp-onednn"}
+SMALL = [
+    Case("LSTM", T=2, B=3, I=2, H=3, cotangents=("output", "h_n", "c_n")),
+    Case("GRU", T=4, B=3, I=2, H=3, layers=2, bidirectional=True, layout="batch"),
+    Case("LSTM", T=5, B=3, I=2, H=4, P=2, layout="packed", lengths=(2, 5, 1)),
+    Case("RNN_TANH", T=2, B=3, I=2, H=3, layers=2, dropout=0.5, state=False),
+    Case("GRU", T=4, B=3, I=2, H=3, layers=2, layout="sorted", lengths=(4, 4, 1), tied=True),
+]
+EACH = [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in ROADS]
+
+
+def runs_on(name, cases=SMALL, dtypes=("float32", "float64")):
+    """The cases and dtypes in which a road exists."""
+    for case in cases:
+        for dtype in dtypes:
+            problem = draw(case)
+            constrain = ROADS[name].constrain
+            problem = problem if constrain is None else constrain(problem)
+            if not exclusion_reason(path_named(name), problem, dtype):
+                yield case, problem, dtype
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_road_agrees_with_truth(name, record_cases):
+    ran = 0
+    for case, _, dtype in list(runs_on(name))[: 1 if name in COMPILE else None]:
+        (result,) = examine(case, dtype, [torch_path(name)])
+        assert result.verdict in ("agree", "untrusted"), result
+        ran += result.verdict == "agree"
+    reason = exclusion_reason(path_named(name), draw(SMALL[0]), "float32")
+    if not ran and ("installed" in reason or "compiler" in reason or "build" in reason):
+        pytest.skip(reason)
+    assert ran
+    record_cases(name, ran)
+
+
+def scaled(forward):
+    def wrapped(call):
+        output, final = forward(call)
+        return output * 1.001, [s * 1.001 for s in final]
+
+    return wrapped
+
+
+@pytest.mark.parametrize("name", [n for n in ROADS if n not in SLOW and n != "cpu-no-rows"])
+def test_a_planted_fault_changes_what_a_road_returns(name):
+    case, problem, dtype = next(runs_on(name))
+    path = path_named(name)
+    right, wrong = (run_path(path, problem, dtype, (), wrap).results for wrap in (None, scaled))
+    assert right.keys() == wrong.keys()
+    for name, value in right.items():
+        assert not value.any() or not np.allclose(value, wrong[name], rtol=1e-5, atol=0), name
+
+
+def one(name):
+    """Run the first case on a road."""
+    _, problem, dtype = next(runs_on(name))
+    return run_path(path_named(name), problem, dtype)
+
+
+def identity(value, *_, **__):
+    return value
+
+
+DISABLED = [
+    ("cpu-deepcopy", copy, "deepcopy", identity),
+    ("cpu-saveload", torch, "load", None),
+    ("cpu-checkpoint", checkpointed, "checkpoint", lambda f, *args, **_: f(*args)),
+    ("cpu-checkpoint-reentrant", checkpointed, "checkpoint", lambda f, *args, **_: f(*args)),
+    ("cpu-script", torch.jit, "script", identity),
+    ("cpu-trace", torch.jit, "trace", identity),
+    ("cpu-script-frozen", torch.jit, "freeze", identity),
+    ("cpu-vmap-rows", transforms, "vmap", lambda f, *_: f),
+    ("cpu-vmap-nets", transforms, "vmap", lambda f, *_: f),
+    ("cpu-forward-ad", forward_ad, "make_dual", identity),
+]
+
+
+@pytest.mark.parametrize("name, owner, attribute, other", DISABLED)
+def test_a_road_that_torch_does_not_take_raises(monkeypatch, name, owner, attribute, other):
+    if other is None:
+        kept = []
+        save = lambda value, _: kept.append(value)  # noqa: E731
+        monkeypatch.setattr(torch, "save", save)
+        other = lambda *_, **__: kept[0]  # noqa: E731
+    monkeypatch.setattr(owner, attribute, other)
+    with pytest.raises(WrongKernel):
+        one(name)
+
+
+def test_a_net_that_torch_leaves_as_it_is_is_not_quantised(monkeypatch):
+    quantization = pytest.importorskip("torch.ao.quantization")
+    monkeypatch.setattr(quantization, "quantize_dynamic", identity)
+    with pytest.raises(WrongKernel, match="quantised"):
+        one("cpu-float16-weights")
+
+
+class ReadsLater(torch.autograd.Function):
+    """The identity, whose backward pass reads its argument again without a check."""
+
+    @staticmethod
+    def forward(ctx, p):
+        ctx.now, ctx.before = p.data, p.detach().clone()
+        return p.view_as(p)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * (ctx.now / ctx.before)
+
+
+def test_a_change_in_place_that_torch_does_not_see_is_detected():
+    def unseen(forward):
+        def wrapped(call):
+            params = {name: ReadsLater.apply(p) for name, p in call.params.items()}
+            return forward(call._replace(params=params))
+
+        return wrapped
+
+    problem = draw(pinned(cell="GRU", cotangents=("output",)))
+    path = path_named("cpu-in-place")
+    right = run_path(path, problem, "float64").results
+    wrong = run_path(path, problem, "float64", (), unseen).results
+    assert any(not np.allclose(right[name], wrong[name]) for name in right if name.startswith("d_"))
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+@pytest.mark.parametrize("seed", range(8))
+def test_dequantised_weights_are_those_of_torch(cell, seed):
+    quantization = pytest.importorskip("torch.ao.quantization")
+    if torch.backends.quantized.engine not in ("x86", "fbgemm"):
+        pytest.skip("this build of torch has no FBGEMM")
+    net = getattr(torch.nn, cell)(4, 6)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.normal_()
+            p.mul_(p.flatten()[p.abs().argmax()].sign())  # so that the largest is positive
+    lower = quantization.quantize_dynamic(torch.nn.Sequential(net), {type(net)})[0]
+    for name, weight in lower.get_weight().items():
+        value = array_of(net.get_parameter(name)).astype(np.float64)
+        mine = quantised.dequantised(value)
+        assert np.array_equal(mine, weight.int_repr().numpy() * weight.q_scale())
+        again = quantised._before_quantising(torch.tensor(mine, dtype=torch.float32))
+        scale = np.abs(value).max() / 127.5
+        assert np.allclose(quantised.dequantised(again.double().numpy()), mine, atol=scale / 1000)
+
+
+def test_weights_of_a_weight_norm_with_a_zero_row_are_excluded():
+    problem = draw(pinned())
+    problem.params["weight_hh_l0"][0] = 0
+    path = path_named("cpu-weightnorm-new")
+    assert "zeros" in exclusion_reason(path, weights.norm_weights(problem), "float32")
+
+
+def test_a_road_that_takes_seconds_takes_some_cases_only():
+    name = next(n for n, road in ROADS.items() if road.every > 1)
+    path = path_named(name)
+    reason = exclusion_reason(path, draw(SMALL[0]._replace(seed=1)), "float32")
+    assert f"one of {ROADS[name].every}" in reason
+
+
+def test_every_road_says_what_it_is_and_runs_a_known_dtype():
+    assert len(ROADS) > 40
+    assert len({road.what for road in ROADS.values()}) == len(ROADS)
+    assert all(set(road.dtypes) <= {"float32", "float64"} for road in ROADS.values())
+
+
+def test_forward_mode_packs_by_indices_because_torch_has_none_of_pack_padded_sequence():
+    case = pinned(cell="GRU", layout="packed", lengths=(2, 5, 1), cotangents=("output",))
+    problem = directional.with_direction(draw(case))
+    assert run_path(path_named("cpu-forward-ad"), problem, "float64").results["t_output"].any()
+    lengths = torch.tensor([5, 2, 1])
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError):
+        dual = forward_ad.make_dual(torch.randn(5, 3, 4), torch.randn(5, 3, 4))
+        torch.nn.utils.rnn.pack_padded_sequence(dual, lengths)
