@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 
-from ..runs.environment import VARIABLES, environment
+from ..runs.environment import environment
 from ..runs.files import printable
 
 DETERMINISTIC = ("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # without it cuDNN's LSTM may vary
+_VARIABLES = {  # of the environment, which change the bits of a device
+    "cuda": ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
+    "cpu": ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    "mps": (),
+}
 MOST_MEMORY = 0.25  # of a device, for the largest case
 
 
@@ -55,7 +60,7 @@ def cohort_of(device: str, facts: dict[str, str]) -> dict[str, str]:
     else:
         names = ["torch", "cpu capability", "mkl (torch)", "onednn", "blas (torch)"]
         entries = {"device": facts["name"]}
-    names += [name for name in VARIABLES if name in known]
+    names += [name for name in _VARIABLES[device.partition(":")[0]] if name in known]
     return entries | {name: printable(str(known.get(name, ""))) for name in names}
 
 

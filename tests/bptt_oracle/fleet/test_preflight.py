@@ -178,6 +178,7 @@ def test_the_status_of_several_devices(words, status):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """The command without a process of its own for each device, and with the smallest case."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # which the command sets
     monkeypatch.setattr(command, "run_isolated", lambda work, device: work(device))
     monkeypatch.setattr(
         preflight, "examine_device", lambda device, settings: examine_device(device, STEPS)
