@@ -28,10 +28,10 @@ from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, judge, score
 from ..judging.truth import Expected, largest_of
 from ..judging.wide import absolute_difference
+from .equations import CELLS
 from .factor import factors
 from .mistake import Change, Mistake
 from .mistakes import mistakes
-from .net import CELLS
 from .precision import Judged, inaccurate_function, lower_precision, score_of
 from .question import RIGHT_EQUATIONS, Question
 from .start import start_of
@@ -194,7 +194,7 @@ def _diagnose_group(group: Sequence[Item]) -> Finding:
     candidates = [
         (mistake, change)
         for mistake in mistakes()
-        if cell in mistake.cells and (mistake.in_values == in_values or not judged_values)
+        if cell in mistake.cells and (mistake.in_values in (in_values, None) or not judged_values)
         for change in mistake.changes
     ]
     names = _fitting(candidates, items, values_only=False)

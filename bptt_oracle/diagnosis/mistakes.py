@@ -2,10 +2,14 @@
 
 from functools import cache
 
+from .factor import factor_mistakes
 from .mistake import Mistake
 from .mistakes_in_gradients import gradient_mistakes
 from .mistakes_in_parameters import parameter_mistakes
+from .mistakes_in_paths import path_mistakes
 from .mistakes_in_sequences import sequence_mistakes
+from .mistakes_in_slopes import slope_mistakes
+from .mistakes_in_states import state_mistakes
 from .mistakes_in_steps import step_mistakes
 
 
@@ -15,6 +19,10 @@ def mistakes() -> tuple[Mistake, ...]:
     return (
         *parameter_mistakes(),
         *step_mistakes(),
+        *state_mistakes(),
         *sequence_mistakes(),
+        *path_mistakes(),
+        *slope_mistakes(),
         *gradient_mistakes(),
+        *factor_mistakes(),
     )

@@ -10,11 +10,11 @@ from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
 from ..judging.wide import narrow, widen
+from .equations import CELLS, GRUS, LSTMS, Equations, Fields, Params
 from .mistake import Change, Mistake, for_each, in_parameters
-from .net import CELLS, Equations, Fields, Params
 from .tape import Tape, Var
 
-GATES = {"GRU": "rzn", "LSTM": "ifgo"}
+GATES = dict.fromkeys(GRUS, "rzn") | dict.fromkeys(LSTMS, "ifgo")
 SCOPES = {  # beginnings of names of parameters with gates
     "": ("weight_ih", "weight_hh", "bias"),
     " of weight_ih": ("weight_ih",),
@@ -30,6 +30,10 @@ def parameter_mistakes() -> Iterator[Mistake]:
     yield from _biases()
     yield from _sharing()
     yield from _rounding()
+    for order in permutations("ifo"):
+        if order != tuple("ifo"):
+            name = f"peepholes in the order {' '.join(order)} in place of i f o"
+            yield in_parameters(name, _reorder_peepholes(order), ("LSTM_PEEPHOLE",))
 
 
 def gate_orders(cell: str) -> list[tuple[str, ...]]:
@@ -46,11 +50,12 @@ def blocks_read(cell: str, order: tuple[str, ...], size: int) -> np.ndarray:
 
 
 def _gate_orders() -> Iterator[Mistake]:
-    for cell, gates in GATES.items():
+    for cells in (GRUS, LSTMS):
+        gates = " ".join(GATES[cells[0]])
         for scope, names in SCOPES.items():
-            for order in gate_orders(cell):
-                name = f"gate order{scope} {' '.join(order)} in place of {' '.join(gates)}"
-                yield in_parameters(name, _reorder(cell, order, names), (cell,))
+            for order in gate_orders(cells[0]):
+                name = f"gate order{scope} {' '.join(order)} in place of {gates}"
+                yield in_parameters(name, _reorder(cells[0], order, names), cells)
 
 
 def _reorder(
@@ -58,6 +63,17 @@ def _reorder(
 ) -> Callable[[Tape, Params, Problem], Params]:
     def change(name: str, p: Var, problem: Problem) -> Var:
         return p[blocks_read(cell, order, len(p.value))] if name.startswith(names) else p
+
+    return for_each(change)
+
+
+def _reorder_peepholes(order: tuple[str, ...]) -> Callable[[Tape, Params, Problem], Params]:
+    def change(name: str, p: Var, problem: Problem) -> Var:
+        if not name.startswith("weight_ch"):
+            return p
+        H = problem.net.hidden_size
+        blocks = [order.index(gate) for gate in "ifo"]
+        return p[np.concatenate([np.arange(H) + block * H for block in blocks])]
 
     return for_each(change)
 
