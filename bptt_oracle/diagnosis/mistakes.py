@@ -7,6 +7,7 @@ from .mistake import Mistake
 from .mistakes_in_gradients import gradient_mistakes
 from .mistakes_in_parameters import parameter_mistakes
 from .mistakes_in_paths import path_mistakes
+from .mistakes_in_rounding import rounding_mistakes
 from .mistakes_in_sequences import sequence_mistakes
 from .mistakes_in_slopes import slope_mistakes
 from .mistakes_in_states import state_mistakes
@@ -18,6 +19,7 @@ def mistakes() -> tuple[Mistake, ...]:
     """All of them: of values first, then of gradients alone."""
     return (
         *parameter_mistakes(),
+        *rounding_mistakes(),
         *step_mistakes(),
         *state_mistakes(),
         *sequence_mistakes(),

@@ -11,7 +11,7 @@ from functools import cache
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.diagnosis.cases import diagnostic_cases
-from bptt_oracle.diagnosis.diagnose import Evidence
+from bptt_oracle.diagnosis.evidence import Evidence
 from support.planted_in_arrays import in_parameters, in_peepholes, in_results, in_states
 from support.planted_in_text import in_text
 from support.planted_in_torch import in_torch, of_faults, unnamed

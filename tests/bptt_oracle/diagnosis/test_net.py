@@ -6,8 +6,8 @@ import pytest
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.diagnosis.cases import diagnostic_cases
-from bptt_oracle.diagnosis.diagnose import _question
 from bptt_oracle.diagnosis.equations import CELLS, RIGHT
+from bptt_oracle.diagnosis.evidence import question_of
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS, Question, evaluate_change
 from bptt_oracle.judging.judge import judge
 
@@ -52,7 +52,7 @@ def test_the_noise_of_the_second_net_is_that_of_the_judge(cell):
         cell=cell, T=3, B=2, I=4, H=3, layers=1, bidirectional=False, P=0, tied=False,
         layout="time", lengths=(), regime="generic", cotangents=("output", "h_n"), seed=3,
     )  # fmt: skip
-    question = _question(case, "float32")
+    question = question_of(case, "float32")
     own, theirs = question.expected(RIGHT_EQUATIONS), question.right()
     for name, (largest, _) in own.noise.items():
         assert 1 / 16 < largest / theirs.noise[name][0] < 16
