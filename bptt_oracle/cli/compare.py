@@ -159,8 +159,8 @@ def _plan_of(run: "Run", name: str) -> "Plan":
 
     facts: list[Any] = [run.plan.get(field) for field in ("cases", "seed", "dtypes")]
     cases, seed, dtypes = facts
-    known = isinstance(dtypes, list) and {*dtypes} <= {*Dtype} and "own cases" not in run.plan
+    known = isinstance(dtypes, list) and all(dtype in list(Dtype) for dtype in dtypes)
     whole = type(cases) is int and type(seed) is int
-    if not (known and whole and 0 < cases <= MOST and 0 <= seed <= LAST):
+    if "own cases" in run.plan or not (known and whole and 0 < cases <= MOST and 0 <= seed <= LAST):
         stop(f"{run.file} has no plan that this version can repeat; compare it with a run file")
     return Plan(cases, seed, dtypes, [name], [])

@@ -15,42 +15,28 @@ Page: docs/diagnosis/diagnosis.md
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from torch_impl.execution.precision import UNIT_ROUNDOFF
-from torch_impl.execution.problem import Problem
 
-from ..cases.case import Case, draw
 from ..judging.evaluation import Results
-from ..judging.judge import LIMIT, judge, score
-from ..judging.truth import Expected, largest_of
+from ..judging.judge import LIMIT, score
+from ..judging.truth import largest_of
 from ..judging.wide import absolute_difference
+from .equations import CELLS
+from .evidence import Evidence, Item, choose, examine_evidence, in_order, is_readable
 from .factor import factors
 from .mistake import Change, Mistake
 from .mistakes import mistakes
-from .net import CELLS
 from .precision import Judged, inaccurate_function, lower_precision, score_of
-from .question import RIGHT_EQUATIONS, Question
+from .question import RIGHT_EQUATIONS
 from .start import start_of
 
 GLANCE = 4096  # units of roundoff, of the largest element of a tensor
 COARSEST = 0.25  # of the largest element, for types of few digits
-MOST_CASES = 18  # of each cell and dtype, wrong ones and right ones
-CONFIRMED = 1000.0  # an R above which more runs cannot make a fault of noise
-EFFORT = 8
 VALUES = ("output", "h_n", "c_n")
-
-
-class Evidence(NamedTuple):
-    """The results of an implementation in one case, by name; absent ones are not judged."""
-
-    case: Case
-    dtype: str
-    results: Mapping[str, np.ndarray]
-    problem: Problem | None = None  # if it is not that drawn from the case
 
 
 class Diagnosis(NamedTuple):
@@ -65,19 +51,10 @@ class Diagnosis(NamedTuple):
     start: str  # empty if all results are right
 
 
-class Item(NamedTuple):
-    """One evidence with its question, the number of judged tensors, and the names of wrong ones."""
-
-    evidence: Evidence
-    question: Question
-    tensors: int
-    wrong: tuple[str, ...]
-
-
 def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
     """The mistake by name. Cases with dropout, and cells that torch.nn lacks, are left out."""
     possible = [e for e in evidence if not e.case.dropout and e.case.cell in CELLS]
-    items = [item for item in map(_examine, possible) if item.tensors]
+    items = [item for item in map(examine_evidence, possible) if item.tensors]
     wrong = [item for item in items if item.wrong]
     if not items:
         return Diagnosis((), "nothing was judged: no case without dropout has results", "")
@@ -96,7 +73,7 @@ def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
     start = start_of(
         [
             (i.evidence.case, i.evidence.dtype, i.evidence.results, i.question.right())
-            for i in _in_order(wrong)
+            for i in in_order(wrong)
         ]
     )
     return Diagnosis(names, _sentence(findings), start)
@@ -108,65 +85,6 @@ class Finding(NamedTuple):
     names: tuple[str, ...]
     cases: int
     values_only: bool = False  # the gradients do not agree
-
-
-@lru_cache(maxsize=64)
-def _question(case: Case, dtype: str) -> Question:
-    return Question(draw(case), dtype)
-
-
-def _examine(evidence: Evidence) -> Item:
-    case, dtype, results, problem = evidence
-    question = _question(case, dtype) if problem is None else Question(problem, dtype)
-    scores = _scores(results, question.right())
-    worst = max(scores.values(), default=0.0)
-    if LIMIT < worst < CONFIRMED:
-        scores = _scores(results, question.right(EFFORT))
-    wrong = tuple(name for name, R in scores.items() if R > LIMIT)
-    return Item(evidence, question, len(scores), wrong)
-
-
-def _scores(results: Mapping[str, np.ndarray], expected: Expected) -> dict[str, float]:
-    """R of every tensor that is there and can be judged."""
-    known = {name: truth for name, truth in expected.truth.items() if name in results}
-    if not known or expected.untrusted:
-        return {}
-    verdict = judge(results, expected.of(known))
-    return {s.tensor: s.R for s in verdict.scores if not s.ill}
-
-
-def _in_order(items: Sequence[Item]) -> list[Item]:
-    """Generic numbers first, because rounding is not amplified there, then small cases."""
-
-    def cost(item: Item) -> tuple[bool, int]:
-        case = item.evidence.case
-        size = case.T * case.layers * (1 + case.bidirectional) * (case.H + case.I)
-        return case.regime != "generic", size
-
-    return sorted(items, key=cost)
-
-
-def _choose(items: Sequence[Item]) -> list[Item]:
-    """MOST_CASES of some items: one of each ability first, because a mistake may need it."""
-    ordered = _in_order(items)
-    firsts = {_ability(item.evidence.case): item for item in reversed(ordered)}.values()
-    chosen = {id(item) for item in [*firsts, *ordered][:MOST_CASES]}
-    return [item for item in ordered if id(item) in chosen]
-
-
-def _ability(case: Case) -> tuple[object, ...]:
-    return (
-        case.I == case.H,  # where transposes show
-        case.T == 1,
-        case.layers > 1,
-        case.bidirectional,
-        bool(case.lengths),
-        bool(case.P),
-        case.bias,
-        case.state,
-        case.cotangents,
-        case.regime,
-    )
 
 
 def _merge(findings: Sequence[Finding]) -> Finding | None:
@@ -183,10 +101,10 @@ def _merge(findings: Sequence[Finding]) -> Finding | None:
 
 def _diagnose_group(group: Sequence[Item]) -> Finding:
     """The mistakes that explain the results of one cell and dtype."""
-    wrong = _choose([item for item in group if item.wrong])
-    right = _choose([item for item in group if not item.wrong])
+    wrong = choose([item for item in group if item.wrong])
+    right = choose([item for item in group if not item.wrong])
     items = [*wrong, *right]
-    if not all(map(_is_readable, items)):
+    if not all(map(is_readable, items)):
         return Finding((), len(items))
     in_values = any(name in VALUES for item in wrong for name in item.wrong)
     judged_values = any(name in item.evidence.results for item in wrong for name in VALUES)
@@ -194,7 +112,7 @@ def _diagnose_group(group: Sequence[Item]) -> Finding:
     candidates = [
         (mistake, change)
         for mistake in mistakes()
-        if cell in mistake.cells and (mistake.in_values == in_values or not judged_values)
+        if cell in mistake.cells and (mistake.in_values in (in_values, None) or not judged_values)
         for change in mistake.changes
     ]
     names = _fitting(candidates, items, values_only=False)
@@ -219,16 +137,6 @@ def _diagnose_group(group: Sequence[Item]) -> Finding:
         names = _fitting(candidates, items, values_only=True)
         return Finding(names, len(items), values_only=True)
     return Finding(names, len(items))
-
-
-def _is_readable(item: Item) -> bool:
-    """Whether every tensor is an array of floating-point numbers in its shape."""
-    truth, results = item.question.right().truth, item.evidence.results
-    return all(
-        type(value) is np.ndarray and value.dtype.kind == "f" and value.shape == truth[name].shape
-        for name, value in results.items()
-        if name in truth
-    )
 
 
 def _fitting(

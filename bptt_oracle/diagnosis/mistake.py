@@ -13,7 +13,7 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
-from .net import CELLS, RIGHT, Equations, Params
+from .equations import CELLS, RIGHT, Equations, Params
 from .tape import Tape, Var
 
 
@@ -40,7 +40,7 @@ class Mistake(NamedTuple):
     name: str
     changes: tuple[Change, ...]
     cells: Sequence[str] = CELLS
-    in_values: bool = True  # whether values are wrong, and not only gradients
+    in_values: bool | None = True  # False: values are right; None: some cases show it in gradients
 
 
 def in_parameters(

@@ -5,16 +5,13 @@ from itertools import permutations
 
 import numpy as np
 
-from torch_impl.execution.precision import stored
 from torch_impl.execution.problem import Problem
 
-from ..judging.evaluation import Results
-from ..judging.wide import narrow, widen
-from .mistake import Change, Mistake, for_each, in_parameters
-from .net import CELLS, Equations, Fields, Params
+from .equations import CELLS, GRUS, LSTMS, Params
+from .mistake import Mistake, for_each, in_parameters
 from .tape import Tape, Var
 
-GATES = {"GRU": "rzn", "LSTM": "ifgo"}
+GATES = dict.fromkeys(GRUS, "rzn") | dict.fromkeys(LSTMS, "ifgo")
 SCOPES = {  # beginnings of names of parameters with gates
     "": ("weight_ih", "weight_hh", "bias"),
     " of weight_ih": ("weight_ih",),
@@ -29,7 +26,10 @@ def parameter_mistakes() -> Iterator[Mistake]:
     yield from _layouts()
     yield from _biases()
     yield from _sharing()
-    yield from _rounding()
+    for order in permutations("ifo"):
+        if order != tuple("ifo"):
+            name = f"peepholes in the order {' '.join(order)} in place of i f o"
+            yield in_parameters(name, _reorder_peepholes(order), ("LSTM_PEEPHOLE",))
 
 
 def gate_orders(cell: str) -> list[tuple[str, ...]]:
@@ -46,11 +46,12 @@ def blocks_read(cell: str, order: tuple[str, ...], size: int) -> np.ndarray:
 
 
 def _gate_orders() -> Iterator[Mistake]:
-    for cell, gates in GATES.items():
+    for cells in (GRUS, LSTMS):
+        gates = " ".join(GATES[cells[0]])
         for scope, names in SCOPES.items():
-            for order in gate_orders(cell):
-                name = f"gate order{scope} {' '.join(order)} in place of {' '.join(gates)}"
-                yield in_parameters(name, _reorder(cell, order, names), (cell,))
+            for order in gate_orders(cells[0]):
+                name = f"gate order{scope} {' '.join(order)} in place of {gates}"
+                yield in_parameters(name, _reorder(cells[0], order, names), cells)
 
 
 def _reorder(
@@ -58,6 +59,17 @@ def _reorder(
 ) -> Callable[[Tape, Params, Problem], Params]:
     def change(name: str, p: Var, problem: Problem) -> Var:
         return p[blocks_read(cell, order, len(p.value))] if name.startswith(names) else p
+
+    return for_each(change)
+
+
+def _reorder_peepholes(order: tuple[str, ...]) -> Callable[[Tape, Params, Problem], Params]:
+    def change(name: str, p: Var, problem: Problem) -> Var:
+        if not name.startswith("weight_ch"):
+            return p
+        H = problem.net.hidden_size
+        blocks = [order.index(gate) for gate in "ifo"]
+        return p[np.concatenate([np.arange(H) + block * H for block in blocks])]
 
     return for_each(change)
 
@@ -210,78 +222,3 @@ def _sharing() -> Iterator[Mistake]:
 
 def _without_weight_hh(name: str, p: Var, problem: Problem) -> Var:
     return p * 0 if name.startswith("weight_hh") else p
-
-
-def _rounding() -> Iterator[Mistake]:
-    """Parameters in fewer digits; the gradient passes as if they were not rounded."""
-    for dtype in ("float32", "float16", "bfloat16"):
-
-        def rounded(value: np.ndarray, dtype: str = dtype) -> np.ndarray:
-            return stored(narrow(value), dtype)
-
-        yield Mistake(f"parameters rounded to {dtype}", (_rounded_parameters(rounded),))
-        yield Mistake(f"the initial state rounded to {dtype}", (_rounded_initial(rounded),))
-        as_input = _rounded_input(rounded)
-        d_x = _rounded_results("d_x", rounded)  # too, where autograd casts the gradient back
-        changes = (as_input, as_input._replace(results=d_x))
-        yield Mistake(f"the input rounded to {dtype}", changes)
-        output = Change(results=_rounded_results("output", rounded))
-        cotangent = output._replace(problem=_rounded_cotangent(rounded))
-        yield Mistake(f"the output rounded to {dtype}", (output, cotangent))
-    yield Mistake("parameters quantised to eight bits", (_rounded_parameters(_eight_bits),))
-
-
-def _eight_bits(value: np.ndarray) -> np.ndarray:
-    """255 levels, symmetric about 0, up to the largest element."""
-    step = abs(value).max() / 127 or value.dtype.type(1)
-    return np.asarray(np.rint(narrow(value / step)) * step)
-
-
-def _rounded_parameters(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def change(name: str, p: Var, problem: Problem) -> Var:
-        return _with_value(p, rounded(p.value))
-
-    return Change(Equations(read=for_each(change)))
-
-
-def _rounded_input(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
-        return x if layer else _with_value(x, rounded(x.value))
-
-    return Change(Equations(enter=enter))
-
-
-def _rounded_initial(rounded: Callable[[np.ndarray], np.ndarray]) -> Change:
-    def initial(tape: Tape, fields: Fields, problem: Problem) -> Fields:
-        return [_with_value(field, rounded(field.value)) for field in fields]
-
-    return Change(Equations(initial=initial))
-
-
-def _rounded_results(
-    tensor: str, rounded: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[Results, Problem], Results]:
-    """One tensor of the results rounded, if it is there."""
-
-    def change(results: Results, problem: Problem) -> Results:
-        if tensor not in results:
-            return results
-        value = results[tensor]
-        return results | {tensor: widen(rounded(value), value.dtype)}
-
-    return change
-
-
-def _rounded_cotangent(
-    rounded: Callable[[np.ndarray], np.ndarray],
-) -> Callable[[Problem], Problem]:
-    def change(problem: Problem) -> Problem:
-        d = problem.d_output
-        return problem if d is None else problem._replace(d_output=rounded(d).astype(d.dtype))
-
-    return change
-
-
-def _with_value(var: Var, value: np.ndarray) -> Var:
-    same = widen(value, var.value.dtype)
-    return var.tape.record(same, (var, lambda g: g), rounds=False)

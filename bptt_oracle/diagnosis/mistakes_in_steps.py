@@ -1,24 +1,35 @@
 """Mistakes in the equations of one step: gates, activations, and how the new state is made."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 
+from .equations import GRUS, LSTMS, Candidate, Equations, Fields, Moment
 from .mistake import Change, Mistake
-from .net import Candidate, Equations, Fields, Moment
 from .tape import Tape, Var
 
-TANH_CELLS = ("RNN_TANH", "GRU", "LSTM")
-GATED = ("GRU", "LSTM")
-GRU, LSTM, RELU = ("GRU",), ("LSTM",), ("RNN_RELU",)
+GATED = (*GRUS, *LSTMS)
+TANH_CELLS = ("RNN_TANH", *GATED)
+RELU = ("RNN_RELU",)
+LIMITS = (8, 10, 15, 20)  # of net inputs, so that exp does not overflow
 Tanh = Callable[[Var], Var]
 
 
 def step_mistakes() -> Iterator[Mistake]:
     """All mistakes of this file."""
-    for cell, table in (("GRU", _gru()), ("LSTM", _lstm())):
+    tables: dict[tuple[str, ...], dict[str, Equations]] = {
+        ("GRU",): _gru(),
+        GRUS: _both_grus(),
+        ("GRU_TEXTBOOK",): _gru_textbook(),
+        LSTMS: _lstm(),
+        ("LSTM_PEEPHOLE",): _lstm_peephole(),
+    }
+    for cells, table in tables.items():
         for name, equations in table.items():
-            yield Mistake(name, (Change(equations),), (cell,))
+            yield Mistake(name, (Change(equations),), cells)
+    for limit in LIMITS:
+        yield Mistake(f"net inputs limited to ±{limit}", _limited(limit), GATED, in_values=None)
     for name, cells, equations in _activations():
         yield Mistake(name, (Change(equations),), cells)
     zeros = "every step starts from a state of zeros"  # in a simple cell, weight_hh left out
@@ -33,18 +44,30 @@ def _one(tape: Tape, like: Var) -> Var:
     return tape.constant(like.value * 0 + 1)
 
 
+def _no_reset(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+    a = c.u + c.v
+    return tanh(a if c.bias is None else a + c.bias)
+
+
+def _bias_outside(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+    a = c.u + c.r * c.v
+    return tanh(a if c.bias is None else a + c.bias)
+
+
+def _both_grus() -> dict[str, Equations]:
+    def new_only(tape: Tape, z: Var, n: Var, h: Var) -> Var:
+        return n
+
+    return {
+        "the reset gate left out": Equations(candidate=_no_reset, candidate_of_q=_no_reset),
+        "the update gate left out, h = n": Equations(blend=new_only, blend_of_new=new_only),
+    }
+
+
 def _gru() -> dict[str, Equations]:
     def reset_before(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
         v = (c.r * c.h) @ c.weight.T
         return tanh(c.u + (v if c.bias is None else v + c.bias))
-
-    def bias_outside(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
-        a = c.u + c.r * c.v
-        return tanh(a if c.bias is None else a + c.bias)
-
-    def no_reset(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
-        a = c.u + c.v
-        return tanh(a if c.bias is None else a + c.bias)
 
     def reset_of_all(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
         return tanh(c.r * (c.u + (c.v if c.bias is None else c.v + c.bias)))
@@ -57,8 +80,7 @@ def _gru() -> dict[str, Equations]:
 
     return {
         "the reset gate before the product": Equations(candidate=reset_before),
-        "b_n of bias_hh outside the reset gate": Equations(candidate=bias_outside),
-        "the reset gate left out": Equations(candidate=no_reset),
+        "b_n of bias_hh outside the reset gate": Equations(candidate=_bias_outside),
         "the reset gate on the whole net input of n": Equations(candidate=reset_of_all),
         "the reset gate flipped, 1 − r in place of r": Equations(candidate=reset_flipped),
         "tanh of n left out": Equations(candidate=no_tanh),
@@ -67,7 +89,39 @@ def _gru() -> dict[str, Equations]:
         ),
         "the factor 1 − z left out": Equations(blend=lambda tape, z, n, h: n + z * h),
         "the factor z left out": Equations(blend=lambda tape, z, n, h: (1 - z) * n + h),
-        "the update gate left out, h = n": Equations(blend=lambda tape, z, n, h: n),
+    }
+
+
+def _gru_textbook() -> dict[str, Equations]:
+    def reset_after(tape: Tape, c: Candidate, tanh: Tanh) -> Var:
+        return tanh(c.u + c.r * (c.v if c.bias is None else c.v + c.bias))
+
+    return {
+        "the reset gate after the product, as in torch": Equations(candidate_of_q=reset_after),
+        "the reset gate after the product, the bias outside": Equations(
+            candidate_of_q=_bias_outside
+        ),
+        "the update gate flipped, as in torch": Equations(
+            blend_of_new=lambda tape, z, n, h: (1 - z) * n + z * h
+        ),
+        "torch's GRU": Equations(
+            candidate_of_q=reset_after, blend_of_new=lambda tape, z, n, h: (1 - z) * n + z * h
+        ),
+    }
+
+
+def _lstm_peephole() -> dict[str, Equations]:
+    def without(letters: str) -> Equations:
+        return Equations(
+            peephole=lambda tape, p, c, before, gate: (p if gate not in letters else p * 0) * c
+        )
+
+    return {
+        "the peepholes ignored": without("ifo"),
+        "the peephole of the output gate ignored": without("o"),
+        "the peephole of the output gate reads the old cell state": Equations(
+            peephole=lambda tape, p, c, before, gate: p * before
+        ),
     }
 
 
@@ -121,17 +175,16 @@ def _activations() -> Iterator[tuple[str, tuple[str, ...], Equations]]:
     yield "relu left out", RELU, Equations(relu=lambda t, a, gate: a)
     yield "leaky relu of slope 0.01 in place of relu", RELU, Equations(relu=_leaky)
     yield "relu that ends at 6", RELU, Equations(relu=_relu6)
-    for letter, cell in (("g", "LSTM"), ("n", "GRU")):
+    for letter, cells in (("g", LSTMS), ("n", GRUS)):
         yield (
             f"σ in place of tanh at {letter}",
-            (cell,),
+            cells,
             Equations(tanh=_at(letter, lambda tape, a: tape.sigmoid(a))),
         )
-    yield "tanh of g left out", LSTM, Equations(tanh=_at("g", lambda tape, a: a))
+    yield "tanh of g left out", LSTMS, Equations(tanh=_at("g", lambda tape, a: a))
     for formula, slope in (("a/6 + ½", 1 / 6), ("a/5 + ½", 1 / 5)):
         hard = Equations(sigmoid=_hard_sigmoid(slope))
         yield f"the hard sigmoid {formula} in place of σ", GATED, hard
-    yield "the argument of σ limited to ±8", GATED, Equations(sigmoid=_limited(8))
     yield "tanh in place of σ", GATED, Equations(sigmoid=lambda t, a, gate: t.tanh(a))
 
 
@@ -160,9 +213,21 @@ def _hard_sigmoid(slope: float) -> Callable[[Tape, Var, str], Var]:
     return function
 
 
-def _limited(limit: int) -> Callable[[Tape, Var, str], Var]:
-    def function(tape: Tape, a: Var, gate: str) -> Var:
-        inside = np.minimum(np.maximum(a.value, -limit), limit)
-        return tape.sigmoid(tape.elementwise(a, inside, lambda y: (abs(a.value) < limit) * 1))
+def _limited(limit: int) -> tuple[Change, ...]:
+    """Arguments of σ limited, or those of tanh of g or n as well; the gradient is zero outside of
+    the limits, or passes."""
 
-    return function
+    def inside(tape: Tape, a: Var, passes: bool) -> Var:
+        value = np.minimum(np.maximum(a.value, -limit), limit)
+        return tape.elementwise(a, value, lambda y: ((abs(a.value) < limit) | passes) * 1)
+
+    def equations(of_tanh: bool, passes: bool) -> Equations:
+        def tanh(tape: Tape, a: Var, gate: str) -> Var:
+            return tape.tanh(inside(tape, a, passes) if of_tanh and gate != "c" else a)
+
+        return Equations(
+            sigmoid=lambda tape, a, gate: tape.sigmoid(inside(tape, a, passes)), tanh=tanh
+        )
+
+    ways = product((False, True), repeat=2)
+    return tuple(Change(equations(of_tanh, passes)) for of_tanh, passes in ways)

@@ -1,14 +1,5 @@
 """A recurrent net written once on the tape, with every place where people err as a function.
 
-    read         parameters as the net reads them        p' = read(p)
-    initial      states before the first step            [L·D, B, ·]
-    recurrent    h₋ W_hhᵀ, with its two gradients
-    candidate    tanh(u_n + r ⊙ (W_n h₋ + b_n))          GRU
-    blend        (1 − z) ⊙ n + z ⊙ h₋                    GRU
-    cell         f ⊙ c₋ + i ⊙ g                          LSTM
-    gated        o ⊙ tanh c                              LSTM
-    final        states after the last step              [L·D, B, ·]
-
 The equations are those of `reference/cells`, written a second time: the defaults of `Equations`
 are right, and a test compares them with the reference. Sequences are padded [T, B, ·]; a row that
 has ended keeps its state, so that the reverse direction starts at the last step of every row.
@@ -16,8 +7,8 @@ has ended keeps its state, so that the reverse direction starts at the last step
 Page: docs/diagnosis/diagnosis.md
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,141 +17,9 @@ from reference.nets.layout import Layout, layout_of
 from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
+from .cell_steps import STEPS
+from .equations import Equations, Fields, Moment, Params
 from .tape import Round, Tape, Var
-
-Params = dict[str, Var]  # by torch's names; of one layer and direction without the suffix
-Fields = list[Var]  # h, or h and c
-
-
-class Moment(NamedTuple):
-    """When a step is run."""
-
-    k: int  # it is run k-th of its direction
-    T: int
-    first: np.ndarray  # whether it is the row's first, [B, 1]
-    reverse: bool
-    after: list[np.ndarray]  # h after the step, known only in the backward pass
-
-
-class Candidate(NamedTuple):
-    """The parts of a GRU's candidate state, each [B, H] but the last two."""
-
-    u: Var  # of the input, its bias included
-    v: Var  # W_n h₋
-    r: Var
-    h: Var
-    weight: Var  # W_n of weight_hh [H, H]
-    bias: Var | None  # b_n of bias_hh [H]
-
-
-def _read(tape: Tape, params: Params, problem: Problem) -> Params:
-    return params
-
-
-def _unchanged(tape: Tape, fields: Fields, problem: Problem) -> Fields:
-    return fields
-
-
-def _sigmoid(tape: Tape, a: Var, gate: str) -> Var:
-    return tape.sigmoid(a)
-
-
-def _tanh(tape: Tape, a: Var, gate: str) -> Var:
-    return tape.tanh(a)
-
-
-def _relu(tape: Tape, a: Var, gate: str) -> Var:
-    return tape.relu(a)
-
-
-def _active(lengths: np.ndarray, T: int, reverse: bool) -> np.ndarray:
-    """Whether step t is one of row b: [T, B]."""
-    active: np.ndarray = np.arange(T)[:, None] < lengths
-    return active
-
-
-def _before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
-    return fields
-
-
-def _enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
-    return x
-
-
-def _of_step(tape: Tape, p: Var, name: str, moment: Moment) -> Var:
-    return p
-
-
-def _recurrent(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
-    return h @ weight.T
-
-
-def _candidate(tape: Tape, c: Candidate, tanh: Callable[[Var], Var]) -> Var:
-    return tanh(c.u + c.r * (c.v if c.bias is None else c.v + c.bias))
-
-
-def _blend(tape: Tape, z: Var, n: Var, h: Var) -> Var:
-    return (1 - z) * n + z * h
-
-
-def _cell(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
-    return f * c + i * g
-
-
-def _gated(tape: Tape, o: Var, c: Var, tanh: Callable[[Var], Var]) -> Var:
-    return o * tanh(c)
-
-
-def _turn(tape: Tape, y: Var, problem: Problem) -> Var:
-    return y
-
-
-def inside(problem: Problem, T: int, B: int) -> np.ndarray:
-    """Whether step t lies within the length of row b: [T, B, 1]."""
-    lengths = np.array(problem.lengths or [T] * B)
-    return _active(lengths, T, False)[..., None]
-
-
-def clear_padding(tape: Tape, y: Var, problem: Problem) -> Var:
-    """y [T, B, ·], its padding set to zero."""
-    if problem.lengths is None:
-        return y
-    return tape.where(inside(problem, *y.value.shape[:2]), y, tape.constant(y.value * 0))
-
-
-def _between(tape: Tape, y: Var, problem: Problem) -> Var:
-    return y
-
-
-def _final(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
-    return fields
-
-
-class Equations(NamedTuple):
-    """A net's equations; the defaults are right."""
-
-    read: Callable[[Tape, Params, Problem], Params] = _read
-    initial: Callable[[Tape, Fields, Problem], Fields] = _unchanged
-    sigmoid: Callable[[Tape, Var, str], Var] = _sigmoid  # the last argument is the gate's letter
-    tanh: Callable[[Tape, Var, str], Var] = _tanh  # c for tanh c of an LSTM
-    relu: Callable[[Tape, Var, str], Var] = _relu
-    active: Callable[[np.ndarray, int, bool], np.ndarray] = _active
-    enter: Callable[[Tape, Var, Problem, int, int], Var] = _enter  # x of layer, direction
-    before: Callable[[Tape, Fields, Moment], Fields] = _before  # the state that enters a step
-    of_step: Callable[[Tape, Var, str, Moment], Var] = _of_step  # a parameter in a step
-    recurrent: Callable[[Tape, Var, Var, Moment], Var] = _recurrent
-    candidate: Callable[[Tape, Candidate, Callable[[Var], Var]], Var] = _candidate
-    blend: Callable[[Tape, Var, Var, Var], Var] = _blend
-    cell: Callable[[Tape, Var, Var, Var, Var], Var] = _cell
-    gated: Callable[[Tape, Var, Var, Callable[[Var], Var]], Var] = _gated
-    turn: Callable[[Tape, Var, Problem], Var] = _turn  # the reverse direction's output
-    between: Callable[[Tape, Var, Problem], Var] = _between  # from a layer to the next
-    clear: Callable[[Tape, Var, Problem], Var] = clear_padding  # padding of the output
-    final: Callable[[Tape, Fields, Var, Problem], Fields] = _final
-    d_of_read: bool = False  # gradients are those of the parameters as read, in their order
-
-
-RIGHT = Equations()
 
 
 def evaluate_equations(
@@ -271,82 +130,10 @@ def _unroll(
         moment = Moment(k, T, waiting & mask, reverse, [])
         own = {name: equations.of_step(tape, p, name, moment) for name, p in params.items()}
         before = equations.before(tape, fields, moment)
-        new = _STEPS[mode](equations, tape, own, x[t], before, moment)
+        new = STEPS[mode](equations, tape, own, x[t], before, moment)
         if not mask.all():
             new = [tape.where(mask, n, old) for n, old in zip(new, fields, strict=True)]
         fields, waiting = new, waiting & ~mask
         moment.after.append(fields[0].value)
         outputs[t] = fields[0]
     return tape.stack(outputs), fields
-
-
-def _net_input(params: Params, x: Var) -> Var:
-    u = x @ params["weight_ih"].T
-    return u + params["bias_ih"] if "bias_ih" in params else u
-
-
-def split(a: Var, gates: int) -> list[Var]:
-    """The blocks of the gates, along the last axis."""
-    H = a.value.shape[-1] // gates
-    return [a[..., k * H : (k + 1) * H] for k in range(gates)]
-
-
-def _rnn(equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment) -> Var:
-    a = _net_input(p, x) + equations.recurrent(tape, state[0], p["weight_hh"], moment)
-    return a + p["bias_hh"] if "bias_hh" in p else a
-
-
-def _rnn_tanh(
-    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Fields:
-    return [equations.tanh(tape, _rnn(equations, tape, p, x, state, moment), "a")]
-
-
-def _rnn_relu(
-    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Fields:
-    return [equations.relu(tape, _rnn(equations, tape, p, x, state, moment), "a")]
-
-
-def _gru(
-    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Fields:
-    (h,) = state
-    u_r, u_z, u_n = split(_net_input(p, x), 3)
-    v_r, v_z, v_n = split(equations.recurrent(tape, h, p["weight_hh"], moment), 3)
-    bias = None
-    if "bias_hh" in p:
-        b_r, b_z, bias = split(p["bias_hh"], 3)
-        v_r, v_z = v_r + b_r, v_z + b_z
-    r = equations.sigmoid(tape, u_r + v_r, "r")
-    z = equations.sigmoid(tape, u_z + v_z, "z")
-    weight = p["weight_hh"][2 * h.value.shape[-1] :]
-    parts = Candidate(u_n, v_n, r, h, weight, bias)
-    n = equations.candidate(tape, parts, lambda a: equations.tanh(tape, a, "n"))
-    return [equations.blend(tape, z, n, h)]
-
-
-def _lstm(
-    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Fields:
-    h, c = state
-    a = _net_input(p, x) + equations.recurrent(tape, h, p["weight_hh"], moment)
-    if "bias_hh" in p:
-        a = a + p["bias_hh"]
-    a_i, a_f, a_g, a_o = split(a, 4)
-    i, f, o = (
-        equations.sigmoid(tape, k, gate) for k, gate in zip((a_i, a_f, a_o), "ifo", strict=True)
-    )
-    c = equations.cell(tape, i, f, equations.tanh(tape, a_g, "g"), c)
-    m = equations.gated(tape, o, c, lambda a: equations.tanh(tape, a, "c"))
-    return [m @ p["weight_hr"].T if "weight_hr" in p else m, c]
-
-
-Step = Callable[[Equations, Tape, Params, Var, Fields, Moment], Fields]
-_STEPS: dict[str, Step] = {
-    "RNN_TANH": _rnn_tanh,
-    "RNN_RELU": _rnn_relu,
-    "GRU": _gru,
-    "LSTM": _lstm,
-}
-CELLS: Sequence[str] = tuple(_STEPS)

@@ -21,7 +21,7 @@ from ..judging.evaluation import Results
 from ..judging.judge import LIMIT, score
 from ..judging.truth import Expected
 from ..judging.wide import absolute_difference, difference, narrow
-from .net import Equations
+from .equations import Equations
 from .question import RIGHT_EQUATIONS, Question, errors_of, expected_from, moved_runs
 from .tape import Tape, Var
 

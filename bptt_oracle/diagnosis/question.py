@@ -19,8 +19,9 @@ from ..judging.noise import deviation_of, element_noise, tensor_noise
 from ..judging.rounding import random_factors
 from ..judging.truth import ENLARGED_ROUNDOFF, Expected, expect, floors_of
 from ..judging.wide import difference, narrow, wide_arithmetic, wide_dtype, widen
+from .equations import RIGHT, Equations
 from .mistake import Change, same_results
-from .net import RIGHT, Equations, evaluate_equations
+from .net import evaluate_equations
 
 MOVED_RUNS = 3
 

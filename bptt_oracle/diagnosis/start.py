@@ -51,7 +51,8 @@ def _wrong_elements(
 
 
 def _size(score: Score) -> str:
-    return f"R = {score.R:.2g}"
+    # 1 / u of float64: where the truth is 0, R may be of any size
+    return f"R = {score.R:.2g}" if score.R < 1e16 or np.isinf(score.R) else "R > 1e16"
 
 
 def _first_value(

@@ -101,15 +101,25 @@ def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) 
     for key, results in sorted(groups.items()):
         verdict = overall_verdict(results)
         worst = max((r for r in results if r.verdict == verdict), key=lambda r: r.R)
-        R = "–" if verdict in ("known deviation", *UNFINISHED) else format_R(worst.R)
+        raised = all(map(_raised, (r for r in results if r.verdict == verdict)))
+        no_R = raised or verdict in ("known deviation", *UNFINISHED)
+        R = "–" if no_R else format_R(worst.R)
         place = [_place(worst)] if wide else []
         style = STYLES[verdict]
-        table.add_row(*key, str(len(results)), R, *place, f"[{style}]{verdict}[/]")
+        word = "raised" if raised else verdict
+        table.add_row(*key, str(len(results)), R, *place, f"[{style}]{word}[/]")
     return table
 
 
+def _raised(result: Result) -> bool:
+    """Whether a fault is an exception, so that there are no numbers."""
+    return result.verdict == "fault" and not result.tensors and bool(result.note)
+
+
 def _measure(result: Result) -> str:
-    """R in nine columns, or the verdict of a result that has none."""
+    """R in nine columns, or why a result has none."""
+    if _raised(result):
+        return f"{'raised':>9}"
     return f"{result.verdict:>9}" if result.verdict in UNFINISHED else f"{format_R(result.R):>9}"
 
 

@@ -83,8 +83,14 @@ def plural(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+LARGEST_R = 1e16  # 1 / u of float64: a larger R is not the size of an error, the truth is near 0
+
+
 def format_R(R: float) -> str:
-    """R with two digits after the point; a large one as a power of ten."""
+    """R with two digits after the point; a large one as a power of ten, or as larger than
+    LARGEST_R."""
+    if R > LARGEST_R and math.isfinite(R):
+        return ">1e16"
     return f"{R:.2f}" if R < 1e5 or math.inf == R else f"{R:.0e}"
 
 

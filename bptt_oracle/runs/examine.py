@@ -24,6 +24,7 @@ from ..implementations.loading import describe, implementation_named, is_torch_p
 from ..judging.confirmation import judge_and_confirm
 from ..judging.deviations import Deviation, deviations_in, mark_known
 from ..judging.invalid_calls import has_invalid_calls
+from ..judging.judge import Score
 from ..judging.location import location
 from ..judging.truth import Expected, expect
 from ..processes.failures import Crash, first_line, lacks_resources
@@ -179,7 +180,7 @@ def _judged(
         verdict=word,
         R=worst.R,
         tensor=worst.tensor,
-        place=location(case, worst.tensor, worst.at),
+        place=_place(case, worst, used),
         note=expected.untrusted,
         tensors={s.tensor: s.R for s in scores if not s.ill} | wrong,
         offsets={s.tensor: s.offset for s in scores if not s.ill},
@@ -190,6 +191,12 @@ def _judged(
             verdict="fault", R=float("inf"), tensor=min(wrong), place="", note=note
         )
     return result, used
+
+
+def _place(case: Case, worst: Score, expected: Expected) -> str:
+    """Where the worst element lies, and whether its truth is 0: its R may then be of any size."""
+    zero = bool(worst.at) and expected.truth[worst.tensor][worst.at] == 0
+    return location(case, worst.tensor, worst.at) + ", where the truth is 0" * bool(zero)
 
 
 def exclusion_reason_of(

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..cases.case import Case, parse
 from ..diagnosis.cases import diagnostic_cases
-from ..diagnosis.diagnose import Diagnosis, Evidence, diagnose_results
+from ..diagnosis.diagnose import Diagnosis, diagnose_results
+from ..diagnosis.evidence import Evidence
 from ..implementations.compute import compute, review
 from ..implementations.fitting import fit, fit_all, problem_for
 from ..implementations.implementation import Implementation

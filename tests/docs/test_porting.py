@@ -9,7 +9,7 @@ from bptt_oracle.porting import conventions as c
 from bptt_oracle.porting.weights import from_torch_names, to_torch_names
 
 TEXT = (ROOT / "docs" / "porting" / "porting.md").read_text()
-SHORT, PROGRAM = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SHORT, OWN, PROGRAM = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 BIASES = {
     c.TWO: "`bias_ih`, `bias_hh` [G·H]",
     c.ROWS: "`{bias}` [2, G·H]: bias_ih, bias_hh",
@@ -57,6 +57,19 @@ def test_the_proof_prints_what_the_page_shows(capsys):
 
 def _numbers(text):
     return [float(number) for number in re.findall(r"\d[\d.]*(?:e[+-]\d+)?", text)]
+
+
+def test_an_order_of_your_own_is_a_row_more(monkeypatch, capsys):
+    monkeypatch.setitem(c.FRAMEWORKS, "mine", None)  # so that it is removed again
+    names = {}
+    exec(OWN, names)
+    blocks = dict(zip("fiog", np.arange(16.0).reshape(4, 4), strict=True))
+    assert np.array_equal(
+        names["params"]["bias_ih_l0"], np.concatenate([blocks[gate] for gate in "ifgo"])
+    )
+    assert names["params"]["weight_hh_l0"].shape == (16, 4)
+    assert all(map(np.array_equal, names["same"], names["weights"]))
+    assert capsys.readouterr().out.startswith("[[ 4.  5.  6.  7.]\n [ 0.")
 
 
 def test_the_first_example_runs():

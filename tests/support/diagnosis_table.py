@@ -31,6 +31,7 @@ FAMILIES = (  # the first expression that a name contains
         "(zero|negated|halved|doubled|divided by [BT]|multiplied by [BT]|divided by T·B)$",
         "gradients multiplied by a factor",
     ),
+    ("(peephole|torch)", "peepholes; torch's GRU in place of that of the papers"),
     ("(precision|accuracy|rounded to|quantised|where σ is small)", "precision"),
     ("(bias|parameters of|parameters in|weight_hh left)", "biases left out, doubled, shared"),
     ("(initial state|h_0|c_0)", "initial states and their gradients"),

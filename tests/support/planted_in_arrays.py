@@ -10,6 +10,8 @@ from bptt_oracle.faults.inject import change_parameters
 from support import textbook_net
 from support.plant import GATED, GATES, GRU, LSTM, Plant, changed_results, torch_plant, wrong_orders
 
+VARIANTS = {"GRU": ("GRU_TEXTBOOK",), "LSTM": ("LSTM_PEEPHOLE",)}
+
 
 def _parameter_changes():
     """Name, cells, change, and whether a case can be computed."""
@@ -164,8 +166,25 @@ def in_parameters():
                 )
             )
 
-        yield Plant(name, "numpy", cells, run_numpy)
+        more = VARIANTS.get(cells[0], ()) if len(cells) == 1 else ()  # torch has no such nets
+        yield Plant(name, "numpy", (*cells, *more), run_numpy)
         yield torch_plant(name, cells, in_torch, possible)
+
+
+def in_peepholes():
+    """The order of the peepholes, which torch's nets do not have."""
+    for order in wrong_orders("ifo"):
+
+        def run(case, problem, dtype, order=order):
+            params = dict(problem.params)
+            for name in params:
+                if name.startswith("weight_ch"):
+                    blocks = dict(zip(order, np.split(params[name], 3), strict=True))
+                    params[name] = np.concatenate([blocks[gate] for gate in "ifo"])
+            return textbook_net.net(problem._replace(params=params), dtype)
+
+        name = f"peepholes in the order {' '.join(order)} in place of i f o"
+        yield Plant(name, "numpy", ("LSTM_PEEPHOLE",), run)
 
 
 def _orders(L, D):
@@ -249,6 +268,14 @@ def in_results():
         "divided by T·B": lambda case: 1 / (case.T * case.B),
     }
     names = ("x", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    for word, factor in factors.items():
+
+        def scale_peepholes(case, name, value, factor=factor):
+            of_type = value.dtype.type
+            return value * of_type(factor(case)) if name.startswith("d_weight_ch") else value
+
+        name = f"the gradient of weight_ch {word}"
+        yield changed_results(name, ("LSTM_PEEPHOLE",), scale_peepholes)
     groups = {f"the gradient of {name}": (f"d_{name}",) for name in names}
     groups |= {
         "every gradient": ("d_",),

@@ -126,6 +126,14 @@ def in_text():
         LSTM,
         ("d_c = d_c * f", "d_c = 0 * d_c if t else d_c * f"),
     )
+    yield _mutant("the gradient of c₋ lacks the factor f", LSTM, ("d_c = d_c * f", "d_c = d_c"))
+    yield _mutant(
+        "c_t in place of c_{t−1} in the gradient of f", LSTM, ("d_f = d_c * c", "d_f = d_c * c_new")
+    )
+    for limit in (8, 10, 15, 20):
+        sigma = "return 1 / (1 + np.exp(-a))"
+        limited = sigma.replace("-a", f"-np.clip(a, -{limit}, {limit})")
+        yield _mutant(f"net inputs limited to ±{limit}", GATED, (sigma, limited))
     yield _mutant("no gradient through tanh of c", LSTM, (LSTM_A_C, "d_c = d_c"))
     for gate, product in (("i", "d_c * g"), ("f", "d_c * c"), ("g", "d_c * i")):
         yield _mutant(

@@ -199,7 +199,7 @@ OF_FAULTS = {
     "leaky_relu": "leaky relu of slope 0.01 in place of relu",
     "relu_ends_at_6": "relu that ends at 6",
     "hard_sigmoid": "the hard sigmoid a/6 + ½ in place of σ",
-    "sigmoid_cut_off": "the argument of σ limited to ±8",
+    "sigmoid_cut_off": "net inputs limited to ±8",
     "tanh_for_relu": "tanh in place of relu",
     "layers_start_from_the_first_state": "the first layer's initial state in every layer",
     "reverse_starts_from_the_forward_state": "the forward direction's initial state in both "

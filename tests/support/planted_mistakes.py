@@ -11,10 +11,11 @@ from functools import cache
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.diagnosis.cases import diagnostic_cases
-from bptt_oracle.diagnosis.diagnose import Evidence
-from support.planted_in_arrays import in_parameters, in_results, in_states
+from bptt_oracle.diagnosis.evidence import Evidence
+from support.planted_in_arrays import in_parameters, in_peepholes, in_results, in_states
 from support.planted_in_text import in_text
 from support.planted_in_torch import in_torch, of_faults, unnamed
+from support.planted_in_variants import in_text_of_variants
 
 __all__ = ["evidence_of", "plants", "unnamed"]
 
@@ -22,7 +23,8 @@ __all__ = ["evidence_of", "plants", "unnamed"]
 @cache
 def plants():
     """All plants."""
-    return [*in_text(), *in_parameters(), *in_states(), *in_results(), *in_torch(), *of_faults()]
+    in_arrays = [*in_parameters(), *in_peepholes(), *in_states(), *in_results()]
+    return [*in_text(), *in_text_of_variants(), *in_arrays, *in_torch(), *of_faults()]
 
 
 def evidence_of(plant, cell, dtype):

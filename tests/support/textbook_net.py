@@ -6,6 +6,8 @@ formula stands in one place.
 
 import numpy as np
 
+from support.textbook_variants import BACKWARD, FORWARD
+
 
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
@@ -129,7 +131,9 @@ def lstm_back(p, steps, d_ys, d_state):
     return d, d_xs, [d_h, d_c]
 
 
-def forward_of(mode):
+def forward_of(mode, variants):
+    if mode in variants:
+        return variants[mode]
     if mode == "GRU":
         return gru
     if mode == "LSTM":
@@ -137,7 +141,9 @@ def forward_of(mode):
     return lambda p, xs, state: rnn(p, xs, state, mode == "RNN_TANH")
 
 
-def backward_of(mode):
+def backward_of(mode, variants):
+    if mode in variants:
+        return variants[mode]
     if mode == "GRU":
         return gru_back
     if mode == "LSTM":
@@ -152,7 +158,7 @@ def layer_parameters(params, suffix, bias, rows):
     return own
 
 
-def net(problem, dtype):
+def net(problem, dtype, cells=FORWARD, cells_back=BACKWARD):
     """The results of a problem by name: output, h_n, c_n, and d_ before what has a gradient."""
     options, lengths = problem.net, problem.lengths
     D, F = options.directions, options.output_size
@@ -179,7 +185,7 @@ def net(problem, dtype):
             s.reshape(z.shape).astype(dtype) for s, z in zip(problem.state, zeros, strict=False)
         ]
     final = [z.copy() for z in zeros]
-    forward, backward = forward_of(options.mode), backward_of(options.mode)
+    forward, backward = forward_of(options.mode, cells), backward_of(options.mode, cells_back)
 
     y, records = x, {}
     for layer in range(options.num_layers):

@@ -119,6 +119,13 @@ def double_gradients(problem, dtype):
     return {n: 2 * v if n.startswith("d_") else v for n, v in results.items()}
 
 
+def shift_gradient_of_x(problem, dtype):
+    """1 added to the gradient of x in steps that the loss does not depend on."""
+    results = run_reference(problem, dtype)
+    d_x = results["d_x"]
+    return results | {"d_x": np.where(d_x == 0, d_x.dtype.type(1), d_x)}
+
+
 ONE_CELL = {"cells": ("LSTM",)}
 numpy_lstm = Implementation("numpy", numpy_layer, **ONE_CELL)
 run_lstm = Implementation("run", run=run_reference, **ONE_CELL)
@@ -127,6 +134,7 @@ torch_nets = Implementation("torch", torch_layer, engine="torch", lengths=False)
 plain_module = Implementation("module", module=PlainLSTM, **ONE_CELL)
 crashing = run_lstm._replace(name="crashing", run=crash)
 crashing_sometimes = run_lstm._replace(name="sometimes", run=crash_on_twelve_steps)
+shifted = run_lstm._replace(name="shifted", run=shift_gradient_of_x)
 raising = run_lstm._replace(name="raising", run=raise_always)
 doubling = run_lstm._replace(name="doubling", run=double_gradients)
 doubling_as_expected = doubling._replace(

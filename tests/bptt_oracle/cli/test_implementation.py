@@ -45,12 +45,20 @@ def test_a_wrong_one_exits_1_and_is_diagnosed(capsys):
     assert "every gradient" in verdict and "2" in verdict
 
 
+def test_an_error_where_the_truth_is_0_is_not_given_a_size(capsys):
+    code, out, _ = check(capsys, "shifted", "--cases", "50", "--dtype", "float64")
+    assert code == 1 and "e+" not in out and "(R > 1e16)" in out
+    assert re.search(r" >1e16 .*\n +d_x, time \d row \d input \d, where the truth is 0\n", out)
+
+
 def test_a_run_that_judges_too_little_exits_2(capsys):
     code, out, _ = check(capsys, "raising", "--cases", "20", "--dtype", "float32")
     assert code == 2
     assert "only 0 cases could be judged, and at least 16 must be" in out
     line = r"RuntimeError: the kernel was not launched \(written_implementations.py, line \d+\)"
     assert re.search(line, out)
+    above = out[: out.index("worst cases")]
+    assert "raised" in above and "fault" not in above and " inf" not in above
     code, out, _ = check(capsys, "numpy_lstm", "--cases", "3")
     assert code == 0, "no more than three were asked for"
 

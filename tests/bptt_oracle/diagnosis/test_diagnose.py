@@ -5,9 +5,10 @@ import pytest
 
 from bptt_oracle.cases.case import contradiction, draw
 from bptt_oracle.diagnosis.cases import diagnostic_cases
-from bptt_oracle.diagnosis.diagnose import Evidence, _question, _same, diagnose_results
+from bptt_oracle.diagnosis.diagnose import _same, diagnose_results
+from bptt_oracle.diagnosis.equations import CELLS
+from bptt_oracle.diagnosis.evidence import Evidence, question_of
 from bptt_oracle.diagnosis.mistakes import mistakes
-from bptt_oracle.diagnosis.net import CELLS
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS
 from support import textbook_net
 from support.planted_in_text import textbook
@@ -213,7 +214,7 @@ def test_the_cases_are_possible_and_tell_abilities_apart():
         assert any(case.I == case.H for case in cases)
         assert all(
             any(case.cotangents == (name,) for case in cases)
-            for name in ("output", "h_n", *["c_n"] * (cell == "LSTM"))
+            for name in ("output", "h_n", *["c_n"] * cell.startswith("LSTM"))
         )
 
 
@@ -223,7 +224,7 @@ def test_every_mistake_has_a_name_of_its_own_and_changes_something():
     listed = mistakes()
     assert len({mistake.name for mistake in listed}) == len(listed)
     for cell in CELLS:
-        questions = [_question(case, "float32") for case in diagnostic_cases(cell)]
+        questions = [question_of(case, "float32") for case in diagnostic_cases(cell)]
         for mistake in listed:
             if cell in mistake.cells and "rounded to float32" not in mistake.name:
                 for change in mistake.changes[:1]:

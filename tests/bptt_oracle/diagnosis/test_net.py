@@ -5,8 +5,9 @@ import pytest
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
-from bptt_oracle.diagnosis.diagnose import _question
-from bptt_oracle.diagnosis.net import RIGHT
+from bptt_oracle.diagnosis.cases import diagnostic_cases
+from bptt_oracle.diagnosis.equations import CELLS, RIGHT
+from bptt_oracle.diagnosis.evidence import question_of
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS, Question, evaluate_change
 from bptt_oracle.judging.judge import judge
 
@@ -27,6 +28,15 @@ def test_the_right_equations_are_those_of_the_reference(part):
                 np.testing.assert_allclose(truth[name], exact, rtol=0, atol=1e-9 * largest)
 
 
+@pytest.mark.parametrize("cell", ["GRU_TEXTBOOK", "LSTM_PEEPHOLE"])
+def test_cells_that_torch_lacks_are_those_of_the_reference(cell):
+    for case in diagnostic_cases(cell):
+        question = Question(draw(case), "float64")
+        truth = question.truth(RIGHT_EQUATIONS)
+        assert truth.keys() == question.right().truth.keys()
+        assert judge(truth, question.right()).word == "agree", case.id
+
+
 def test_in_float64_too():
     for case in CASES[:40]:
         question = Question(draw(case), "float64")
@@ -35,14 +45,14 @@ def test_in_float64_too():
         assert all(value.dtype == np.longdouble for value in truth.values())
 
 
-@pytest.mark.parametrize("cell", ["RNN_TANH", "RNN_RELU", "GRU", "LSTM"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_noise_of_the_second_net_is_that_of_the_judge(cell):
     """Within a factor of 16, the limit of the judge, in small generic cases."""
     case = CASES[0]._replace(
         cell=cell, T=3, B=2, I=4, H=3, layers=1, bidirectional=False, P=0, tied=False,
         layout="time", lengths=(), regime="generic", cotangents=("output", "h_n"), seed=3,
     )  # fmt: skip
-    question = _question(case, "float32")
+    question = question_of(case, "float32")
     own, theirs = question.expected(RIGHT_EQUATIONS), question.right()
     for name, (largest, _) in own.noise.items():
         assert 1 / 16 < largest / theirs.noise[name][0] < 16
@@ -72,7 +82,7 @@ def test_a_changed_equation_changes_the_results():
     names = [name for name in RIGHT._fields if name != "d_of_read"]
     spied = RIGHT._replace(**{name: spy(name, getattr(RIGHT, name)) for name in names})
     change = RIGHT_EQUATIONS._replace(equations=spied)
-    for cell in ("RNN_TANH", "RNN_RELU", "GRU", "LSTM"):
+    for cell in CELLS:
         case = CASES[0]._replace(
             cell=cell, T=2, B=2, I=2, H=2, layers=2, bidirectional=True, P=0, tied=False,
             layout="time", lengths=(), regime="generic", cotangents=("output",),

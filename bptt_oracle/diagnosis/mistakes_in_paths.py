@@ -1,0 +1,233 @@
+"""Cotangents that are ignored, and paths along which no gradient or a wrong one flows: values are
+right."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from torch_impl.execution.problem import Problem
+
+from .equations import CELLS, GRUS, LSTMS, Candidate, Equations, Fields, Moment
+from .mistake import Change, Mistake, only_gradients
+from .tape import Tape, Var
+
+GRU = ("GRU",)
+
+
+def path_mistakes() -> Iterator[Mistake]:
+    """All mistakes of this file."""
+    yield from _cotangents()
+    yield from _paths()
+    yield from _weight_hh()
+
+
+def _cotangents() -> Iterator[Mistake]:
+    def without(position: int) -> Callable[[Problem], Problem]:
+        return lambda p: p._replace(
+            d_state=tuple(None if k == position else d for k, d in enumerate(p.d_state))
+        )
+
+    yield only_gradients("the gradient of h_n ignored", Change(problem=without(0)))
+    yield only_gradients("the gradient of c_n ignored", Change(problem=without(1)), LSTMS)
+    yield only_gradients(
+        "the gradients of h_n and c_n ignored",
+        Change(problem=lambda p: p._replace(d_state=(None,) * len(p.d_state))),
+        LSTMS,
+    )
+    yield only_gradients(
+        "the gradient of the output ignored", Change(problem=lambda p: p._replace(d_output=None))
+    )
+    yield only_gradients(
+        "the gradient of the output ignored except in the last step", Change(problem=_last_step)
+    )
+
+
+def _last_step(problem: Problem) -> Problem:
+    if problem.d_output is None:
+        return problem
+    d, axis = np.zeros_like(problem.d_output), 0
+    if problem.net.batch_first and problem.x.ndim == 3:
+        axis = 1
+    last = (slice(None),) * axis + (-1,)
+    d[last] = problem.d_output[last]
+    return problem._replace(d_output=d)
+
+
+def _stop(tape: Tape, a: Var) -> Var:
+    return tape.constant(a.value)
+
+
+def _paths() -> Iterator[Mistake]:
+    """Paths along which no gradient flows."""
+
+    def through(name: str, cells: Sequence[str] = CELLS, **hooks: object) -> Mistake:
+        return only_gradients(name, Change(Equations(**hooks)), cells)  # type: ignore[arg-type]
+
+    def stop_fields(*stopped: int) -> Callable[[Tape, Fields, Moment], Fields]:
+        return lambda tape, fields, moment: [
+            _stop(tape, f) if k in stopped and moment.k else f for k, f in enumerate(fields)
+        ]
+
+    def every(steps: int) -> Callable[[Tape, Fields, Moment], Fields]:
+        return lambda tape, fields, moment: [
+            _stop(tape, f) if moment.k and moment.k % steps == 0 else f for f in fields
+        ]
+
+    def of_rows(*stopped: int) -> Callable[[Tape, Fields, Moment], Fields]:
+        """Between the steps of each row, whose first step may be run later than that of others."""
+
+        def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+            return [
+                tape.with_gradient(f, lambda g: np.where(moment.first, g, g * 0))
+                if k in stopped
+                else f
+                for k, f in enumerate(fields)
+            ]
+
+        return before
+
+    def cut(name: str, cells: Sequence[str], *stopped: int) -> Mistake:
+        hooks = stop_fields(*stopped), of_rows(*stopped)
+        changes = tuple(Change(Equations(before=before)) for before in hooks)
+        return Mistake(name, changes, cells, in_values=False)
+
+    yield cut("the gradient through time cut at each step", CELLS, 0, 1)
+    yield through("the gradient through time cut after two steps", before=every(2))
+    yield cut("no gradient through c from step to step", LSTMS, 1)
+    yield cut("no gradient through h from step to step", LSTMS, 0)
+    yield through(
+        "no gradient from a layer to the one below", between=lambda t, y, problem: _stop(t, y)
+    )
+    for direction, kind in enumerate(("forward", "reverse")):
+        yield through(
+            f"the gradient of a layer's input lacks the {kind} direction", enter=_lacking(direction)
+        )
+    for gate in "ifo":
+        yield through(f"no gradient through the gate {gate}", LSTMS, sigmoid=_stopped(gate))
+    for gate in "rz":
+        yield through(f"no gradient through the gate {gate}", GRUS, sigmoid=_stopped(gate))
+    yield through("no gradient through the gate g", LSTMS, tanh=_stopped("g"))
+    yield through("no gradient through the candidate n", GRUS, tanh=_stopped("n"))
+    yield through("no gradient through tanh of c", LSTMS, tanh=_stopped("c"))
+    yield through("the gradient of c₋ lacks the factor f", LSTMS, cell=_without_f)
+    yield through("c_t in place of c_{t−1} in the gradient of f", LSTMS, cell=_of_new_c)
+    yield through(
+        "no gradient through z ⊙ h₋",
+        GRU,
+        blend=lambda tape, z, n, h: (1 - z) * n + z * _stop(tape, h),
+    )
+    yield through(
+        "the gradient of n lacks the factor r on the way to h₋ and weight_hh",
+        GRU,
+        candidate=_without_r,
+    )
+    yield through(
+        "the gradient of z lacks n",
+        GRU,
+        blend=lambda tape, z, n, h: n + z * h + _stop(tape, z) * n * -1,
+    )
+    yield through(
+        "no gradient through h₋ W_hhᵀ to h₋",
+        recurrent=lambda tape, h, weight, moment: _stop(tape, h) @ weight.T,
+    )
+    first, last = "the first step run", "the last step run"
+    yield through(f"gradients of parameters from {first} alone", of_step=_only(first=True))
+    yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
+
+
+def _lacking(lost: int) -> Callable[[Tape, Var, Problem, int, int], Var]:
+    def enter(tape: Tape, x: Var, problem: Problem, layer: int, direction: int) -> Var:
+        return _stop(tape, x) if problem.net.bidirectional and direction == lost else x
+
+    return enter
+
+
+def _stopped(stopped: str) -> Callable[[Tape, Var, str], Var]:
+    """σ for a gate, tanh for g, n and c, without a gradient at one of them."""
+
+    def function(tape: Tape, a: Var, gate: str) -> Var:
+        a = _stop(tape, a) if gate == stopped else a
+        return tape.tanh(a) if stopped in "gnc" else tape.sigmoid(a)
+
+    return function
+
+
+def _without_r(tape: Tape, c: Candidate, tanh: Callable[[Var], Var]) -> Var:
+    v = c.v if c.bias is None else c.v + c.bias
+    product = tape.record(c.r.value * v.value, (c.r, lambda g: g * v.value), (v, lambda g: g))
+    return tanh(c.u + product)
+
+
+def _without_f(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
+    kept = tape.record(f.value * c.value, (f, lambda d: d * c.value), (c, lambda d: d))
+    return kept + i * g
+
+
+def _of_new_c(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
+    new = f.value * c.value + i.value * g.value
+    kept = tape.record(f.value * c.value, (f, lambda d: d * new), (c, lambda d: d * f.value))
+    return kept + i * g
+
+
+def _only(first: bool) -> Callable[[Tape, Var, str, Moment], Var]:
+    def of_step(tape: Tape, p: Var, name: str, moment: Moment) -> Var:
+        kept = moment.k == 0 if first else moment.k == moment.T - 1
+        return p if kept else _stopping(tape, p)
+
+    return of_step
+
+
+def _stopping(tape: Tape, p: Var) -> Var:
+    return tape.with_gradient(p, lambda g: g * 0)
+
+
+def _weight_hh() -> Iterator[Mistake]:
+    def product(
+        state: Callable[[Var, Moment], np.ndarray],
+    ) -> Callable[[Tape, Var, Var, Moment], Var]:
+        def recurrent(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
+            return tape.record(
+                h.value @ weight.value.T,
+                (h, lambda g: g @ weight.value),
+                (weight, lambda g: g.T @ state(h, moment)),
+            )
+
+        return recurrent
+
+    states: dict[str, Callable[[Var, Moment], np.ndarray]] = {
+        "h_t in place of h_{t−1} in the gradient of weight_hh": lambda h, m: m.after[0],
+        "h_0 left out of the gradient of weight_hh in the reverse direction": lambda h, m: (
+            np.where(m.first, 0, h.value) if m.reverse else h.value
+        ),
+        "h_0 left out of the gradient of weight_hh in rows of the reverse direction that "
+        "are shorter than the longest": lambda h, m: (
+            np.where(m.first & (m.k > 0), 0, h.value) if m.reverse else h.value
+        ),
+    }
+    for name, state in states.items():
+        yield only_gradients(name, Change(Equations(recurrent=product(state))))
+    yield Mistake(
+        "h_0 left out of the gradient of weight_hh",
+        (
+            Change(Equations(recurrent=product(lambda h, m: np.where(m.first, 0, h.value)))),
+            Change(Equations(of_step=_without_first)),
+        ),
+        in_values=False,
+    )
+    yield only_gradients(
+        "weight_hh not transposed on the way back, δa W_hhᵀ in place of δa W_hh",
+        Change(Equations(recurrent=_transposed_back)),
+        ("RNN_TANH", "RNN_RELU"),
+    )
+
+
+def _without_first(tape: Tape, p: Var, name: str, moment: Moment) -> Var:
+    return _stopping(tape, p) if name == "weight_hh" and moment.k == 0 else p
+
+
+def _transposed_back(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
+    return tape.record(
+        h.value @ weight.value.T,
+        (h, lambda g: g @ weight.value.T),
+        (weight, lambda g: g.T @ h.value),
+    )
