@@ -42,6 +42,17 @@ def shrink(
     return program, outcome
 
 
+def widened(old: Cause, new: Cause) -> Cause | None:
+    """The cause of which both are cases: the same choices, with values in common. None if they are
+    two causes. Sizes do not tell causes apart, because random arrays need more or fewer elements
+    to show one."""
+    choices = [{n for n, wanted in c.items() if isinstance(wanted, list)} for c in (old, new)]
+    if choices[0] != choices[1] or not all(set(old[n]) & set(new[n]) for n in choices[0]):
+        return None
+    sizes = {n: min(old[n], new[n]) for n in old.keys() & new.keys() - choices[0]}
+    return sizes | {n: old[n] + [v for v in new[n] if v not in old[n]] for n in choices[0]}
+
+
 def cause_of(subject: Subject, program: Program, outcome: Outcome, attempt: Attempt) -> Cause:
     """What a smallest failing program has that is not plain; for each choice also the other values
     with which it fails alike."""

@@ -10,10 +10,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .causes import cause_of, shrink
+from .causes import cause_of, fails_alike, shrink, widened
 from .programs.fields import Program, draw_program
 from .programs.subject import SYMPTOMS, UNSUPPORTED, Outcome
-from .store import Find, Progress, add_find, count_met, read_finds, read_progress, save_progress
+from .store import (
+    Find,
+    Progress,
+    add_find,
+    count_met,
+    read_finds,
+    read_progress,
+    save_progress,
+    widen,
+)
 from .subjects.table import subject_named
 from .trying import Trier, new_trier
 
@@ -54,8 +63,9 @@ def hunt(
                     found = _try(trier, finds, name, program, counts)
                     if found is not None:
                         found = found._replace(torch=torch, seed=seed, trial=trial)
-                        add_find(connection, found)
-                        report(found)
+                        if not _widen_one(connection, finds, found):
+                            add_find(connection, found)
+                            report(found)
                         finds = read_finds(connection, torch)  # with those of other processes
             trial += 1
             if time.monotonic() > saved + SAVE_SECONDS:
@@ -63,6 +73,17 @@ def hunt(
                 saved = time.monotonic()
     save_progress(connection, torch, seed, so_far())
     return so_far()
+
+
+def _widen_one(connection: sqlite3.Connection, finds: Sequence[Find], new: Find) -> bool:
+    """Whether a find is a case of an earlier one, whose cause is then widened."""
+    for find in finds:
+        alike = fails_alike(find.outcome, new.outcome) and find.subject == new.subject
+        cause = widened(find.cause, new.cause) if alike else None
+        if cause is not None:
+            widen(connection, find, cause)
+            return True
+    return False
 
 
 def _try(

@@ -129,6 +129,19 @@ def add_find(connection: sqlite3.Connection, find: Find) -> None:
         )
 
 
+def widen(connection: sqlite3.Connection, find: Find, cause: Cause) -> None:
+    """Give a find a cause that explains more programs."""
+    with connection:
+        connection.execute(
+            "UPDATE OR IGNORE finds SET cause = ?, met = met + 1 WHERE torch = ? AND subject = ? "
+            "AND cause = ? AND symptom = ? AND tensor = ?",
+            (
+                *(_text(cause), find.torch, find.subject, _text(find.cause)),
+                *(find.outcome.symptom, find.outcome.tensor),
+            ),
+        )
+
+
 def count_met(connection: sqlite3.Connection, find: Find) -> None:
     """Count a program that a find explains."""
     with connection:

@@ -17,7 +17,7 @@ FIELDS: dict[str, Any] = {
     "foreach": Choice((False, True)),
     "dtype": Choice(("float32", "float64", "bfloat16", "float16")),
     "layout": Choice(WRITABLE, (3, 1, 1, 1)),
-    "limit": Choice((0.5, 1e3, 0.0, -1.0, float("nan")), (5, 1, 1, 0.5, 0.5)),
+    "limit": Choice(("0.5", "1000", "0", "-1", "nan"), (5, 1, 1, 0.5, 0.5)),
     "values": Choice(("ordinary", "large", "tiny", "with zeros"), (3, 1, 1, 1)),
     "by": Choice(("norm", "value"), (3, 1)),
     "params": Size(1, 4),
@@ -29,7 +29,7 @@ LARGE = {"float32": 1e25, "float64": 1e200, "bfloat16": 1e25, "float16": 2e4}
 
 def _tidy(program: Program) -> Program | None:
     if program["by"] == "value":
-        if not program["limit"] >= 0:
+        if _invalid(program):
             return None
         program = program | {"norm_type": 2.0}
     if program["values"] == "tiny" and program["dtype"] == "float16":
@@ -58,7 +58,7 @@ def _source(program: Program) -> str:
         lines += f"params.append(torch.nn.Parameter(torch.zeros_like(g{k})))\n"
         lines += f"params[-1].grad = g{k}\n"
     options = f"foreach={program['foreach']}"
-    limit = f"float({str(program['limit'])!r})"
+    limit = f"float({program['limit']!r})"
     if program["by"] == "value":
         lines += f"torch.nn.utils.clip_grad_value_(params, {limit}, {options})\nresults = {{}}\n"
     else:
@@ -73,7 +73,8 @@ def _source(program: Program) -> str:
 
 def _truth(program: Program, inputs: Arrays, move: Move) -> Arrays:
     names = [f"g{k}" for k in range(program["params"])]
-    limit, order, found = np.longdouble(program["limit"]), program["norm_type"], {}
+    limit, order = np.longdouble(program["limit"]), program["norm_type"]
+    found: Arrays = {}
     scale: Any = None
     if program["by"] == "norm":
         flat = np.abs(np.concatenate([inputs[n].ravel() for n in names]))
@@ -94,7 +95,7 @@ def _truth(program: Program, inputs: Arrays, move: Move) -> Arrays:
 
 
 def _invalid(program: Program) -> str:
-    return "" if program["limit"] >= 0 else f"a limit of {program['limit']}"
+    return "" if float(program["limit"]) >= 0 else f"a limit of {program['limit']}"
 
 
 WRITTEN = Written("clipping", FIELDS, _tidy, _inputs, _source, _truth, _invalid)

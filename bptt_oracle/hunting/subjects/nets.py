@@ -23,7 +23,8 @@ import reference
 from ..programs.fields import Choice, Program, Size
 from ..programs.written import Arrays, Move, Written
 
-VALUES_ONLY = ("traced", "exported", "packaged", "onnx")
+EXPORTED = ("exported", "packaged", "onnx")
+VALUES_ONLY = ("traced", *EXPORTED)
 EIGHT_BITS = 2.0**-8
 FIELDS: dict[str, Any] = {
     "road": Choice(
@@ -54,9 +55,9 @@ def _tidy(program: Program) -> Program | None:
         return None
     if road in VALUES_ONLY:
         program = program | {"d_x": True}
-    if road in ("exported", "packaged", "onnx"):
-        if program["T"] < 3 or program["B"] < 3 or program["dtype"] != "float32":
-            return None  # sizes 0 and 1 are special in torch.export
+    small = program["T"] < 3 or program["B"] < 3  # sizes 0 and 1 are special in torch.export
+    if road in EXPORTED and (small or program["dtype"] != "float32"):
+        return None
     if road in ("packaged", "compiled") and program["T"] * program["layers"] > 8:
         return None  # every step is compiled
     return program

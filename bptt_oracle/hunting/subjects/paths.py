@@ -21,7 +21,8 @@ def _names() -> tuple[str, ...]:
     from torch_impl.roads.catalogue import ROADS
 
     known = [p.name for p in (PATHS | OPTIONAL_PATHS).values() if p.device == "cpu"]
-    return tuple(name for name in [*known, *ROADS] if not name.endswith(COMPILED))
+    names = dict.fromkeys(["cpu-native", *known, *ROADS])  # the plainest first
+    return tuple(name for name in names if not name.endswith(COMPILED))
 
 
 FIELDS: dict[str, Any] = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bptt_oracle.hunting.causes import cause_of, shrink
+from bptt_oracle.hunting.causes import cause_of, shrink, widened
 from bptt_oracle.hunting.programs.fields import Choice, Size, draw_program, matches
 from bptt_oracle.hunting.programs.subject import Outcome, Subject
 
@@ -71,6 +71,18 @@ def test_programs_that_make_no_sense_are_passed_over():
     tidy = lambda p: None if p["size"] == 10 else p  # noqa: E731
     subject = subject_that_fails(lambda p: p["size"] >= 10, tidy)
     assert found(subject, LARGE)[1] == {"size": 11}
+
+
+def test_two_cases_of_a_cause_become_one():
+    old = {"form": ["fused"], "gradient": ["columns", "expanded"], "rows": 2, "columns": 9}
+    new = {"form": ["fused"], "gradient": ["transposed", "columns"], "rows": 3}
+    merged = {"form": ["fused"], "gradient": ["columns", "expanded", "transposed"], "rows": 2}
+    assert widened(old, new) == merged
+
+
+@pytest.mark.parametrize("new", [{"form": ["loop"]}, {}, {"form": ["fused"], "dtype": ["half"]}])
+def test_other_conditions_are_another_cause(new):
+    assert widened({"form": ["fused"]}, new) is None
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -15,6 +15,7 @@ from bptt_oracle.hunting.store import (
     read_finds,
     read_progress,
     save_progress,
+    widen,
 )
 from bptt_oracle.processes.failures import CommandError
 
@@ -44,6 +45,14 @@ def test_finds_and_progress_are_read_again(tmp_path):
         assert read_progress(connection, "2.13.0", 3) == Progress(78, 1.5, Counter(a=2))
         assert read_progress(connection, "2.13.0", 4) == Progress()
         assert read_finds(connection, "2.15.0") == []  # another version may be right
+
+
+def test_a_find_is_widened(tmp_path):
+    with open_state(tmp_path / "hunt") as connection:
+        add_find(connection, FIND)
+        widen(connection, FIND, {"form": ["fused"]})
+        (find,) = read_finds(connection, "2.13.0")
+    assert (find.cause, find.met) == ({"form": ["fused"]}, 2)
 
 
 @pytest.mark.parametrize("content", [b"my thesis", b"", "database"])
