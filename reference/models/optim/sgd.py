@@ -21,6 +21,7 @@ from .steps import descent
 def update(
     theta: np.ndarray,
     g: np.ndarray,
+    t: int,
     v: np.ndarray | None,
     *,
     lr: float,
@@ -30,7 +31,7 @@ def update(
     nesterov: bool = False,
     maximize: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """θ and v after one step; v is None at the first."""
+    """θ and v after a step; its number t has no effect. v is None at the first."""
     g = descent(theta, g, weight_decay, maximize)
     # Differs: the first v is g without (1 − τ), as in torch.
     v = g.copy() if v is None else momentum * v + (1 - dampening) * g  # (1)
@@ -65,10 +66,11 @@ def sgd(
     check_same("grads", grads, params)
     if velocity is not None:
         check_same("velocity", velocity, params)
+    t = 1 if velocity is None else 2
     moved, after = {}, {}
     for n, p in params.items():
         v = None if velocity is None else velocity[n]
         moved[n], after[n] = update(
-            p, grads[n], v, **numbers, dampening=dampening, nesterov=nesterov, maximize=maximize
+            p, grads[n], t, v, **numbers, dampening=dampening, nesterov=nesterov, maximize=maximize
         )
     return moved, after
