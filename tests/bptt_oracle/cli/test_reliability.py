@@ -75,7 +75,7 @@ def test_the_verdict_of_a_path_without_memory_is_no_fault(monkeypatch, error):
     def run(path, *_):
         raise error
 
-    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run", run)
+    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run_path", run)
     paths = [torch_path("cpu-native"), torch_path("cpu-cells")]
     outcomes = list(judge_implementations(pinned(), "float32", paths))
     assert [o.result.verdict for o in outcomes] == ["out of resources"] * 2
@@ -89,7 +89,7 @@ def test_check_exits_2_if_memory_ran_out(capsys, monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run", fail)
+    monkeypatch.setattr("bptt_oracle.implementations.torch_paths.run_path", fail)
     code, out, err = bptt_oracle(capsys, "check", *SMALL, "--workers=1")
     assert code == 2 and "could not be judged completely: 2 × out of resources" in out
     assert "some cases were not judged" in err
