@@ -83,7 +83,7 @@ def check(
         from torch_impl.roads.catalogue import ROADS
 
         from ..cases.corpus import cases_for
-        from ..implementations.demonstrations import check_demonstration, demonstrate, is_of_roads
+        from ..implementations.demonstrations import check_demonstration, demonstrate, runs_with
         from ..judging.deviations import installed_deviations, tally
         from ..judging.offsets import collect_offsets
         from ..reports.check_tables import (
@@ -127,10 +127,10 @@ def check(
     if all(r.verdict == "excluded" for r in results if r.path != "cpu-invalid-calls"):
         stop(no_case_message(chosen, dtypes, own))
     print_results(console, results, skipped, time.perf_counter() - start, verbose)
-    on_roads = any(name in ROADS for name in chosen)
+    roads = [name for name in chosen if name in ROADS]
 
     def demonstrate_if_chosen(name: str) -> bool | None:
-        return demonstrate(name) if on_roads or not is_of_roads(name) else None
+        return demonstrate(name) if runs_with(name, roads) else None
 
     tallies = (
         tally(

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -35,6 +36,14 @@ def check_demonstration(name: str) -> None:
 def is_of_roads(name: str) -> bool:
     """Whether the demonstration of that name is one of a road."""
     return name in vars(demonstrations_of_roads)
+
+
+def runs_with(name: str, roads: Collection[str]) -> bool:
+    """Whether the demonstration of that name runs in a check of these roads, which may be none."""
+    if not is_of_roads(name):
+        return True
+    slow = demonstrations_of_roads.SLOW
+    return slow[name] in roads if name in slow else bool(roads)
 
 
 def _function_named(name: str) -> Any:

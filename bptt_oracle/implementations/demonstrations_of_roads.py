@@ -1,5 +1,6 @@
 """Deviations of PyTorch on its roads (`torch_impl.roads`), each shown by a function, as in
-`demonstrations`. Some compile or export a net, which takes seconds: they run only with a road.
+`demonstrations`. They run only with a road; those that compile or export a net, which takes
+seconds, with the road that does so too.
 """
 
 import copy
@@ -18,6 +19,13 @@ from torch.nn.utils import parametrizations, rnn, weight_norm
 from torch_impl.execution.backend import compiler
 
 from .rejections import rejection
+
+SLOW = {
+    "onnx_rnn_keeps_the_traced_steps": "cpu-onnx-dynamo",
+    "package_of_another_length": "cpu-aotinductor",
+    "compiled_training_without_gradient_of_x": "cpu-aot-eager",
+    "linearized_net_without_a_state": "cpu-jvp",
+}
 
 
 def onnx_rnn_keeps_the_traced_steps() -> bool | None:

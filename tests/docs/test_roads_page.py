@@ -5,7 +5,10 @@ import re
 import runpy
 import sys
 
+import pytest
+
 from bptt_oracle.ledger.claims import ROOT
+from support.command_line import bptt_oracle
 from torch_impl.roads.catalogue import ROADS
 
 PAGE = ROOT / "docs" / "roads" / "roads.md"
@@ -32,3 +35,18 @@ def test_the_command_writes_a_table_of_a_report(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "| `cpu-jvp` | `torch.func.jvp`: tangents | float32 | 2 | 1.3 | 1 fault |" in lines
     assert len(lines) == 2 + sum(len(road.dtypes) for road in ROADS.values())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(line, marks=pytest.mark.slow if "--path roads" in line else ())
+        for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)
+        for line in block.splitlines()
+    ],
+)
+def test_the_commands_of_the_page_agree(command, capsys):
+    name, *arguments = command.split()
+    assert name == "bptt-oracle"
+    code, out, _ = bptt_oracle(capsys, *arguments, "--workers", "1")
+    assert code == 0 and "agrees with the derivations" in out
