@@ -1,5 +1,6 @@
 """Inputs whose elements share memory, and batches without rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,30 +43,26 @@ def expanded(call: Call) -> Prepared:
     return Prepared(forward_of_module(module_of(call)), changed, evaluate)
 
 
-def _windows(series: Any, problem_or_call: Any) -> tuple[list[int], list[int]]:
-    """Shape and strides of x as windows of a series [I + T + B − 2]: element t, b, i is number
-    t + b + i."""
-    shape = list(problem_or_call.x.shape)
-    return shape, [1] * len(shape)
+def _length_of_series(shape: Sequence[int]) -> int:
+    """The length of a series of which an array of this shape holds windows: its element t, b, i is
+    number t + b + i."""
+    return sum(shape) - len(shape) + 1
 
 
 def overlap(problem: Problem) -> Problem:
     """The problem whose x is made of windows of one series, with all strides 1."""
-    shape, _ = _windows(None, problem)
-    count = sum(shape) - len(shape) + 1
-    series = np.resize(problem.x.ravel(), count)
+    shape = problem.x.shape
+    series = np.resize(problem.x.ravel(), _length_of_series(shape))
     index = sum(np.ix_(*[np.arange(n) for n in shape]))
     return problem._replace(x=series[index])
 
 
 def overlapping(call: Call) -> Prepared:
     """x as overlapping windows of one series: the leaf's elements share memory."""
-    shape, strides = _windows(None, call)
     x = call.x.detach()
-    count = sum(shape) - len(shape) + 1
-    series = torch.empty(count, dtype=x.dtype)
-    series.as_strided(shape, strides).copy_(x)  # equal elements, in any order
-    leaf = series.as_strided(shape, strides)
+    series = torch.empty(_length_of_series(x.shape), dtype=x.dtype)
+    leaf = series.as_strided(x.shape, [1] * x.dim())
+    leaf.copy_(x)  # an element several times, with one value
     require(bool((leaf == x).all()), "the windows should hold the values of x")
     changed = call._replace(x=leaf.requires_grad_())
     return Prepared(forward_of_module(module_of(call)), changed, evaluate)
