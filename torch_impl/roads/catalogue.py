@@ -6,6 +6,7 @@ and its name; `path_named` finds it beside those of `execution.catalogue`.
 Page: docs/roads/roads.md
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..execution.problem import Problem
 from ..execution.run import Outcome, run
 from .table import ROADS
 
+__all__ = ["ROADS", "ROAD_PATHS", "exclusion_reason", "path_named", "run_path"]
 ROAD_PATHS = {name: Path(name, "cpu", "module", road.kernel) for name, road in ROADS.items()}
 
 
@@ -47,8 +49,12 @@ def run_path(
 ) -> Outcome:
     """As `execution.run.run`, for the path of a road too."""
     road = ROADS.get(path.name)
-    outcome = run(path, problem, dtype, masks, wrap, None if road is None else road.prepare)
-    if road is None or not road.not_returned:
+    if road is None:
+        return run(path, problem, dtype, masks, wrap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch deprecates, and of slow code
+        outcome = run(path, problem, dtype, masks, wrap, road.prepare)
+    if not road.not_returned:
         return outcome
     kept = {n: v for n, v in outcome.results.items() if not n.startswith(road.not_returned)}
     return outcome._replace(results=kept)

@@ -4,7 +4,6 @@ code of a script after it has seen the first calls.
 A trace takes no packed data, because their sizes decide its control flow.
 """
 
-import warnings
 from typing import Any
 
 import torch
@@ -61,22 +60,16 @@ def neither(problem: Problem, dtype: str) -> str:
 
 
 def _script(call: Call, training: bool = True) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scripting is deprecated
-        return torch.jit.script(wrapped(module_of(call), call).train(training))
+    return torch.jit.script(wrapped(module_of(call), call).train(training))
 
 
 def _trace(call: Call, training: bool = True) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing is deprecated, and sees Python numbers
-        net = wrapped(module_of(call), call).train(training)
-        return torch.jit.trace(net, example_inputs(call), check_trace=False)
+    net = wrapped(module_of(call), call).train(training)
+    return torch.jit.trace(net, example_inputs(call), check_trace=False)
 
 
 def _frozen(lowered: Any, call: Call) -> Prepared:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        frozen = torch.jit.freeze(lowered)
+    frozen = torch.jit.freeze(lowered)
     require(not list(frozen.parameters()), "a frozen net should have no parameters")
     return _prepared(frozen, call)
 

@@ -7,7 +7,9 @@ Both export with an example of other sizes and numbers.
 """
 
 import io
-import warnings
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -64,6 +66,18 @@ def _prepared(call: Call, dynamo: bool) -> Prepared:
     return Prepared(forward, call, evaluate_values)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines of the exporter: about torchvision, for any net."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _lengths(call: Call) -> list[Tensor]:
     return [] if call.lengths is None else [torch.tensor(call.lengths)]
 
@@ -92,8 +106,7 @@ def _session(call: Call, dynamo: bool) -> tuple[Any, list[str]]:
     if dynamo:
         auto = torch.export.Dim.AUTO
         options = {"dynamic_shapes": tuple({k: auto for k in s} for s in sizes), "verbose": False}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the batch size and the deprecated exporter
+    with _quiet():
         torch.onnx.export(
             net, (*example, *state), file, input_names=names, dynamo=dynamo, **options
         )

@@ -10,7 +10,6 @@ Torch quantises a matrix to q s with s = max |w| / 127.5 and q = round(w / s), i
 Source: torch.ao.quantization, MinMaxObserver with qscheme per_tensor_symmetric.
 """
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -52,12 +51,10 @@ def _before_quantising(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _quantised(call: Call, dtype: torch.dtype) -> Prepared:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.ao.quantization is deprecated
-        from torch.ao.quantization import quantize_dynamic
+    from torch.ao.quantization import quantize_dynamic
 
-        module = module_of(call)
-        net: Any = quantize_dynamic(torch.nn.Sequential(module), {type(module)}, dtype=dtype)[0]
+    module = module_of(call)
+    net: Any = quantize_dynamic(torch.nn.Sequential(module), {type(module)}, dtype=dtype)[0]
     require("quantized.dynamic" in type(net).__module__, "the net should be quantised, but is not")
     return Prepared(lambda call: call_net(net, call), call, evaluate_values)
 

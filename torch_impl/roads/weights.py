@@ -1,6 +1,5 @@
 """Weights that a module holds in other ways than a new module: apart, replaced, tied, computed."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -125,9 +124,7 @@ def weight_normed_by_parametrization(call: Call) -> Prepared:
 
 
 def _add_old(module: torch.nn.Module) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated
-        torch.nn.utils.weight_norm(module, "weight_hh_l0")
+    torch.nn.utils.weight_norm(module, "weight_hh_l0")
 
 
 def _add_new(module: torch.nn.Module) -> None:
