@@ -18,7 +18,7 @@ from .sketch import Sketch, decode, digest_of, steps_of
 
 FORMAT = "bptt-oracle preflight 1"
 HEALTHY, UNWELL, FAILED = "healthy", "wrong", "could not run"
-LONGEST = 4_000_000  # bytes of a line; one with two dtypes has 150,000
+LONGEST = 4_000_000  # bytes of a line; one with two dtypes has 200,000
 _DIGEST = re.compile("[0-9a-f]{16}")
 _PART = re.compile(r"[a-z0-9_]{1,40}/[a-z0-9]{1,20}")  # case/dtype
 

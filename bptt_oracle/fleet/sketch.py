@@ -1,15 +1,15 @@
-"""Digests and sketches: three sums of bits that locate one changed element without its value.
+"""Digests and sketches: four sums of bits that locate one changed element without its value.
 
-    x = XOR of w_i        s = Σ w_i        v = Σ (i + 1) w_i   mod 2⁶⁴      w_i: words of 32 bits
+    w_i  words of 32 bits        x = XOR of w_i        s_k = Σ (i + 1)ᵏ w_i  mod 2⁶⁴,  k = 0, 1, 2
 
-If two arrays differ in one word, the difference of s is δ = w′ − w, that of v is (i + 1) δ, and the
-XOR of the two x is the mask of the changed bits. So i = Δv / Δs − 1. If they differ in more words,
-Δv / Δs is almost never an integer of the range, and δ almost never agrees with the mask. A tensor
+If two arrays differ in one word, Δs₀ is δ = w′ − w, and Δs₁ = (i + 1) δ, Δs₂ = (i + 1)² δ; the XOR
+of the two x is the mask of the changed bits. So i = Δs₁ / Δs₀ − 1. If they differ in more words,
+Δs₂ is another, and δ almost never agrees with the mask; two bits alone can agree with it. A tensor
 with a time axis has one sketch for each step: what is wrong at one step is many elements later,
 but one element there.
 
 Source: the P and Q of RAID 6, which locate one damaged disk: Anvin 2004, "The mathematics of
-RAID-6", section 4. # Differs: integers instead of a Galois field, because Δs is small and exact.
+RAID-6", section 4. # Differs: integers instead of a Galois field, because Δs₀ is small and exact.
 Page: docs/fleet/fleet.md
 """
 
@@ -26,11 +26,10 @@ from ..runs.row import array_digest, digest
 FORWARD = ("gates", "c", "output")  # of each step, in the order in which they are computed
 BACKWARD = ("d_h", "d_c", "d_gates", "d_x")  # of each step, from the last step to the first
 FINAL = ("h_n", "c_n")
-Sums = tuple[int, int, int]
 
 
 class Sketch(NamedTuple):
-    """The digest of an array, and its sums: [steps, 3] or [1, 3], uint64."""
+    """The digest of an array, and its sums x, s₀, s₁, s₂: [steps, 4] or [1, 4], uint64."""
 
     digest: str
     shape: tuple[int, ...]
@@ -49,10 +48,12 @@ def sketch(name: str, value: np.ndarray) -> Sketch:
     """The digest and sums of a result, float32 or float64."""
     words = _words(value).reshape(steps_of(name, value.shape), -1)
     weights = np.arange(1, words.shape[1] + 1, dtype=np.uint64)
-    sums = np.empty((len(words), 3), np.uint64)
+    sums = np.empty((len(words), 4), np.uint64)
     for row, block in zip(sums, words, strict=True):  # one at a time: 64 bits of all is too much
         wide = block.astype(np.uint64)
-        row[:] = np.bitwise_xor.reduce(wide), wide.sum(), (wide * weights).sum()
+        weighted = wide * weights
+        row[:3] = np.bitwise_xor.reduce(wide), wide.sum(), weighted.sum()
+        row[3] = (weighted * weights).sum()
     return Sketch(array_digest(value), value.shape, str(value.dtype), sums)
 
 
@@ -101,15 +102,19 @@ def locate(expected: Sketch, actual: Sketch, step: int) -> Change | None:
     differ in several words of 32 bits."""
     old, new = (tuple(map(int, one.sums[step])) for one in (expected, actual))
     mask, delta = old[0] ^ new[0], new[1] - old[1]
-    weighted = (new[2] - old[2] + 2**63) % 2**64 - 2**63
+    first = (new[2] - old[2] + 2**63) % 2**64 - 2**63  # its size is below 2⁶³
+    second = new[3] - old[3]
     per_element = 2 if expected.dtype == "float64" else 1
     count = math.prod(expected.shape) // len(expected.sums)
-    if delta == 0 or weighted % delta or not 0 < weighted // delta <= count * per_element:
+    position = first // delta if delta else 0  # i + 1
+    if not 0 < position <= count * per_element or position * delta != first:
+        return None
+    if (position * first - second) % 2**64:
         return None
     # w′ = w ^ mask, so δ = mask − 2 (w & mask), and w & mask has no bit outside of the mask
     if (mask - delta) % 2 or not 0 <= (mask - delta) // 2 <= mask or (mask - delta) // 2 & ~mask:
         return None
-    word = weighted // delta - 1
+    word = position - 1
     flat = step * count + word // per_element
     element = tuple(map(int, np.unravel_index(flat, expected.shape)))
     return Change(element, mask << 32 * (word % per_element))
@@ -121,14 +126,14 @@ def encode(sums: np.ndarray) -> str:
 
 
 def decode(text: str) -> np.ndarray:
-    """The sums [n, 3] of a text. Raises ValueError."""
+    """The sums [n, 4] of a text. Raises ValueError."""
     try:
         content = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
-    if not content or len(content) % 24:
+    if not content or len(content) % 32:
         raise ValueError("not a whole number of sketches")
-    return np.frombuffer(content, "<u8").reshape(-1, 3)
+    return np.frombuffer(content, "<u8").reshape(-1, 4)
 
 
 def digest_of(sketches: Mapping[str, Sketch]) -> str:

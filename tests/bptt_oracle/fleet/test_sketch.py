@@ -58,6 +58,25 @@ def test_several_changed_elements_are_not_taken_for_one(data):
     assert locate(old, sketch("c", value), 1) is None
 
 
+@given(data=st.data())
+def test_two_bits_are_not_taken_for_two_bits_of_one_element(data):
+    """Of an array of zeros, where XOR and sum of two bits are those of one element with both."""
+    value = np.zeros((5, 3, 4), np.float32)
+    places = st.tuples(st.integers(0, 2), st.integers(0, 3))
+    other = value
+    for place in data.draw(st.lists(places, min_size=2, max_size=3, unique=True)):
+        bit = data.draw(st.integers(0, 30))
+        other = flipped(other, (1, *place), 1 << bit)
+    assert locate(sketch("c", value), sketch("c", other), 1) is None
+
+
+def test_bits_of_the_outer_elements_are_not_taken_for_one_between():
+    """The sums of one bit of the first and a higher bit of the fourth point at the third."""
+    value = np.zeros((1, 1, 4), np.float32)
+    other = flipped(flipped(value, (0, 0, 0), 1), (0, 0, 3), 2)
+    assert locate(sketch("c", value), sketch("c", other), 0) is None
+
+
 def test_large_arrays_wrap_without_an_error():
     value = np.full(2**21, np.float32(-np.nan))  # words near 2^32, so that the sums pass 2^64
     old, new = sketch("d_weight", value), sketch("d_weight", flipped(value, 2**21 - 1, 1 << 22))
@@ -102,7 +121,7 @@ def test_text_and_back():
     assert np.array_equal(decode(encode(sums)), sums)
 
 
-@pytest.mark.parametrize("text", ["", "A", "AAAA", "é", "A" * 33, "?" * 32])
+@pytest.mark.parametrize("text", ["", "A", "AAAA", "é", "A" * 33, "?" * 32, "A" * 32])
 def test_other_text_is_rejected(text):
     with pytest.raises(ValueError):
         decode(text)
