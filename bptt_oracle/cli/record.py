@@ -8,6 +8,14 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import notify, plural, progress_bar
+from .cluster import (
+    Patience,
+    Resources,
+    Scheduler,
+    SchedulerFile,
+    devices_of,
+    open_engine,
+)
 from .exits import stop
 from .options import (
     Cases,
@@ -38,6 +46,10 @@ def record(
         typer.Option(metavar="ID", help="Also keep the tensors of this case; may be repeated."),
     ] = None,
     workers: Workers = 0,
+    scheduler: Scheduler = "",
+    scheduler_file: SchedulerFile = None,
+    resources: Resources = "",
+    wait: Patience = 60,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the last line, no progress.")
     ] = False,
@@ -46,7 +58,7 @@ def record(
 
     A run that was stopped is continued by the same command. Exit 0 written, 2 not written.
     """
-    if workers != 1:
+    if workers != 1 and not scheduler and scheduler_file is None:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
         from torch_impl.execution.path import WrongKernel
@@ -70,18 +82,26 @@ def record(
     except ValueError as error:
         stop(str(error))
     loaded = [load(name) for name in implementation or ()]
-    chosen = implementation or paths_of(device, path)[0]
-    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
     limit_threads()
     try:
-        with progress_bar(quiet) as progress:
+        with (
+            open_engine(scheduler, scheduler_file, resources, wait) as engine,
+            progress_bar(quiet) as progress,
+        ):
+            reasons = None if implementation or not engine else devices_of(engine)
+            chosen = implementation or paths_of(device, path, reasons)[0]
+            plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep)
             task = progress.add_task("cases recorded")
 
             def show_progress(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
+                on = f" on {plural(engine.workers(), 'worker')}" if engine else ""
+                progress.update(
+                    task, completed=done, total=total, description=f"cases recorded{on}"
+                )
 
             processes = workers_of(workers, [] if implementation else chosen)
-            written = run_all(output, plan, environment(*loaded), processes, show_progress)
+            facts = environment(*loaded)
+            written = run_all(output, plan, facts, processes, show_progress, engine)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     except (WrongKernel, ValueError) as error:
