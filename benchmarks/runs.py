@@ -24,7 +24,7 @@ NAMES = ("d_bias_hh_l0", "d_bias_ih_l0", "d_h_0", "d_weight_hh_l0", "d_weight_ih
 NAMES += ("h_n", "output")
 CASE = "LSTM.T5.B3.I4.H7.L2.bi.time.h0.output+h_n+c_n.generic.s{:09}"
 OTHER_KERNEL, MOVED, DRIFTED, FAULTY, MISSING = 101, 31, 31_013, 300_007, 500_009
-HEAD = Head("0123456789abcdef", 16.0, {"torch": "2.13.0"}, {"cases": 1, "seed": 0})
+HEAD = Head("0123456789abcdef", 16.0, [{"torch": "2.13.0"}], {"cases": 1, "seed": 0})
 
 
 def results(number: int, new: bool) -> Iterator[Record]:
@@ -59,12 +59,13 @@ def _result(i: int, case: str, path: str, dtype: str, new: bool) -> Record:
         *(case, path, dtype, verdict, max(ratios), "output", "time 0 row 0 unit 1", kernel),
         *(0.001234, "", "", " ".join(NAMES), struct.pack("<8Q", *bits)),
         struct.pack("<8d", *ratios),
+        0,
     )
 
 
 def make(file: Path, number: int, new: bool) -> None:
     """Write a finished run with that number of results."""
-    head = HEAD._replace(environment={"torch": "2.15.0"}) if new else HEAD
+    head = HEAD._replace(environments=[{"torch": "2.15.0"}]) if new else HEAD
     write_database(file, head, results(number, new))
     finish(file)
 

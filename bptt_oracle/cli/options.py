@@ -136,15 +136,19 @@ def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:
     return [d.value for d in dict.fromkeys(dtypes or (Dtype.float32, Dtype.float64))]
 
 
-def paths_of(device: Device, names: list[str] | None) -> tuple[list[str], dict[str, str]]:
+def paths_of(
+    device: Device, names: list[str] | None, reasons: dict[str, str] | None = None
+) -> tuple[list[str], dict[str, str]]:
     """The names of the paths to run, and for each device that was left out without being named
     the reason. `all` stands for every path that is neither a road nor compiles, which takes
     minutes a case, and `roads` for every road.
-    Stops if a path does not exist or cannot run here."""
+    Stops if a path does not exist or cannot run here, or, where `reasons` says why which devices
+    cannot be used, there."""
     from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, devices
     from torch_impl.roads.catalogue import ROAD_PATHS
 
-    reasons, paths = devices(), PATHS | OPTIONAL_PATHS | ROAD_PATHS
+    paths = PATHS | OPTIONAL_PATHS | ROAD_PATHS
+    reasons = devices() if reasons is None else reasons
     if device is not Device.auto and reasons[device.value]:
         stop(f"--device {device.value} cannot run: {reasons[device.value]}")
     available = [

@@ -8,6 +8,14 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import notify, plural
+from .cluster import (
+    Patience,
+    Resources,
+    Scheduler,
+    SchedulerFile,
+    devices_of,
+    open_engine,
+)
 from .exits import stop
 from .options import (
     Cases,
@@ -62,6 +70,10 @@ def record(
         typer.Option(metavar="FILE", help="With --model: write a program for the worst call."),
     ] = None,
     workers: Workers = 0,
+    scheduler: Scheduler = "",
+    scheduler_file: SchedulerFile = None,
+    resources: Resources = "",
+    wait: Patience = 60,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the last line, no progress.")
     ] = False,
@@ -77,7 +89,7 @@ def record(
             stop("--model replaces --path, --dtype, --implementation and --values; leave them out")
         _require_run_file(output)
         record_model(output, model, inputs, script, quiet)
-    if workers != 1:
+    if workers != 1 and not scheduler and scheduler_file is None:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
         from torch_impl.execution.path import WrongKernel
@@ -94,12 +106,14 @@ def record(
     except ValueError as error:
         stop(str(error))
     loaded = [load(name) for name in implementation or ()]
-    chosen = implementation or paths_of(device, path)[0]
-    plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep, own)
     limit_threads()
-    processes = workers_of(workers, [] if implementation else chosen)
     try:
-        written = record_with_progress(output, plan, loaded, processes, quiet)
+        with open_engine(scheduler, scheduler_file, resources, wait) as engine:
+            reasons = None if implementation or not engine else devices_of(engine)
+            chosen = implementation or paths_of(device, path, reasons)[0]
+            plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep, own)
+            processes = workers_of(workers, [] if implementation else chosen)
+            written = record_with_progress(output, plan, loaded, processes, quiet, engine)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
     except (WrongKernel, ValueError) as error:

@@ -4,18 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..reports.console import progress_bar
+from ..reports.console import plural, progress_bar
 
 if TYPE_CHECKING:
     from ..implementations.implementation import Implementation
+    from ..processes.chunks import Engine
     from ..runs.record import Plan
     from ..runs.store import Summary
 
 
 def record_with_progress(
-    file: Path, plan: "Plan", loaded: Sequence["Implementation"], workers: int, quiet: bool
+    file: Path,
+    plan: "Plan",
+    loaded: Sequence["Implementation"],
+    workers: int,
+    quiet: bool,
+    engine: "Engine | None" = None,
 ) -> "Summary":
-    """Record a plan, whose implementations are loaded, to a file. Raises what `record` raises."""
+    """Record a plan, whose implementations are loaded, to a file, by processes of this machine or
+    by an engine. Raises what `record` raises."""
     from ..runs.environment import environment
     from ..runs.record import record
 
@@ -23,6 +30,7 @@ def record_with_progress(
         task = progress.add_task("cases recorded")
 
         def show_progress(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+            on = f" on {plural(engine.workers(), 'worker')}" if engine else ""
+            progress.update(task, completed=done, total=total, description=f"cases recorded{on}")
 
-        return record(file, plan, environment(*loaded), workers, show_progress)
+        return record(file, plan, environment(*loaded), workers, show_progress, engine)

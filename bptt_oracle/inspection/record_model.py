@@ -23,9 +23,10 @@ from ..implementations.implementation import Answer
 from ..judging.judge import LIMIT
 from ..processes.failures import CommandError
 from ..runs.examine import JudgedOutcome, Result
+from ..runs.finish import code_digest, to_row
 from ..runs.kept import kept_tensors
 from ..runs.opening import open_runs
-from ..runs.record import code_digest, protect_other_run, to_row
+from ..runs.record import protect_other_run
 from ..runs.row import MODEL, Row, TensorDigest, array_digest, digest
 from ..runs.schema import Head, KeptTensor
 from ..runs.store import FinishedCase, Store, Summary, open_store, publish
@@ -99,7 +100,7 @@ def record_model(
     }
     same = digest(*(value.encode() for value in plan.values()))
     environment = environment | {"model": _devices(subject.model)}
-    head = Head(code_digest(), LIMIT, environment, plan)
+    head = Head(code_digest(), LIMIT, [environment], plan)
     prefix = f"{MODEL}{subject.name}"
     with open_store(file, head) as store:
         protect_other_run(file, head)

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import current_process, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from multiprocessing.util import Finalize
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ def map_unordered(
     workers: int = 1,
     on_crash: Callable[[Item, Crash], Output] | None = None,
     isolate: bool = False,
+    open_pool: Callable[[], AbstractContextManager[ProcessPoolExecutor]] | None = None,
 ) -> Iterator[Output]:
     """Yield `work(item)` of each item as soon as it is finished. With one worker, everything runs
     in this process, in order, unless `isolate` is set: then one process of its own does it all.
@@ -41,15 +43,16 @@ def map_unordered(
     If a worker or the process that workers are forked from dies, each item that was being worked on
     is repeated in a process of its own, and the others go on in a new pool. For an item that ends
     its own process as well, `on_crash(item, crash)` is yielded; without `on_crash`, Crash is
-    raised.
+    raised. `open_pool` gives the pool of that many workers; one worker is then a process, too.
     """
-    if workers <= 1 and not isolate:
+    if workers <= 1 and not isolate and open_pool is None:
         yield from map(work, items)
         return
     workers = max(workers, 1)
     source, waiting = iter(items), deque[Item]()
     while _has_next(waiting, source):
-        suspects = yield from _work_in_pool(work, waiting, source, workers)
+        pool = worker_pool(workers) if open_pool is None else open_pool()
+        suspects = yield from _work_in_pool(work, waiting, source, workers, pool)
         for item in suspects:
             try:
                 output = run_isolated(work, item)
@@ -69,13 +72,17 @@ def _has_next(waiting: deque[Item], source: Iterator[Item]) -> bool:
 
 
 def _work_in_pool(
-    work: Callable[[Item], Output], waiting: deque[Item], source: Iterator[Item], workers: int
+    work: Callable[[Item], Output],
+    waiting: deque[Item],
+    source: Iterator[Item],
+    workers: int,
+    opened: AbstractContextManager[ProcessPoolExecutor],
 ) -> Generator[Output, None, list[Item]]:
     """Work on the item that waits and those of the source; the next to be started waits. Returns
     the started items without a result: none, unless the pool broke. No more items are started than
     there are workers, and one, so that they are few."""
     running: dict[Future[Output], Item] = {}
-    with worker_pool(workers) as pool:
+    with opened as pool:
         try:
             while running or _has_next(waiting, source):
                 with defer_interrupt():
@@ -154,11 +161,42 @@ def crash_of(code: int | None) -> Crash:
 @contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of `workers` processes. Leaving the block early cancels the work not yet started."""
-    pool = ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
+    pool = _new_pool(workers)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _new_pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
+
+
+_kept: dict[int, list[ProcessPoolExecutor]] = {}  # by process: a fork cannot use those of another
+
+
+@contextmanager
+def kept_process() -> Iterator[ProcessPoolExecutor]:
+    """A pool of one process, which a later block uses again unless it has broken: what the process
+    has imported and set up on a device is there. Several threads may be in such blocks."""
+    if current_process().daemon:  # as a worker of Dask is, and then it could not start a process
+        current_process().daemon = False
+    own = _kept.setdefault(os.getpid(), [])
+    try:
+        pool = own.pop()
+    except IndexError:
+        pool = _new_pool(1)
+        # multiprocessing waits for its processes before threads end, and those of this pool
+        # end only if they are told to
+        Finalize(None, pool.shutdown, kwargs={"wait": False}, exitpriority=1)
+    try:
+        yield pool
+    finally:
+        try:
+            pool.submit(int).result()
+            own.append(pool)
+        except (BrokenProcessPool, *_NO_PROCESS):
+            pool.shutdown(cancel_futures=True)
 
 
 def limit_threads() -> None:
@@ -188,7 +226,10 @@ def worker_context() -> BaseContext:
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
     resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
     with defer_interrupt():
-        forkserver.ensure_running()  # inherits the blocked SIGINT: Ctrl-C is for the main process
+        try:
+            forkserver.ensure_running()  # inherits the blocked SIGINT: Ctrl-C is for the main one
+        except ChildProcessError:  # the server is that of a process that this one was forked from
+            return get_context("spawn")
     return context
 
 

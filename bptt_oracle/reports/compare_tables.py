@@ -8,7 +8,14 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from ..runs.compare import LISTED, WORDS, Change, Comparison, environment_changes
+from ..runs.compare import (
+    LISTED,
+    WORDS,
+    Change,
+    Comparison,
+    environment_changes,
+    name_environments,
+)
 from ..runs.run import Run
 from .console import format_R as format_ratio
 from .console import new_console, plural
@@ -32,6 +39,8 @@ def print_comparison(
     if changed := environment_changes(old, new):
         print_table(["environment", "old", "new"], changed)
     print_table(*count_table(comparison))
+    if comparison.environments:
+        print_table(*environment_table(old, new, comparison))
     for word in LISTED:
         chosen = comparison.worst[word]
         for c in chosen:
@@ -95,6 +104,8 @@ def markdown(
     parts = [title, summary(comparison), markdown_table(*count_table(comparison))]
     if changed := environment_changes(old, new):
         parts.append(markdown_table(["environment", "old", "new"], changed))
+    if comparison.environments:
+        parts.append(markdown_table(*environment_table(old, new, comparison)))
     for word in LISTED:
         if chosen := comparison.worst[word]:
             lines = [f"- **{WORDS[word]}** {code_span(describe(c))}" for c in chosen]
@@ -122,6 +133,10 @@ def summary(comparison: Comparison) -> str:
             f"in {near.new}, the old one in {near.old}; median R "
             f"{_median(near.median_old)} → {_median(near.median_new)}."
         )
+    if pairs := len(comparison.environments):
+        text += (
+            f" The runs have several environments, {plural(pairs, 'pair')} of which are compared."
+        )
     return text
 
 
@@ -135,6 +150,19 @@ def count_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     ]
     rows.append(["all", "", str(total.total()), *(str(total[w]) for w in words)])
     return ["path", "dtype", "results", *(WORDS[w] for w in words)], rows
+
+
+def environment_table(
+    old: Run, new: Run, comparison: Comparison
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: the old and the new environment, then a count for each word that occurs."""
+    words = [word for word in WORDS if any(c[word] for c in comparison.environments.values())]
+    before, after = map(name_environments, (old, new))
+    rows = [
+        [before[a], after[b], str(count.total()), *(str(count[word] or "") for word in words)]
+        for (a, b), count in sorted(comparison.environments.items())
+    ]
+    return ["old environment", "new environment", "results", *(WORDS[w] for w in words)], rows
 
 
 def describe(c: Change) -> str:

@@ -34,6 +34,11 @@ def comparison_to_json(
         "environment": [
             {"name": n, "old": a, "new": b} for n, a, b in environment_changes(old, new)
         ],
+        "environments": {"old": old.environments, "new": new.environments},
+        "by environments": [
+            {"old": before, "new": after, **counter}
+            for (before, after), counter in sorted(comparison.environments.items())
+        ],
     }
     yield json.dumps(replace_nonfinite(head), indent=1).removesuffix("\n}")
     yield ',\n "relative differences": {'

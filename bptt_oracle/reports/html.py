@@ -11,7 +11,7 @@ import numpy as np
 from ..runs.compare import WORDS, Change, Comparison, environment_changes
 from ..runs.ratios import count_ratios
 from ..runs.run import Run
-from .compare_tables import count_table, format_R, summary, torch_version
+from .compare_tables import count_table, environment_table, format_R, summary, torch_version
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -49,6 +49,7 @@ def html(old: Run, new: Run, comparison: Comparison, changes: Iterable[Change]) 
         left_out=comparison.total.total() - len(listed),
         summary=summary(comparison),
         environment=environment_changes(old, new),
+        environments=environment_table(old, new, comparison) if comparison.environments else None,
         head=head,
         rows=rows,
         drawings=drawings(old, new),

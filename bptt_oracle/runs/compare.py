@@ -18,6 +18,9 @@
 
 Both runs are measured against the same truth, because it does not come from the framework.
 
+A run that many workers recorded may have several environments. A result may then differ because
+another kind of machine computed it, so the changes are also counted by pairs of environments.
+
 The results are read one after the other, and only counts and the worst changes are kept, so that
 the memory does not depend on their number.
 """
@@ -32,7 +35,7 @@ import numpy as np
 from ..implementations.loading import is_torch_path
 from .closeness import Closeness, Distances
 from .pairs import DRIFT_FACTOR, DRIFT_FLOOR, REMOVED, open_pairs
-from .row import MODEL, WRONG, BadRun, Row, differences
+from .row import MODEL, WRONG, BadRun, Row, differences, format_value
 from .run import Run
 
 LISTED = ("fault", "crash", "drift", "fixed")  # listed one by one; the others are only counted
@@ -82,6 +85,8 @@ class Comparison(NamedTuple):
     closeness: Closeness
     worst: dict[str, list[Change]]  # of each word in LISTED, those with the largest new R
     kernels: Counter[tuple[str, str, str]]  # path, dtype and "old → new"
+    environments: dict[tuple[int, int], Counter[str]]  # the same by the numbers of the old and the
+    # new environment, of the results that both runs have; empty if each run has only one
 
     @property
     def total(self) -> Counter[str]:
@@ -96,6 +101,7 @@ class _Tally:
         self.counts: dict[tuple[str, str], Counter[str]] = {}
         self.worst: dict[str, list[Change]] = {word: [] for word in LISTED}
         self.kernels: Counter[tuple[str, str, str]] = Counter()
+        self.environments: dict[tuple[int, int], Counter[str]] = {}
         self._most = most
 
     def count(self, path: str, dtype: str, word: str, number: int = 1) -> None:
@@ -112,6 +118,10 @@ class _Tally:
         if len(self.kernels) < MOST_KERNELS or (path, dtype, change) in self.kernels:
             _require_printable(change)
             self.kernels[path, dtype, change] += number
+
+    def count_environments(self, pair: tuple[int, int], word: str, number: int = 1) -> None:
+        """Count changes of a word between an old and a new environment."""
+        self.environments.setdefault(pair, Counter())[word] += number
 
     def add(self, one: Change) -> None:
         """Count a change, and keep it if it is one of the worst. Raises ValueError."""
@@ -130,7 +140,7 @@ class _Tally:
             word: _worst(kept, len(kept) if self._most is None else self._most)
             for word, kept in self.worst.items()
         }
-        return Comparison(self.counts, closeness, worst, self.kernels)
+        return Comparison(self.counts, closeness, worst, self.kernels, self.environments)
 
 
 def compare(
@@ -139,6 +149,7 @@ def compare(
     """Compare two runs, and keep at most `most` changes of each word in LISTED. Raises BadRun, also
     if the runs have no result in common, because then nothing is compared."""
     tally, distances, common = _Tally(most), Distances(), 0
+    several = max(len(old.environments), len(new.environments)) > 1
     with open_pairs(old, new) as pairs:
         for batch in pairs.batches(factor):
             common += len(batch.keys) - batch.words.count(REMOVED)
@@ -148,10 +159,18 @@ def compare(
                     tally.count(path, dtype, word, number)
             for (path, dtype, before, after), number in batch.kernels.items():
                 tally.count_kernel(path, dtype, _changed(before, after), number)
+            for (was, now, word), number in batch.environments.items() if several else ():
+                if word not in ("", REMOVED):
+                    pair = _require_environment(old, was), _require_environment(new, now)
+                    tally.count_environments(pair, word, number)
             for key, word in zip(batch.keys, batch.words, strict=True):
                 if word in ("", REMOVED):
                     rows = pairs.rows(key)
-                    tally.add(change(*rows, factor))
+                    one = change(*rows, factor)
+                    tally.add(one)
+                    if several and rows[0] is not None and rows[1] is not None:
+                        pair = rows[0].environment, rows[1].environment
+                        tally.count_environments(pair, one.word)
                     distances.add(*_moved(*rows))
             for row in batch.added:
                 tally.add(change(None, row, factor))
@@ -171,6 +190,13 @@ def changes(
                 if not word or word not in without:
                     yield change(*pairs.rows(key), factor)
             yield from (change(None, row, factor) for row in batch.added)
+
+
+def _require_environment(run: Run, number: object) -> int:
+    """The number of an environment. Raises ValueError unless the run has it."""
+    if type(number) is not int or not 0 <= number < max(1, len(run.environments)):
+        raise ValueError("a result has the number of no environment")
+    return number
 
 
 def _changed(old: str, new: str) -> str:
@@ -279,6 +305,19 @@ def environment_changes(old: Run, new: Run) -> list[tuple[str, str, str]]:
         before, after = ("; ".join(f"{one[0]} {one[i]}" for one in planned) for i in (1, 2))
         changes.append(("plan", before, after))
     return changes
+
+
+def name_environments(run: Run) -> list[str]:
+    """The facts of each environment of a run that are not the same in all of them, as text."""
+    differing = [name for name in run.environment if _differs(run, name)]
+    return [
+        ", ".join(f"{name} {format_value(facts.get(name))}" for name in differing) or "the only one"
+        for facts in run.environments
+    ]
+
+
+def _differs(run: Run, name: str) -> bool:
+    return len({format_value(facts.get(name)) for facts in run.environments}) > 1
 
 
 def is_failure(words: Iterable[str], fail_on: Iterable[str]) -> bool:

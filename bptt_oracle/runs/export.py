@@ -1,7 +1,8 @@
 """Write a run as text: JSON or CSV, for people and for git.
 
 The JSON is that of schema 2, which `read_json` reads: a small run in git can be compared. The
-values of kept tensors are not in it.
+values of kept tensors are not in it. A run with several environments has two members more, which
+earlier versions ignore: `environments`, and in a result `environment`, the number of its own.
 """
 
 import csv
@@ -15,7 +16,6 @@ from .files import replace_nonfinite
 from .read_json import FORMAT, SCHEMA
 from .row import Row
 from .run import Run, read_rows
-from .schema import Head
 
 FIELDS = tuple(name for name in Row._fields if name != "tensors")
 
@@ -32,10 +32,21 @@ def to_json(run: Run) -> Iterator[str]:
 
 
 def _after_first_line(run: Run) -> Iterator[str]:
-    head = Head(run.code_digest, run.limit, run.environment, run.plan)._asdict() | {"values": ""}
+    several = len(run.environments) > 1
+    head = {
+        "code_digest": run.code_digest,
+        "limit": run.limit,
+        "environment": run.environment,
+        **({"environments": run.environments} if several else {}),
+        "plan": run.plan,
+        "values": "",
+    }
     yield f' {json.dumps(replace_nonfinite(head))[1:-1]},\n "results": [\n  '
     for i, row in enumerate(read_rows(run)):
-        yield (",\n  " if i else "") + json.dumps(row_to_json(row))
+        result = row_to_json(row)
+        if not several:
+            del result["environment"]
+        yield (",\n  " if i else "") + json.dumps(result)
     yield "\n]}\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..processes.interrupt import temporary
 from .row import BadRun
 from .run import Run, attach, reading
-from .schema import COLUMNS, KEPT_COLUMNS, LONGEST, Head, create
+from .schema import COLUMNS, KEPT_COLUMNS, LONGEST, VERSION, Head, columns_of, create
 
 Names = dict[str, str]  # of the old run, to those of the new one
 
@@ -63,15 +63,17 @@ def _copy(run: Run, names: Mapping[str, str], database: Path) -> Run:
     """The results of a run that have one of these names, each with its new name, in a database."""
     opened = sqlite3.connect(database, uri=True, isolation_level=None)
     with reading(run.file), closing(opened) as connection:
-        create(connection, Head(run.code_digest, run.limit, run.environment, run.plan))
+        create(connection, Head(run.code_digest, run.limit, run.environments, run.plan))
         attach(connection, run.database, "source")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
         connection.execute("BEGIN")
-        for table, columns in (("results", COLUMNS), ("kept", KEPT_COLUMNS)):
-            renamed = columns.replace("path", "?", 1)
+        results = columns_of(run.version)
+        tables = (("results", COLUMNS, results), ("kept", KEPT_COLUMNS, KEPT_COLUMNS))
+        for table, columns, read in tables:
+            renamed = read.replace("path", "?", 1)
             insert = f"INSERT INTO main.{table} ({columns}) SELECT {renamed} "
             for name, new_name in names.items():
                 query = f"{insert} FROM source.{table} WHERE path = ?"
                 connection.execute(query, (new_name, name))
         connection.execute("COMMIT")
-    return run._replace(database=database)
+    return run._replace(database=database, version=VERSION)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .row import MODEL, Row
-from .run import Run, connection_to, read_record
-from .schema import COLUMNS, KEY, from_record
+from .run import Run, connection_to, read_row
+from .schema import KEY, VERSION, columns_of
 
 DRIFT_FACTOR = 4.0
 DRIFT_FLOOR = 2.0  # a smaller R is that of a careful evaluation, and its size means nothing
@@ -34,7 +34,7 @@ _WORD = (
 _JOIN = (
     f"SELECT o.case_id, o.path, o.dtype, CASE WHEN {_AGREE} THEN {_WORD} END, "
     "nullif(o.bits, n.bits), n.bits, nullif(o.ratios, n.ratios), n.ratios, "  # NULL: the same
-    "CASE WHEN o.kernel <> n.kernel THEN o.kernel END, n.kernel "
+    "CASE WHEN o.kernel <> n.kernel THEN o.kernel END, n.kernel, {old}, {new} "
     f"FROM main.results o LEFT JOIN new.results n USING ({KEY}) ORDER BY 1, 2, 3"
 )
 _AFTER = f"({KEY}) > (?, ?, ?)"
@@ -50,6 +50,7 @@ class Batch(NamedTuple):
     words: list[str]  # masks, inputs, kernel, moved or equal; REMOVED; empty if it needs the rows
     counts: Counter[tuple[str, str, str]]  # path, dtype and word
     kernels: Counter[tuple[str, str, str, str]]  # path, dtype, old and new, of those with a word
+    environments: Counter[tuple[Any, Any, str]]  # the numbers of the old and the new one, and word
     old: np.ndarray  # R of the tensors whose bits moved, without those of other masks
     new: np.ndarray
     added: Iterable[Row] = ()  # that only the new run has; to be read before the next batch
@@ -66,7 +67,9 @@ class Pairs(NamedTuple):
         """All results, in the order of their keys but for those that only the new run has. Drift is
         R that grew by more than `factor`. Raises ValueError."""
         limits = {"limit": self.old.limit, "new_limit": self.new.limit}
-        cursor, last = self.connection.execute(_JOIN, limits), ("", "", "")
+        join = _JOIN.replace("{old}", _environment(self.old, "o"))
+        join = join.replace("{new}", _environment(self.new, "n"))
+        cursor, last = self.connection.execute(join, limits), ("", "", "")
         while found := cursor.fetchmany(SIZE):
             batch = _batch(found, factor, self.old.limit, self.new.limit)
             _require_keys([last, *batch.keys])
@@ -75,15 +78,14 @@ class Pairs(NamedTuple):
             last = batch.keys[-1]
         nothing = np.zeros(0)
         rest = self._added(0, _AFTER, last)
-        yield Batch([], [], Counter(), Counter(), nothing, nothing, rest)
+        yield Batch([], [], Counter(), Counter(), Counter(), nothing, nothing, rest)
 
     def rows(self, key: Key) -> tuple[Row | None, Row | None]:
         """The results of the old and of the new run with that key; None if a run has none. Raises
         ValueError."""
-        old, new = (read_record(self.connection, name, key) for name in ("main", "new"))
         return (
-            None if old is None else from_record(old, self.old.limit),
-            None if new is None else from_record(new, self.new.limit),
+            read_row(self.connection, self.old, "main", key),
+            read_row(self.connection, self.new, "new", key),
         )
 
     def _added(self, common: int, where: str, keys: Sequence[str]) -> Iterator[Row]:
@@ -92,14 +94,15 @@ class Pairs(NamedTuple):
         query = f"SELECT count(*) FROM new.results n WHERE {where}"
         if self.connection.execute(query, keys).fetchone()[0] == common:
             return
+        columns = columns_of(self.new.version)
         records = self.connection.execute(
-            f"SELECT {COLUMNS} FROM new.results n WHERE {where} AND NOT EXISTS (SELECT 1 FROM "
+            f"SELECT {columns} FROM new.results n WHERE {where} AND NOT EXISTS (SELECT 1 FROM "
             "main.results o WHERE o.case_id = n.case_id AND o.path = n.path AND o.dtype = n.dtype"
             f") ORDER BY {KEY}",
             keys,
         )
         for record in records:
-            yield from_record(record, self.new.limit)
+            yield self.new.row(record)
 
 
 @contextmanager
@@ -107,6 +110,11 @@ def open_pairs(old: Run, new: Run) -> Iterator[Pairs]:
     """The pairs of two runs. Errors of the block are raised as BadRun."""
     with connection_to(old, new) as connection:
         yield Pairs(old, new, connection)
+
+
+def _environment(run: Run, table: str) -> str:
+    """The number of the environment in a query of a table of results."""
+    return f"{table}.environment" if run.version == VERSION else "0"
 
 
 def _require_keys(keys: Sequence[Key]) -> None:
@@ -126,7 +134,8 @@ def _require_keys(keys: Sequence[Key]) -> None:
 def _batch(found: Sequence[Any], factor: float, limit: float, new_limit: float) -> Batch:
     """The pairs of some rows of the join. Those are left without a word whose R drifted or
     contradicts that they agree. Raises ValueError."""
-    cases, paths, dtypes, given, *blobs, old_kernels, new_kernels = zip(*found, strict=True)
+    cases, paths, dtypes, given, *others = zip(*found, strict=True)
+    *blobs, old_kernels, new_kernels, before, after = others
     words = [
         word or ("" if kernel is not None else REMOVED)
         for word, kernel in zip(given, new_kernels, strict=True)
@@ -154,7 +163,8 @@ def _batch(found: Sequence[Any], factor: float, limit: float, new_limit: float) 
     )
     counts = Counter(zip(paths, dtypes, words, strict=True))
     keys = list(zip(cases, paths, dtypes, strict=True))
-    return Batch(keys, words, counts, kernels, old_R[moved], R[moved])
+    environments = Counter(zip(before, after, words, strict=True))
+    return Batch(keys, words, counts, kernels, environments, old_R[moved], R[moved])
 
 
 def _numbers(rows: Sequence[int], blobs: Sequence[Sequence[Any]]) -> list[np.ndarray]:

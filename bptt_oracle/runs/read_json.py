@@ -30,7 +30,7 @@ from ..processes.interrupt import temporary
 from .files import printable
 from .row import TEXTS, BadRun, NewerRun, Row, TensorDigest, digest, reject_contradictions
 from .run import Run, reading
-from .schema import Head, KeptTensor, reject_bad_head, to_record
+from .schema import MOST_ENVIRONMENTS, Head, KeptTensor, reject_bad_head, to_record
 from .store import write_database
 
 FORMAT, SCHEMA = "bptt-oracle run", 2
@@ -118,19 +118,22 @@ def _from_text(text: str, upgrade: bool) -> tuple[Head, str, Iterator[Row]]:
     entries = _rename(entries, _RENAMED_IN_RUN) if upgrade else entries
     if not isinstance(entries, dict):
         _reject("", "an object", "the run")
+    if not isinstance(entries.get("environment"), dict):
+        _reject("environment", "an object", "")
+    entries = {"environments": [entries["environment"]]} | entries
     head = Head._make(entries.get(name) for name in Head._fields)
     reject_bad_head(head)
-    return head, _text(entries, "values"), _rows(_results(text, found.end()), head.limit, upgrade)
+    return head, _text(entries, "values"), _rows(_results(text, found.end()), head, upgrade)
 
 
-def _rows(results: Iterator[Any], limit: float, upgrade: bool) -> Iterator[Row]:
+def _rows(results: Iterator[Any], head: Head, upgrade: bool) -> Iterator[Row]:
     for i, result in enumerate(results):
         if upgrade and isinstance(result, dict):
             result = _rename(result, _RENAMED_IN_ROW)
         place = f"results[{i}]"
         row = row_from_json(result, place)
         try:
-            reject_contradictions(row, limit)
+            reject_contradictions(row, head.limit)
         except ValueError as error:
             raise ValueError(f"{place}.{error}") from None
         yield row
@@ -268,6 +271,7 @@ def row_from_json(row: object, place: str = "") -> Row:
         R=_number(row, "R", place),
         seconds=_number(row, "seconds", place),
         tensors=tensors,
+        environment=_index(row, "environment", place),
     )
 
 
@@ -286,6 +290,14 @@ def _dict(body: dict[str, Any], name: str, place: str = "") -> dict[str, Any]:
     value = body.get(name)
     if not isinstance(value, dict):
         _reject(name, "an object", place)
+    return value
+
+
+def _index(body: dict[str, Any], name: str, place: str = "") -> int:
+    """The number of an environment; 0 if there is none."""
+    value = body.get(name, 0)
+    if type(value) is not int or not 0 <= value < MOST_ENVIRONMENTS:
+        _reject(name, "the number of an environment", place)
     return value
 
 

@@ -6,58 +6,41 @@ finished: the unfinished run stays, and the same command tries the case again. A
 process of its case is recorded as a crash, unless by SIGKILL, which is how a system short of memory
 ends processes.
 
+The cases are worked on in this process, in worker processes, or in chunks on the workers of an
+executor; see `campaign.py`. The environment is then that of the worker, and a run may have several.
+
 An existing RUN or unfinished run is overwritten only if its plan and environment are the same, or
 if it is damaged. That includes files recorded by other code, because this code can neither repeat
 nor continue them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bptt_oracle
-import reference
-import torch_impl
-
 from ..cases.case import Case, parse
 from ..cases.corpus import draw_cases_for
 from ..implementations.growing import growing_cases
 from ..implementations.loading import implementation_named, is_torch_path
-from ..judging.deviations import mark_known
 from ..judging.judge import LIMIT
-from ..processes.failures import Crash
-from ..processes.workers import map_unordered, run_isolated
-from .examine import (
-    OUT_OF_RESOURCES,
-    JudgedOutcome,
-    blank_result,
-    crashed,
-    deviations_of,
-    judge_implementations,
-    no_case_message,
-)
-from .files import printable
+from ..processes.chunks import Engine, engine_of, map_chunks
+from ..processes.workers import map_unordered
+from .campaign import Task, finish_chunk, give_up
+from .examine import no_case_message
+from .finish import UnfinishedCase, code_digest, finish_case, finish_in_pieces
 from .opening import open_runs
 from .read_json import is_json
-from .row import BadRun, NewerRun, Row, TensorDigest, array_digest, digest
+from .row import BadRun, NewerRun, digest
 from .run import kind_of
-from .schema import Head, KeptTensor
+from .schema import Head, as_text
 from .store import FinishedCase, Summary, describe_mismatch, open_store, publish
-
-LONGEST_TEXT = 2000  # characters of a note
 
 
 class UnfinishedRun(BadRun):
     """Some cases could not be finished; the unfinished run keeps the others."""
-
-
-class UnfinishedCase(NamedTuple):
-    """A case that could not be finished, and why."""
-
-    case: str
-    reason: str
 
 
 class Plan(NamedTuple):
@@ -90,30 +73,39 @@ def record(
     environment: dict[str, Any],
     workers: int = 1,
     report_progress: Callable[[int, int], None] = _ignore_progress,
+    executor: Executor | Engine | None = None,
 ) -> Summary:
     """Examine the cases of the plan and write the run to `file`. `report_progress(finished, total)`
-    is called at the start and after each case. Raises OSError; and BadRun if the plan yields no
-    result, or if it would overwrite a file that is not a run or is another run; and UnfinishedRun
-    if memory or another resource ran out in a case."""
+    is called at the start and whenever cases are finished.
+
+    The cases are worked on by `workers` processes of this machine, and the run has `environment`;
+    or by an executor with that many workers, and each result has the environment of its worker. A
+    run that executors have begun is continued in any environment, and once it is finished it is not
+    recorded again.
+
+    Raises OSError; and BadRun if the plan yields no result, or if it would overwrite a file that is
+    not a run or is another run; UnfinishedRun if memory or another resource ran out in a case; and
+    CommandError if the executor ends, or if its workers have other code.
+    """
     total = sum(1 for _ in select_cases(plan))
-    head = Head(code_digest(), LIMIT, environment, plan.facts)
-    work = partial(finish_case, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values))
-    in_pieces = partial(
-        _finish_pieces, dtypes=plan.dtypes, paths=plan.paths, values=frozenset(plan.values)
-    )
+    engine = engine_of(executor, workers) if isinstance(executor, Executor) else executor
+    environments = [environment] if engine is None else []
+    head = Head(code_digest(), LIMIT, environments, plan.facts)
     with open_store(file, head) as store:
         protect_other_run(file, head)
         finished = store.number_of_cases()
         report_progress(finished, total)
         remaining = (case for case in select_cases(plan) if not store.has(case.id))
         unfinished: list[UnfinishedCase] = []
-        isolate = not all(map(is_torch_path, plan.paths))
-        for one in map_unordered(work, remaining, workers, in_pieces, isolate):
-            if isinstance(one, UnfinishedCase):
-                unfinished.append(one)
-                continue
-            store.add(one)
-            finished += 1
+        if engine is None:
+            found = _on_this_machine(plan, remaining, workers)
+        else:
+            found = _on_engine(plan, head.code_digest, remaining, total - finished, engine)
+        for some, facts in found:
+            unfinished += [one for one in some if isinstance(one, UnfinishedCase)]
+            whole = [one for one in some if isinstance(one, FinishedCase)]
+            store.add(*whole, environment=facts)
+            finished += len(whole)
             report_progress(finished, total)
         if unfinished:
             raise _unfinished_run(unfinished, store.file)
@@ -151,57 +143,27 @@ def select_cases(plan: Plan) -> Iterator[Case]:
     yield from named.values()
 
 
-def finish_case(
-    case: Case, dtypes: Sequence[str], paths: Sequence[str], values: frozenset[str]
-) -> FinishedCase | UnfinishedCase:
-    """Examine a case on every path in every dtype, without the paths that are excluded for it.
-    The tensors are returned too if `values` has the id of the case."""
-    chosen = [implementation_named(name) for name in paths]
-    whole = FinishedCase(case.id, [], [])
-    for dtype in dtypes:
-        outcomes = judge_implementations(case, dtype, chosen)
-        for implementation, outcome in zip(chosen, outcomes, strict=True):
-            result = mark_known(outcome.result, case, deviations_of(implementation))
-            outcome = outcome._replace(result=result)
-            if result.verdict == "excluded":
-                continue
-            if result.verdict == OUT_OF_RESOURCES:
-                return UnfinishedCase(case.id, result.note)
-            row = to_row(outcome)
-            whole.rows.append(row)
-            if case.id in values:
-                whole.kept.extend(
-                    KeptTensor(row.path, row.dtype, name, value)
-                    for name, value in outcome.tensors.items()
-                )
-    return whole
+_Found = tuple[Sequence[FinishedCase | UnfinishedCase], dict[str, Any] | None]
 
 
-def _finish_pieces(
-    case: Case,
-    crash: Crash,
-    dtypes: Sequence[str],
-    paths: Sequence[str],
-    values: frozenset[str],
-) -> FinishedCase | UnfinishedCase:
-    """Finish a case that ends its process; each path and dtype in a process of its own."""
-    whole = FinishedCase(case.id, [], [])
-    for dtype in dtypes:
-        for path in paths:
-            work = partial(finish_case, dtypes=[dtype], paths=[path], values=values)
-            try:
-                piece = run_isolated(work, case)
-            except Crash as again:
-                if again.killed:
-                    return UnfinishedCase(case.id, f"{path} {dtype}: {again}")
-                result = crashed(blank_result(case, path, dtype), again)
-                whole.rows.append(to_row(JudgedOutcome(result)))
-                continue
-            if isinstance(piece, UnfinishedCase):
-                return piece
-            whole.rows.extend(piece.rows)
-            whole.kept.extend(piece.kept)
-    return whole
+def _on_this_machine(plan: Plan, cases: Iterable[Case], workers: int) -> Iterator[_Found]:
+    """Each case as soon as it is finished, in the environment of the run."""
+    options: dict[str, Any] = {"dtypes": plan.dtypes, "paths": plan.paths}
+    options["values"] = frozenset(plan.values)
+    work, in_pieces = partial(finish_case, **options), partial(finish_in_pieces, **options)
+    isolate = not all(map(is_torch_path, plan.paths))
+    for one in map_unordered(work, cases, workers, in_pieces, isolate):
+        yield [one], None
+
+
+def _on_engine(
+    plan: Plan, code: str, cases: Iterable[Case], number: int, engine: Engine
+) -> Iterator[_Found]:
+    """The cases of each chunk as soon as it is finished, and the environment of its worker."""
+    task = Task(plan.dtypes, plan.paths, frozenset(plan.values), code)
+    work, without = partial(finish_chunk, task=task), partial(give_up, task=task)
+    for answer in map_chunks(work, cases, number, engine, without):
+        yield answer.outputs, answer.facts
 
 
 def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRun:
@@ -213,44 +175,18 @@ def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRu
     )
 
 
-def to_row(outcome: JudgedOutcome) -> Row:
-    """The result as a row of the run file. Control characters become spaces."""
-    result, tensors, masks = outcome.result, outcome.tensors, outcome.masks
-    texts = {
-        name: printable(getattr(result, name))[:LONGEST_TEXT]
-        for name in ("case", "path", "dtype", "verdict", "tensor", "place", "kernel", "note")
-    }
-    digests = {
-        name: TensorDigest(result.tensors.get(name), array_digest(tensors[name]))
-        for name in sorted(tensors)
-    }
-    mask_digest = digest(*(array_digest(mask).encode() for mask in masks)) if masks else ""
-    return Row(**texts, R=result.R, seconds=result.seconds, masks=mask_digest, tensors=digests)
-
-
-def code_digest() -> str:
-    """A digest of every file of the packages that derive, run and judge. If it differs between two
-    runs, their results may differ for that reason."""
-    parts = []
-    for package in (reference, torch_impl, bptt_oracle):
-        folder = Path(package.__path__[0])
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and file.suffix != ".pyc":
-                name = f"{package.__name__}/{file.relative_to(folder).as_posix()}"
-                parts += [name.encode(), file.read_bytes()]
-    return digest(*parts)
-
-
 def protect_other_run(file: Path, head: Head) -> None:
     """Raise BadRun if `file` is a run of another plan or environment."""
     try:
         if not file.is_file() or not (is_json(file) or kind_of(file)):
             return
         with open_runs(file) as (old,):
-            recorded = Head(old.code_digest, old.limit, old.environment, old.plan)
+            recorded = Head(old.code_digest, old.limit, old.environments, old.plan)
     except NewerRun:
         raise
     except BadRun:
         return  # damaged: recorded again, as the message of `open_runs` advises
+    if not head.environments and as_text(recorded) == as_text(head):
+        raise BadRun(f"{file} is finished; remove it to record it again, or name another file")
     if mismatch := describe_mismatch(recorded, head):
         raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another file")

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class Row(NamedTuple):
     masks: str  # the digest of the dropout masks, empty if there are none; of a model's results,
     # that of the model's weights, batch and random numbers
     tensors: dict[str, TensorDigest]
+    environment: int = 0  # the number of the one in which it was computed
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -70,6 +71,8 @@ def reject_contradictions(row: Row, limit: float) -> None:
     for name, (_, bits) in row.tensors.items():
         if not name or not name.isprintable() or " " in name or not _DIGEST.fullmatch(bits):
             raise ValueError("tensors are not names with 16 hexadecimal digits")
+    if row.environment < 0:
+        raise ValueError("environment is not the number of one")
     worst = max((t.R for t in row.tensors.values() if t.R is not None), default=0.0)
     largest = max(row.R, worst)
     if row.verdict == "crash":
@@ -106,6 +109,16 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
     """The entries that differ between two plans, or two environments: name, old, new."""
     both = [(n, *(format_value(one.get(n)) for one in (old, new))) for n in {**old, **new}]
     return [(n, a, b) for n, a, b in both if a != b]
+
+
+def merged(environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Name and value of each fact of some environments; where they differ, the list of values."""
+    names = dict.fromkeys(name for facts in environments for name in facts)
+    values = {name: {format_value(facts.get(name)) for facts in environments} for name in names}
+    return {
+        name: environments[0].get(name) if len(found) == 1 else sorted(found)
+        for name, found in values.items()
+    }
 
 
 def format_value(value: Any) -> str:

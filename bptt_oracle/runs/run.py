@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import printable
-from .row import BadRun, NewerRun, Row
+from .row import BadRun, NewerRun, Row, merged
 from .schema import (
-    COLUMNS,
     FINISHED,
     LONGEST,
     LONGEST_HEAD,
-    STATEMENTS,
+    OLDEST,
     UNFINISHED,
     VERSION,
     Record,
+    columns_of,
     from_record,
     has_schema,
     read_head,
+    statements_of,
 )
 from .seal import is_sealed
 
@@ -43,8 +44,21 @@ class Run(NamedTuple):
     database: Path  # `file`, or a temporary copy of an older run in the present form
     code_digest: str
     limit: float
-    environment: dict[str, Any]
+    environments: list[dict[str, Any]]
     plan: dict[str, Any]
+    version: int = VERSION  # the schema of the database
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Name and value of each fact of the environments; where they differ, all values."""
+        return merged(self.environments)
+
+    def row(self, record: Record) -> Row:
+        """A result that was read from the database. Raises ValueError."""
+        row = from_record(record, self.limit)
+        if row.environment >= max(1, len(self.environments)):
+            raise ValueError("a result has the number of no environment")
+        return row
 
 
 class Kind(NamedTuple):
@@ -53,7 +67,7 @@ class Kind(NamedTuple):
     finished: bool
     unfinished: bool
     version: int
-    tables: int  # more than STATEMENTS if there are more than fit on the first page
+    tables: int  # more than any schema has if there are more than fit on the first page
 
 
 def kind_of(file: Path) -> Kind | None:
@@ -94,22 +108,22 @@ def check_run(file: Path) -> Run:
             )
         if not is_sealed(file):
             raise BadRun(f"{file} was cut off or changed since it was written; record it again")
-        if kind.tables != len(STATEMENTS) or kind.version != VERSION:
+        if kind.version < OLDEST or kind.tables != len(statements_of(kind.version)):
             raise BadRun(f"{file} is not a run: its tables are others")
-        return check_database(file, file)
+        return check_database(file, file, kind.version)
 
 
-def check_database(file: Path, database: Path) -> Run:
-    """Check the tables and pages of a database, and read what holds for the whole. Raises BadRun,
-    which names `file`."""
+def check_database(file: Path, database: Path, version: int = VERSION) -> Run:
+    """Check the tables and pages of a database of a schema, and read what holds for the whole.
+    Raises BadRun, which names `file`."""
     with reading(file):
         connection = _connect(database)
         try:
-            if not has_schema(connection):
+            if not has_schema(connection, version):
                 raise BadRun(f"{file} is not a run: its tables are others")
             if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
                 raise BadRun(f"{file} is not a run: its pages are inconsistent")
-            return Run(file, database, *read_head(connection))
+            return Run(file, database, *read_head(connection, version), version)
         finally:
             connection.close()
 
@@ -151,17 +165,21 @@ def connection_to(run: Run, new: Run | None = None) -> Iterator[sqlite3.Connecti
 def read_rows(run: Run) -> Iterator[Row]:
     """The results, sorted by case, path and dtype. Raises BadRun."""
     with connection_to(run) as connection:
-        for record in connection.execute(f"SELECT {COLUMNS} FROM results ORDER BY 1, 2, 3"):
-            yield from_record(record, run.limit)
+        columns = columns_of(run.version)
+        for record in connection.execute(f"SELECT {columns} FROM results ORDER BY 1, 2, 3"):
+            yield run.row(record)
 
 
-def read_record(connection: sqlite3.Connection, database: str, key: Sequence[str]) -> Record | None:
-    """One result of a run that `connection_to` has opened as `database`, if there is one."""
+def read_row(
+    connection: sqlite3.Connection, run: Run, database: str, key: Sequence[str]
+) -> Row | None:
+    """One result of a run that `connection_to` has opened as `database`, if there is one. Raises
+    ValueError."""
     where = "case_id = ? AND path = ? AND dtype = ?"
     record: Record | None = connection.execute(
-        f"SELECT {COLUMNS} FROM {database}.results WHERE {where}", tuple(key)
+        f"SELECT {columns_of(run.version)} FROM {database}.results WHERE {where}", tuple(key)
     ).fetchone()
-    return record
+    return None if record is None else run.row(record)
 
 
 def count_rows(run: Run) -> int:

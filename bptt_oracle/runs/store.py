@@ -12,14 +12,14 @@ import math
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .files import written_aside
-from .row import BadRun, Row, differences
+from .row import BadRun, Row, differences, merged
 from .run import check_run, unfinished_path
 from .schema import (
     COLUMNS,
@@ -27,14 +27,17 @@ from .schema import (
     KEY,
     PAGE_SIZE,
     UNFINISHED,
+    VERSION,
     Head,
     KeptTensor,
     Record,
     as_text,
     checksum,
     create,
+    environment_text,
     from_record,
     has_schema,
+    insert_environment,
     read_head,
     to_parts,
     to_record,
@@ -43,7 +46,7 @@ from .seal import seal
 
 CRASHES_NAMED = 3
 _CACHE = 64 * 1024  # kB
-_INSERT = f"INSERT INTO results ({COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_INSERT = f"INSERT INTO results ({COLUMNS}) VALUES ({', '.join('?' * 15)})"
 _INSERT_KEPT = "INSERT INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -90,17 +93,31 @@ class Store(NamedTuple):
         """Remove every case; the file is then deleted when it is closed."""
         self.connection.execute("DELETE FROM cases")
 
-    def add(self, finished: FinishedCase) -> None:
-        """Add a finished case, all of it or nothing. Raises BadRun if that is impossible."""
+    def add(self, *finished: FinishedCase, environment: Mapping[str, Any] | None = None) -> None:
+        """Add finished cases, all of them or nothing, which were computed in an environment; in
+        that of the whole run if None. Raises BadRun if that is impossible."""
         with writing(self.file):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                _insert(self.connection, finished)
+                number = 0 if environment is None else self._number_of(environment)
+                for one in finished:
+                    rows = [row._replace(environment=number) for row in one.rows]
+                    _insert(self.connection, one._replace(rows=rows))
                 self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite may have rolled back
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def _number_of(self, environment: Mapping[str, Any]) -> int:
+        """The number of an environment, which is added if the run does not have it."""
+        text, execute = environment_text(environment), self.connection.execute
+        found = execute("SELECT number FROM environments WHERE facts = ?", (text,)).fetchone()
+        if found is not None:
+            return int(found[0])
+        number: int = execute("SELECT count(*) FROM environments").fetchone()[0]
+        insert_environment(self.connection, number, environment)
+        return number
 
 
 def _insert(connection: sqlite3.Connection, finished: FinishedCase) -> None:
@@ -118,8 +135,9 @@ def _insert(connection: sqlite3.Connection, finished: FinishedCase) -> None:
 def open_store(output: Path, head: Head) -> Iterator[Store]:
     """The unfinished run of the file `output`, with the cases of it that are whole; a new one if
     there is none, or if it was recorded by other code. It is locked for this process, and deleted
-    at the end if it has no case. Raises BadRun if another process has it open, if it cannot be
-    opened, or if it has another plan or environment."""
+    at the end if it has no case. The environments of a head without any are those of the run.
+    Raises BadRun if another process has it open, if it cannot be opened, or if it has another plan
+    or environment."""
     file = unfinished_path(output)
     with writing(file):
         if file.exists() and not file.is_file():
@@ -178,7 +196,7 @@ def _lock(file: Path, connection: sqlite3.Connection) -> None:
     for setting in ("trusted_schema = OFF", "cell_size_check = ON", "locking_mode = EXCLUSIVE"):
         connection.execute(f"PRAGMA {setting}")
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if _has_tables(connection) and (application != UNFINISHED or not has_schema(connection)):
+    if _has_tables(connection) and (application != UNFINISHED or not _is_known(connection)):
         raise BadRun(f"{file} is not an unfinished run; remove it, or name another output")
     for setting in (f"page_size = {PAGE_SIZE}", "journal_mode = WAL", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {setting}")
@@ -193,13 +211,23 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
 
 
+def _is_known(connection: sqlite3.Connection) -> bool:
+    """Whether a database has the tables of its schema."""
+    return has_schema(connection, _version(connection))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 def _is_continued(store: Store, head: Head) -> bool:
     """Whether the store has cases of this head; False if it is to be made anew, because it is
     empty or of other code. Raises BadRun if it is of another plan or environment."""
     if not _has_tables(store.connection):
         return False
     try:
-        recorded = read_head(store.connection)
+        recorded = read_head(store.connection, _version(store.connection))
     except ValueError as error:
         raise BadRun(
             f"{store.file} is not an unfinished run ({error}); remove it, or name another output"
@@ -209,15 +237,18 @@ def _is_continued(store: Store, head: Head) -> bool:
             f"{store.file} belongs to an unfinished run of {mismatch}; continue that run with its "
             "own command, or remove the file"
         )
-    return as_text(recorded) == as_text(head)
+    return as_text(recorded) == as_text(head) and _version(store.connection) == VERSION
 
 
 def describe_mismatch(recorded: Head, head: Head) -> str:
-    """How the recorded plan and environment differ from those of `head`, for an error message;
-    empty if they do not."""
+    """How the recorded plan and environments differ from those of `head`, for an error message;
+    empty if they do not. A head without environments has any."""
     parts = []
-    for name in ("plan", "environment"):
-        if changes := differences(getattr(recorded, name), getattr(head, name)):
+    environments = merged(recorded.environments), merged(head.environments)
+    compared = {"plan": (recorded.plan, head.plan)}
+    compared |= {"environment": environments} if head.environments else {}
+    for name, pair in compared.items():
+        if changes := differences(*pair):
             details = "; ".join(f"{n} {a}, not {b}" for n, a, b in changes)
             parts.append(f"another {name} ({details})")
     return " and ".join(parts)

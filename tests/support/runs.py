@@ -56,7 +56,7 @@ def made_up(*rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned
 
 def write_run(file, *rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
     """Write a finished run; whether its results are possible is not checked."""
-    head = Head(code, 16.0, {"torch": torch, "threads": 1}, PLAN.facts | planned)
+    head = Head(code, 16.0, [{"torch": torch, "threads": 1}], PLAN.facts | planned)
     tensors = [
         (rows[0].case, KeptTensor(rows[0].path, rows[0].dtype, name, value))
         for name, value in (kept or {}).items()
@@ -78,15 +78,21 @@ class Recorded(NamedTuple):
 
     code_digest: str
     limit: float
-    environment: dict[str, Any]
+    environments: list[dict[str, Any]]
     plan: dict[str, Any]
     rows: list[Row]
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The only environment of the run."""
+        (facts,) = self.environments
+        return facts
 
 
 def read(file):
     """All of a run, of this or an older version. Raises BadRun."""
     with open_runs(file) as (run,):
-        return Recorded(*run[2:], list(read_rows(run)))
+        return Recorded(*run[2:6], list(read_rows(run)))
 
 
 def untimed(run):

@@ -105,7 +105,21 @@ def crafted():
     for name in ("R", "seconds", "names", "bits", "ratios"):
         for value in (*VALUES, SIXTEEN, "zeroblob(70000)", "zeroblob(2000000)"):
             yield f"UPDATE results SET {name} = {value} WHERE case_id LIKE '%s2'"
-    for name in ("code_digest", "limit", "environment", "plan"):
+    for value in (*VALUES, "-1", "1", "9e18", "zeroblob(70000)"):
+        yield f"UPDATE results SET environment = {value} WHERE case_id LIKE '%s2'"
+        yield f"UPDATE environments SET number = {value}"
+    for value in (*VALUES, "'[]'", "'{'", "'1e999'", "zeroblob(2000000)", f"'{'[' * 90_000}'"):
+        yield f"UPDATE environments SET facts = {value}"
+    yield "DELETE FROM environments"
+    yield (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+        "INSERT INTO environments SELECT i, '{}' FROM n"
+    )
+    yield (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50) "
+        "INSERT INTO environments SELECT i, json_object('x', hex(zeroblob(400000))) FROM n"
+    )
+    for name in ("code_digest", "limit", "plan"):
         for value in (*VALUES, "'[]'", "'{'", "'0'", "'1e999'", "zeroblob(2000000)"):
             yield f"UPDATE run SET value = {value} WHERE name = '{name}'"
         yield f"DELETE FROM run WHERE name = '{name}'"
@@ -143,7 +157,7 @@ def hostile_schemas():
     yield ("PRAGMA journal_mode = WAL",)
     yield (
         "INSERT INTO results SELECT 'a', path, dtype, 'agree', 0, '', '', '', 0, '', '', "
-        "'', '', '' FROM results LIMIT 1",
+        "'', '', '', 0 FROM results LIMIT 1",
     )
 
 
@@ -228,6 +242,9 @@ def test_a_damaged_run_is_always_rejected(whole, tmp_path, capsys):
         ("PRAGMA user_version = 9", "follows schema 9, and this bptt-oracle reads"),
         ("UPDATE results SET note = zeroblob(2000000)", "is damaged: string or blob too big"),
         ("UPDATE kept SET format = '|O'", "not an array of real numbers"),
+        ("UPDATE results SET environment = 1", "a result has the number of no environment"),
+        ("UPDATE environments SET facts = '{'", "an environment is not JSON"),
+        ("UPDATE environments SET number = 1", "`environments` is incomplete or too long"),
     ],
 )
 def test_the_message_says_why_a_file_is_not_a_run(whole, tmp_path, capsys, statement, words):
@@ -259,7 +276,7 @@ def test_a_run_made_to_fill_the_memory_is_rejected_in_little_memory(whole, tmp_p
     many = (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
         "INSERT INTO results SELECT 'x' || i, hex(zeroblob(60)) || i, 'float32', 'agree', 0.0, "
-        "'', '', '', 0.0, '', '', '', zeroblob(0), zeroblob(0) FROM n"
+        "'', '', '', 0.0, '', '', '', zeroblob(0), zeroblob(0), 0 FROM n"
     )
     file = tmp_path / "bad"
     file.write_bytes(whole)
@@ -294,5 +311,5 @@ def test_a_program_that_reads_databases_reads_a_run(whole, tmp_path):
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         query = "SELECT verdict, count(*) FROM results GROUP BY verdict ORDER BY verdict"
         assert connection.execute(query).fetchall() == [("agree", 38), ("crash", 1), ("fault", 1)]
-        query = "SELECT json_extract(value, '$.torch') FROM run WHERE name = 'environment'"
+        query = "SELECT json_extract(facts, '$.torch') FROM environments"
         assert connection.execute(query).fetchall() == [("2.13.0",)]

@@ -25,8 +25,9 @@ from bptt_oracle.runs import record as recording
 from bptt_oracle.runs import store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import judge_implementations
+from bptt_oracle.runs.finish import code_digest
 from bptt_oracle.runs.read_json import FORMAT
-from bptt_oracle.runs.record import code_digest, record, select_cases
+from bptt_oracle.runs.record import record, select_cases
 from bptt_oracle.runs.row import BadRun, array_digest
 from bptt_oracle.runs.schema import VERSION
 from bptt_oracle.runs.seal import LENGTH, seal

@@ -1,0 +1,144 @@
+"""Workers on many machines: the workers of a Dask scheduler, as an engine for chunks.
+
+Dask (`distributed`) is imported only here and only when a scheduler is named. A worker that dies
+is replaced by its nanny, or not at all; its chunk goes to another one, and KilledWorker is raised
+when that has happened too often (`distributed.scheduler.allowed-failures`).
+"""
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from .chunks import Engine
+from .failures import CommandError, first_line
+
+_ANSWER = 20.0  # seconds in which a scheduler must answer
+_LOOK = 1.0  # seconds between two counts of the workers
+RETRIES = 2  # of a chunk that raised an exception, which may be due to its worker
+
+
+@contextmanager
+def connect(
+    address: str = "",
+    scheduler_file: Path | None = None,
+    resources: Mapping[str, float] | None = None,
+    patience: float = 60.0,
+) -> Iterator[Engine]:
+    """The workers of the scheduler at an address, or of that in a file, which have the resources.
+    Waits `patience` seconds for the first of them, also later if none is left. Raises CommandError
+    if Dask is not installed, if there is no scheduler, and if there are no workers in time."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise CommandError(
+            f"Dask cannot be imported ({first_line(error)}); install it: pip install "
+            "'bptt-oracle[cluster]'"
+        ) from None
+    named = address or _address_in(scheduler_file)
+    for name in ("distributed", "distributed.client", "distributed.core", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what ends is reported below
+    try:
+        with warnings.catch_warnings():  # of other versions of Python or Dask
+            warnings.simplefilter("ignore")
+            client = distributed.Client(named, timeout=_ANSWER, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise CommandError(
+            f"no Dask scheduler answers at {named} ({first_line(error)[:200]}); start one: dask "
+            "scheduler"
+        ) from None
+    fleet = _Fleet(client, named, dict(resources or {}), patience)
+    try:
+        fleet.wait()
+        executor = client.get_executor(pure=False, retries=RETRIES, resources=resources or None)
+        yield Engine(
+            executor.submit, fleet.workers, fleet.require_alive, (distributed.KilledWorker,)
+        )
+    finally:
+        with suppress(Exception):  # the scheduler may be gone
+            client.close(timeout=2)
+
+
+def _address_in(file: Path | None) -> str:
+    """The address in the file that `dask scheduler --scheduler-file` wrote. Raises CommandError."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["address"] if file else ""
+    except OSError as error:
+        raise CommandError(
+            f"{file} cannot be read: {error.strerror}; `dask scheduler --scheduler-file` writes it"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        found = ""
+    if not found or not isinstance(found, str):
+        raise CommandError(f"{file} does not name a scheduler; `dask scheduler` writes such a file")
+    return found
+
+
+class _Fleet:
+    """The workers that a client sees."""
+
+    def __init__(
+        self, client: Any, address: str, resources: dict[str, float], patience: float
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._resources = resources
+        self._patience = patience
+        self._number = 0
+        self._looked = self._seen = time.monotonic()  # at the workers; some worker
+
+    def workers(self) -> int:
+        """How many tasks with the resources can run at the same time."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK or not self._number:
+            self._number = self._count()
+            self._looked = now
+            self._seen = now if self._number else self._seen
+        return self._number
+
+    def _count(self) -> int:
+        try:
+            found = self._client.sync(
+                self._client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER
+            )
+        except Exception as error:  # of many types, when a scheduler ends
+            raise self._ended(first_line(error)) from None
+        return sum(
+            min(
+                worker["nthreads"],
+                *(floor(worker["resources"].get(n, 0) / v) for n, v in self._resources.items()),
+            )
+            if self._resources
+            else worker["nthreads"]
+            for worker in found["workers"].values()
+        )
+
+    def wait(self) -> None:
+        """Wait for the first worker. Raises CommandError."""
+        while not self.workers():
+            self.require_alive()
+            time.sleep(0.1)
+
+    def require_alive(self) -> None:
+        """Raise CommandError if the scheduler has ended, or if there have been no workers for too
+        long."""
+        if self._client.status != "running":
+            raise self._ended(f"the client is {self._client.status}")
+        if not self._number and time.monotonic() - self._seen > self._patience:
+            which = ",".join(f"{n}={v:g}" for n, v in self._resources.items())
+            option = f" --resources {which}" if which else ""
+            raise CommandError(
+                f"the scheduler at {self._address} has had no worker{option} for "
+                f"{self._patience:g} s; start some: dask worker {self._address}{option}"
+            )
+
+    def _ended(self, reason: str) -> CommandError:
+        return CommandError(
+            f"the scheduler at {self._address} has ended ({reason}); start it and its workers "
+            "again, and the same command continues"
+        )
