@@ -8,6 +8,7 @@ Both export with an example of other sizes and numbers.
 
 import io
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -68,13 +69,19 @@ def _prepared(call: Call, dynamo: bool) -> Prepared:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines of the exporter: about torchvision, for any net."""
+    """Without what the exporters print for any net: log lines about torchvision, and warnings that
+    C++ writes to standard error about the shapes of packed data."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
         logger.setLevel(level)
 
 
