@@ -10,6 +10,7 @@ from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
 from .check_implementation import Options, check_implementations
+from .check_optimizers import check_optimizers, names_optimizers
 from .exits import stop
 from .options import (
     Cases,
@@ -74,6 +75,14 @@ def check(
             chosen_dtypes, cases, seed, own, max_faults, json, processes, quiet, verbose
         )
         check_implementations(implementation, options)
+    if path and names_optimizers(path):
+        if device not in (Device.auto, Device.cpu):
+            stop(f"optimizers are judged on the CPU, not on --device {device.value}")
+        processes = workers_of(workers, [])
+        options = Options(
+            dtypes_of(dtype), cases, seed, max_faults, json, processes, quiet, verbose
+        )
+        check_optimizers(path, options, deviations)
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():

@@ -27,7 +27,8 @@ from ..cases.case import LAYOUTS, REGIMES, Case, parse
 from . import judge
 
 FILE = Path(__file__).with_name("deviations.toml")
-FIELDS = (*Case._fields, "path", "dtype", "tensor")
+OF_RESULTS = ("path", "dtype", "tensor")
+FIELDS = (*Case._fields, *OF_RESULTS)
 NUMBERS = [name for name, kind in Case.__annotations__.items() if kind in (int, float)]
 COMPARISONS = {
     "<": operator.lt,
@@ -51,8 +52,9 @@ class Deviation(NamedTuple):
     demonstrates: str = ""
 
 
-def load(file: Path = FILE) -> list[Deviation]:
-    """The deviations of a file. Raises ValueError, with one sentence, for an invalid entry."""
+def load(file: Path = FILE, case: Any = Case) -> list[Deviation]:
+    """The deviations of a file; conditions are on fields of results and of `case`, a class of named
+    tuples. Raises ValueError, with one sentence, for an invalid entry."""
     try:
         listed = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
@@ -62,14 +64,14 @@ def load(file: Path = FILE) -> list[Deviation]:
         raise ValueError(f"{file.name} must hold entries [[deviation]] and nothing else")
     found: dict[str, Deviation] = {}
     for entry in entries:
-        deviation = _deviation(entry)
+        deviation = _deviation(entry, case)
         if deviation.id in found:
             raise ValueError(f"deviation {deviation.id} is listed twice")
         found[deviation.id] = deviation
     return list(found.values())
 
 
-def _deviation(entry: Any) -> Deviation:
+def _deviation(entry: Any, case: Any) -> Deviation:
     """One entry. Raises ValueError for a missing, unknown or contradictory field."""
     kinds = {name: dict if name == "when" else str for name in Deviation._fields}
     missing = [name for name in Deviation._fields[:4] if name not in entry]
@@ -79,23 +81,25 @@ def _deviation(entry: Any) -> Deviation:
         reasons += [f"{', '.join(wrong)} is unknown or of a wrong type"] * bool(wrong)
         raise ValueError(f"deviation {entry.get('id', 'without an id')}: {'; '.join(reasons)}")
     deviation = Deviation(**entry)
-    reason = _contradiction(deviation)
+    reason = _contradiction(deviation, case)
     if reason:
         raise ValueError(f"deviation {deviation.id}: {reason}")
     return deviation
 
 
-def _contradiction(deviation: Deviation) -> str:
+def _contradiction(deviation: Deviation, case: Any) -> str:
     """Why an entry can match no result; empty if it can match one."""
     if bool(deviation.when) == bool(deviation.demonstrates):
         return "give either when or demonstrates"
+    fields = (*case._fields, *OF_RESULTS)
     for field, wanted in deviation.when.items():
-        if field not in FIELDS:
-            return f"results have no field {field!r}; choose from {', '.join(FIELDS)}"
+        if field not in fields:
+            return f"results have no field {field!r}; choose from {', '.join(fields)}"
         if not isinstance(wanted, dict):
             continue
         numbers = all(isinstance(bound, (int, float)) for bound in wanted.values())
-        if not (wanted.keys() <= COMPARISONS.keys() and numbers and field in NUMBERS):
+        is_number = case.__annotations__.get(field) in (int, float)
+        if not (wanted.keys() <= COMPARISONS.keys() and numbers and is_number):
             return f"compare a number with numbers by {', '.join(COMPARISONS)}, not {field}"
     if not all(map(_RANGE.fullmatch, deviation.versions.split(","))):
         return f"{deviation.versions!r} is not a range of versions such as >=2.4,<2.14"
@@ -181,7 +185,7 @@ def deviations_in(file: Path, version: str) -> tuple[Deviation, ...]:
 
 
 def known_ids(
-    case: Case, path: str, dtype: str, tensor: str, known: Sequence[Deviation] | None = None
+    case: Any, path: str, dtype: str, tensor: str, known: Sequence[Deviation] | None = None
 ) -> list[str]:
     """The ids of the deviations that explain an error in one tensor of one result."""
     facts = case._asdict() | {"path": path, "dtype": dtype, "tensor": tensor}
@@ -190,7 +194,7 @@ def known_ids(
     ]
 
 
-def mark_known(result: Any, case: Case, known: Sequence[Deviation] | None = None) -> Any:
+def mark_known(result: Any, case: Any, known: Sequence[Deviation] | None = None) -> Any:
     """The result with the verdict `known deviation` if known deviations explain every wrong tensor;
     otherwise with the worst tensor that none explains."""
     if result.verdict != "fault":
@@ -237,11 +241,13 @@ def tally(
     results: Iterable[Any],
     known: Sequence[Deviation] | None = None,
     demonstrate: Callable[[str], bool | None] | None = None,
+    parse: Callable[[str], Any] = parse,
 ) -> list[Tally]:
     """How often each deviation could have occurred in the results of a check, and did.
 
     `demonstrate` runs a demonstration by name: True if the deviation occurs, None if this build of
-    torch lacks what it needs. Without it demonstrations are not counted.
+    torch lacks what it needs. Without it demonstrations are not counted. `parse` returns the case
+    of an identifier.
     """
     known = installed_deviations() if known is None else known
     counts = {d.id: [0, 0] for d in known}

@@ -47,10 +47,7 @@ def print_results(
     the option of `replay` that names what ran.
     """
     ran = [r for r in results if r.verdict != "excluded"]
-    groups: dict[tuple[str, str, str], list[Result]] = {}
-    for result in ran:
-        groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
-    console.print(_table(groups, console.width >= WIDE))
+    console.print(results_table(ran, console.width >= WIDE))
     rate = len(ran) / max(seconds, 1e-3)
     console.print(
         f"{plural(len(ran), 'result')} in {seconds:.1f} s, {rate:.0f} a second", highlight=False
@@ -90,24 +87,30 @@ def print_results(
     )
 
 
-def _table(groups: Mapping[tuple[str, str, str], Sequence[Result]], wide: bool) -> Table:
-    """A row for each path, cell and dtype; where the worst result lies only if there is room."""
-    heads = ["path", "cell", "dtype", "cases", "worst R", *(["where"] * wide), "verdict"]
+def results_table(results: Sequence[Result], wide: bool, cell: str = "cell") -> Table:
+    """A row for each path, cell and dtype; where the worst result lies only if there is room.
+
+    `cell` is the heading of the second column.
+    """
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.path, result.cell, result.dtype), []).append(result)
+    heads = ["path", cell, "dtype", "cases", "worst R", *(["where"] * wide), "verdict"]
     table = Table(*heads)
     for column in table.columns:
         column.justify = "right" if column.header in ("cases", "worst R") else "left"
-        column.no_wrap = column.header in ("path", "cell", "dtype")  # what a row is about
+        column.no_wrap = column.header in ("path", cell, "dtype")  # what a row is about
         column.overflow = "fold"
-    for key, results in sorted(groups.items()):
-        verdict = overall_verdict(results)
-        worst = max((r for r in results if r.verdict == verdict), key=lambda r: r.R)
-        raised = all(map(_raised, (r for r in results if r.verdict == verdict)))
+    for key, some in sorted(groups.items()):
+        verdict = overall_verdict(some)
+        worst = max((r for r in some if r.verdict == verdict), key=lambda r: r.R)
+        raised = all(map(_raised, (r for r in some if r.verdict == verdict)))
         no_R = raised or verdict in ("known deviation", *UNFINISHED)
         R = "–" if no_R else format_R(worst.R)
         place = [_place(worst)] if wide else []
         style = STYLES[verdict]
         word = "raised" if raised else verdict
-        table.add_row(*key, str(len(results)), R, *place, f"[{style}]{word}[/]")
+        table.add_row(*key, str(len(some)), R, *place, f"[{style}]{word}[/]")
     return table
 
 

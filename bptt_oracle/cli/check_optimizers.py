@@ -1,0 +1,87 @@
+"""`bptt-oracle check --path optimizers`: judge torch's optimisers in all their forms."""
+
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from ..processes.interrupt import terminate_on_interrupt
+from ..processes.workers import limit_threads
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
+from .check_implementation import Options
+from .exits import stop
+from .output_files import require_report_file, save
+
+GROUP = "optimizers"
+MANY = 500  # tensors, if none of them shows a deviation, make it stale: not every one does
+
+
+def names_optimizers(paths: Sequence[str]) -> bool:
+    """Whether these paths are of optimisers. Stops if some are and others are not."""
+    from torch_impl.optimizers.table import OPTIMIZERS
+
+    kinds = {name.lower() for name in OPTIMIZERS}
+    own = [p for p in paths if p == GROUP or (p.split("-") + [""])[1] in kinds]
+    others = [p for p in paths if p not in own]
+    if own and others:
+        stop(
+            f"{own[0]} is a path of optimizers and {others[0]} is one of nets; check them in two "
+            "commands"
+        )
+    return bool(own)
+
+
+def check_optimizers(names: Sequence[str], options: Options, deviations: bool) -> NoReturn:
+    """Judge the optimisers of these paths. The exit status is that of `check`."""
+    with terminate_on_interrupt():
+        import torch
+
+        from ..judging.deviations import tally
+        from ..optimizers.cases import optimizer_cases, parse
+        from ..optimizers.examine import check_optimizers as run_all
+        from ..optimizers.examine import known_deviations, optimizer_paths
+        from ..reports.check_tables import print_deviations, print_environment
+        from ..reports.optimizer_tables import print_optimizers
+        from ..reports.verdicts import NOT_FINISHED, UNTRUSTED, check_verdict, numbers_judged
+        from ..runs.environment import environment
+        from ..runs.examine import UNFINISHED
+        from ..runs.files import to_json
+
+    paths = optimizer_paths(compiled=True)
+    for name in names:
+        if name not in paths and name != GROUP:
+            stop(f"there is no path {name!r}; choose from {GROUP}, {', '.join(paths)}")
+    require_report_file(options.json)
+    chosen = dict.fromkeys(
+        path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
+    )
+    optimizers = tuple(dict.fromkeys(paths[path][0] for path in chosen))
+    limit_threads()
+    console, header = new_console(quiet=options.quiet), environment()
+    print_environment(console, header, options.verbose)
+    start, results = time.perf_counter(), []
+    todo = optimizer_cases(options.cases, options.seed, optimizers)
+    with progress_bar(options.quiet) as progress:
+        finished = run_all(todo, options.dtypes or (), tuple(chosen), options.workers)
+        for some in progress.track(finished, len(todo), description="cases checked"):
+            results.extend(some)
+    results.sort(key=lambda r: (r.case, r.path, r.dtype))
+    print_optimizers(console, results, time.perf_counter() - start, options.verbose)
+    known = known_deviations()
+    tallies = tally((r for r in results if r.verdict not in UNFINISHED), known, parse=parse)
+    tallies = [t for t in tallies if t.met or t.concerned >= MANY]
+    print_deviations(console, tallies, table=deviations)
+    if options.json is not None:
+        report = {"environment": header, "results": [r._asdict() for r in results]}
+        report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
+        save(options.json, to_json(report))
+    status = AGREE
+    if any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+        status = FAULT
+    elif not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
+        status = COULD_NOT_RUN
+    print_verdict(check_verdict(torch.__version__, results, tallies), status)
+    if status == COULD_NOT_RUN:
+        stop(NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED)
+    raise typer.Exit(status)
