@@ -17,10 +17,11 @@ FIELDS: dict[str, Any] = {
     "per_sample_weights": Choice((False, True), (3, 1)),
     "include_last_offset": Choice((False, True), (3, 1)),
     "empty": Choice((False, True), (3, 1)),  # a bag without entries
+    "repeated": Choice((False, True), (3, 1)),  # the same entry everywhere
     "entries": Size(3, 5),
     "features": Size(1, 18),
     "rows": Size(1, 5),
-    "length": Size(1, 400),
+    "length": Size(1, 600),
 }
 
 
@@ -41,7 +42,7 @@ def _tidy(program: Program) -> Program | None:
             return None  # it scales the gradient, and nothing else
     if program["bag"] == "max" and (program["road"] == "double" or program["length"] > 60):
         return None  # equal entries make kinks
-    if program["rows"] * program["length"] * program["features"] > 600:
+    if program["rows"] * program["length"] * program["features"] > 700:
         return None
     return program
 
@@ -56,7 +57,7 @@ def _shapes(program: Program) -> dict[str, tuple[int, ...]]:
 def _others(program: Program, rng: np.random.Generator) -> Arrays:
     count = program["rows"] * program["length"]
     index = rng.integers(program["entries"], size=count)
-    if rng.random() < 0.3:  # the same entry again and again
+    if program["repeated"]:
         index[:] = index[0]
     cuts = np.sort(rng.integers(0, count + 1, program["rows"] - 1))
     offsets = np.array([0, *cuts, count])
