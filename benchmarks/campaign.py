@@ -15,6 +15,7 @@ the client uses.
 import argparse
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dask
 import psutil
 from distributed import LocalCluster
 
@@ -39,12 +41,15 @@ from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.finish import finish_case
 from bptt_oracle.runs.opening import open_runs
 from bptt_oracle.runs.record import Plan, record, select_cases
-from bptt_oracle.runs.row import Row, array_digest
+from bptt_oracle.runs.row import Row
 from bptt_oracle.runs.run import count_rows, read_rows
+
+from .poison import digest_of
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
 POISON = "benchmarks.poison"
+HANGING = 90.0  # seconds after the end of the scheduler
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
@@ -117,6 +122,7 @@ class Cluster:
 def open_local() -> Iterator[Engine]:
     """The workers of a cluster of this process."""
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(
             n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
@@ -163,6 +169,7 @@ class Survived(NamedTuple):
 
     kills: Counter[str]
     sentences: Counter[str]  # with which the client ended by itself
+    longest: float  # seconds from the end of a scheduler and its restart to that of the client
     seconds: float
 
 
@@ -172,7 +179,7 @@ def record_under_kills(
     """Record the plan as `folder/run`, while workers, schedulers and clients are killed at random.
     The last kill comes before the end if the plan is large enough."""
     rng, counted, sentences = random.Random(seed), Counter[str](), Counter[str]()
-    start, cluster = time.monotonic(), Cluster(folder)
+    start, longest, cluster = time.monotonic(), 0.0, Cluster(folder)
     client = start_client(folder / "run", cluster, plan)
     try:
         while (status := _wait(client, rng.uniform(*pause) if counted.total() < kills else 5)) != 0:
@@ -181,7 +188,7 @@ def record_under_kills(
                 sentence = client.stderr.read().strip()
                 assert sentence.count("\n") == 0 and sentence.startswith("bptt-oracle: "), sentence
                 assert status == 2, (status, sentence)
-                sentences[sentence.replace(str(folder), "…")] += 1
+                sentences[re.sub(r"tcp://[\d.:]+", "…", sentence.replace(str(folder), "…"))] += 1
                 client = start_client(folder / "run", cluster, plan)
                 continue
             if counted.total() == kills:
@@ -196,15 +203,17 @@ def record_under_kills(
                 kill([cluster.scheduler.pid])
                 cluster.stop()
                 cluster.start()
-                status = _wait(client, 30)
+                killed = time.monotonic()
+                status = _wait(client, HANGING)
                 assert status is not None, "the client hangs after its scheduler has ended"
+                longest = max(longest, time.monotonic() - killed)
             else:
                 cluster.kill_worker(rng.randrange(WORKERS), victim == "worker and nanny")
     finally:
         kill([client.pid])
         client.wait()
         cluster.close()
-    return Survived(counted, sentences, time.monotonic() - start)
+    return Survived(counted, sentences, longest, time.monotonic() - start)
 
 
 def _wait(process: "subprocess.Popen[str]", seconds: float) -> int | None:
@@ -233,6 +242,7 @@ def measure_kills(chosen: argparse.Namespace) -> None:
             print(f"  killed: {number} × {word}")
         for sentence, number in survived.sentences.most_common():
             print(f"  {number} × {sentence}")
+        print(f"  a client ended at most {survived.longest:.0f} s after its scheduler")
         print(f"  {plan.cases} cases, the same rows as a serial run: {same}")
         assert same
 
@@ -298,7 +308,7 @@ def measure_poison(chosen: argparse.Namespace) -> None:
             plan = Plan(chosen.cases or 200, chosen.seed, ["float32"], [f"{POISON}:{name}"], [])
             chosen_case = list(select_cases(plan))[plan.cases // 2]
             os.environ |= ENVIRONMENT | {
-                "POISON": array_digest(draw(chosen_case).x),
+                "POISON": digest_of(draw(chosen_case)),
                 "POISON_DEATHS": str(folder / "deaths"),
             }
             named: list[float] = []

@@ -1,4 +1,4 @@
-"""Two implementations that compute like torch, except one case, whose x has the digest POISON: one
+"""Two implementations that compute like torch, except one problem, which has the digest POISON: one
 ends its process there, the other also the worker that started this process. The times of these
 deaths are appended to the file POISON_DEATHS."""
 
@@ -9,14 +9,23 @@ import time
 from typing import Any
 
 from bptt_oracle.implementations.implementation import Implementation
-from bptt_oracle.runs.row import array_digest
+from bptt_oracle.runs.row import array_digest, digest
 from torch_impl.execution.catalogue import PATHS
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import run
 
 
+def digest_of(problem: Problem) -> str:
+    """A digest of the net, its inputs and its cotangents, the same in every process."""
+    arrays = [problem.x, *problem.params.values(), *(problem.state or ()), problem.d_output]
+    found = [b"" if a is None else array_digest(a).encode() for a in (*arrays, *problem.d_state)]
+    return digest(
+        repr((problem.net.mode, problem.net.bidirectional, problem[3:5])).encode(), *found
+    )
+
+
 def _run(problem: Problem, dtype: str, with_worker: bool) -> dict[str, Any]:
-    if array_digest(problem.x) == os.environ.get("POISON"):
+    if digest_of(problem) == os.environ.get("POISON"):
         with open(os.environ["POISON_DEATHS"], "a", encoding="utf-8") as file:
             file.write(f"{time.time()}\n")
         parent = multiprocessing.parent_process()

@@ -186,9 +186,9 @@ def kept_process() -> Iterator[ProcessPoolExecutor]:
         pool = own.pop()
     except IndexError:
         pool = _new_pool(1)
-        # multiprocessing waits for its processes before threads end, and those of this pool
-        # end only if they are told to
-        Finalize(None, pool.shutdown, kwargs={"wait": False}, exitpriority=1)
+        # when a process of multiprocessing ends, it waits for its own processes, and that of this
+        # pool ends only if it is told to, before the queues (priority 10) are closed
+        Finalize(None, pool.shutdown, kwargs={"cancel_futures": True}, exitpriority=100)
     try:
         yield pool
     finally:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.poison import digest_of
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw
 from bptt_oracle.processes import cluster as clusters
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.record import Plan, record, select_cases
-from bptt_oracle.runs.row import array_digest
 from support.runs import PLAN, read, untimed
 
 distributed = pytest.importorskip("distributed", reason="distributed (Dask) is not installed")
@@ -33,7 +33,7 @@ def address(tmp_path_factory):
     deaths = tmp_path_factory.mktemp("deaths") / "deaths"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISON_DEATHS", str(deaths))
-        patch.setenv("POISON", array_digest(draw(list(select_cases(POISONED))[7]).x))
+        patch.setenv("POISON", digest_of(draw(list(select_cases(POISONED))[7])))
         import dask
 
         with (

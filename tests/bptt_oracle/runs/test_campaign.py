@@ -12,6 +12,7 @@ from multiprocessing import get_all_start_methods, get_context
 
 import pytest
 
+from benchmarks.poison import digest_of
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cli.cluster import devices_of
@@ -22,7 +23,7 @@ from bptt_oracle.processes.failures import CommandError
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.record import Plan, UnfinishedRun, record, select_cases
-from bptt_oracle.runs.row import BadRun, array_digest
+from bptt_oracle.runs.row import BadRun
 from support.runs import PLAN, read, untimed
 from torch_impl.execution.catalogue import PATHS, devices
 from torch_impl.execution.run import run
@@ -36,7 +37,7 @@ def end_by(name, number):
     """An implementation that is right, except that the case with that number ends its process."""
 
     def compute(problem, dtype):
-        if array_digest(problem.x) == array_digest(draw(cases_of(name)[number]).x):
+        if digest_of(problem) == digest_of(draw(cases_of(name)[number])):
             os.kill(os.getpid(), getattr(signal, name))
         return run(PATHS["cpu-native"], problem, dtype).results
 
@@ -100,7 +101,7 @@ def test_a_case_that_memory_ends_is_unfinished_and_the_others_are_kept(tmp_path)
         record(file, plan_of("SIGKILL"), {}, 1, executor=executor)
     with closing(sqlite3.connect(tmp_path / "run.unfinished")) as connection:
         done = {case for (case,) in connection.execute("SELECT case_id FROM cases")}
-    assert done == {case.id for case in cases_of("SIGKILL")} - {named}
+    assert done == {case.id for case in cases_of("SIGKILL")} - {named} and len(done) == 7
 
 
 def test_workers_with_other_code_are_rejected(tmp_path, monkeypatch):
