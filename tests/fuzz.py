@@ -73,7 +73,7 @@ WORDS = (
     *("2.13", "2.13.0", "2.4.1+cpu", "1.0", "onnx==1.0", "c_0_ignored", "drift", "fault"),
     *("--json", "--junit", "--html", "--markdown", "--cases", "--seed", "--dtype", "--path"),
     *("--device", "--workers", "--values", "--factor", "--fail-on", "--fault", "--comparisons"),
-    *("--script", "--deviations", "--quiet", "--verbose", "--output", "--cache", "--python"),
+    *("--script", "--list-deviations", "--quiet", "--verbose", "--output", "--cache", "--python"),
     *("--implementation", "no_module:lstm", "--with", "--with=onnx"),
     *(
         "--json=.",

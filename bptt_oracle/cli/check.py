@@ -9,7 +9,7 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from .check_implementation import Options, check_implementations
+from .check_implementation import Options, Reports, check_implementations
 from .check_optimizers import check_optimizers, names_optimizers
 from .exits import stop
 from .options import (
@@ -19,10 +19,12 @@ from .options import (
     DeviceOption,
     Dtypes,
     Implementations,
+    Markdown,
     OwnCases,
     Paths,
     Quiet,
     Seed,
+    Stale,
     Workers,
     dtypes_of,
     own_cases_of,
@@ -30,7 +32,7 @@ from .options import (
     warn_of_large,
     workers_of,
 )
-from .output_files import require_report_file, save
+from .output_files import require_report_files, write_reports
 
 
 def check(
@@ -43,9 +45,18 @@ def check(
     case: OwnCases = None,
     cases_file: CasesFile = None,
     json: Annotated[Path | None, typer.Option(help="Also write all results to this file.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML.")] = None,
+    markdown: Markdown = False,
     workers: Workers = 0,
     deviations: Annotated[
-        bool, typer.Option("--deviations", help="Print the known deviations of this torch.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML of your own known deviations, besides the list."),
+    ] = None,
+    stale: Annotated[
+        Stale, typer.Option(help="Exit 1 for a listed deviation that no longer occurs, or not.")
+    ] = Stale.fail,
+    list_deviations: Annotated[
+        bool, typer.Option("--list-deviations", help="Print the known deviations of this torch.")
     ] = False,
     implementation: Implementations = None,
     max_faults: Annotated[
@@ -66,23 +77,25 @@ def check(
     """
     own = own_cases_of(context, case, cases_file)
     warn_of_large(own, dtypes_of(dtype))
+    reports = Reports(json, junit, markdown, deviations, stale is Stale.fail)
+    processes = workers_of(workers, [])
     if implementation:
         if path or device is not Device.auto:
             stop("--implementation replaces --path and --device; leave them out")
         chosen_dtypes = dtypes_of(dtype) if dtype else None
-        processes = workers_of(workers, [])
         options = Options(
-            chosen_dtypes, cases, seed, own, max_faults, json, processes, quiet, verbose
+            chosen_dtypes, cases, seed, own, max_faults, reports, processes, quiet, verbose
         )
         check_implementations(implementation, options)
     if path and names_optimizers(path):
         if device not in (Device.auto, Device.cpu):
             stop(f"optimizers are judged on the CPU, not on --device {device.value}")
-        processes = workers_of(workers, [])
+        if own:
+            stop("--case and --cases-file describe nets, and optimizers have cases of their own")
         options = Options(
-            dtypes_of(dtype), cases, seed, max_faults, json, processes, quiet, verbose
+            dtypes_of(dtype), cases, seed, own, max_faults, reports, processes, quiet, verbose
         )
-        check_optimizers(path, options, deviations)
+        check_optimizers(path, options, list_deviations)
     if workers != 1:
         worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
@@ -91,10 +104,18 @@ def check(
         from torch_impl.execution.path import WrongKernel
         from torch_impl.roads.catalogue import ROADS
 
+        from ..cases.case import parse
         from ..cases.corpus import cases_for
         from ..implementations.demonstrations import check_demonstration, demonstrate, runs_with
-        from ..judging.deviations import installed_deviations, tally
+        from ..judging.deviations import (
+            installed_deviations,
+            installed_torch,
+            mark_known,
+            own_deviations,
+            tally,
+        )
         from ..judging.offsets import collect_offsets
+        from ..reports.check_report import CheckReport
         from ..reports.check_tables import (
             print_deviations,
             print_diagnosis,
@@ -102,25 +123,37 @@ def check(
             print_offsets,
             print_results,
         )
-        from ..reports.verdicts import NOT_FINISHED, UNTRUSTED, check_verdict, numbers_judged
+        from ..reports.verdicts import (
+            MISSING,
+            NOT_FINISHED,
+            UNTRUSTED,
+            check_verdict,
+            numbers_judged,
+        )
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED, no_case_message
+        from ..runs.examine import UNFINISHED, Result, no_case_message
         from ..runs.examine import check as run_all
-        from ..runs.files import to_json
         from ..runs.study import diagnose_results_of
 
     chosen, skipped = paths_of(device, path)
-    require_report_file(json)
+    require_report_files(json, junit)
+    known = installed_deviations()
     try:
-        for deviation in installed_deviations():
+        if deviations is not None:
+            added = own_deviations(deviations, installed_torch(), known)
+            known = (*known, *added)
+        for deviation in known:
             if deviation.demonstrates:
                 check_demonstration(deviation.demonstrates)
+    except OSError as error:
+        stop(f"{deviations} cannot be read: {error.strerror}; name a file that exists")
     except ValueError as error:
         stop(str(error))
     dtypes = dtypes_of(dtype)
     workers = workers_of(workers, chosen)
     limit_threads()
-    console, header, results = new_console(quiet=quiet), environment(), []
+    console, header = new_console(quiet=quiet or markdown), environment()
+    results: list[Result] = []
     print_environment(console, header, verbose)
     start = time.perf_counter()
     try:
@@ -128,7 +161,7 @@ def check(
             todo = own or cases_for(cases, seed, chosen)
             finished = run_all(todo, dtypes, chosen, workers)
             for some in progress.track(finished, len(todo), description="cases checked"):
-                results.extend(some)
+                results.extend(mark_known(r, parse(r.case), known) for r in some)
     except WrongKernel as error:
         stop(str(error))
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
@@ -141,28 +174,40 @@ def check(
     def demonstrate_if_chosen(name: str) -> bool | None:
         return demonstrate(name) if runs_with(name, roads) else None
 
-    tallies = (
-        tally(
-            (r for r in results if r.verdict not in UNFINISHED), demonstrate=demonstrate_if_chosen
-        )
-        if any(name.startswith("cpu") for name in chosen)
-        else []
-    )
-    print_deviations(console, tallies, table=deviations)
-    if json is not None:
-        report = {"environment": header, "results": [r._asdict() for r in results]}
-        report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
-        save(json, to_json(report))
+    finished_results = [r for r in results if r.verdict not in UNFINISHED]
+    on_cpu = any(name.startswith("cpu") for name in chosen)
+    tallies = tally(finished_results, known, demonstrate_if_chosen) if on_cpu else []
+    files = {d.id: str(deviations) for d in known if d not in installed_deviations()}
+    print_deviations(console, tallies, list_deviations, files)
     offsets = [offset for offset in collect_offsets(results) if offset.is_systematic]
     print_offsets(console, offsets)
     if wrong := [r for r in results if r.verdict == "fault" and r.path in chosen]:
         print_diagnosis(console, diagnose_results_of(wrong))
-    status = AGREE
-    if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+    # Excluded paths have results as well, so that every one must be there.
+    missing = len(todo) * len(dtypes) * len(chosen) - sum(r.path in chosen for r in results)
+    status, stale_fails = AGREE, stale is Stale.fail
+    is_stale = stale_fails and any(t.stale for t in tallies)
+    if offsets or any(r.verdict == "fault" for r in results) or is_stale:
         status = FAULT
-    elif not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
+    elif missing or not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
         status = COULD_NOT_RUN
-    print_verdict(check_verdict(torch.__version__, results, tallies, offsets), status)
+    sentence = check_verdict(torch.__version__, results, tallies, offsets, missing)
+    plan = {"cases": len(todo), "seed": seed, "dtypes": dtypes, "paths": chosen}
+    report = CheckReport(
+        f"torch {torch.__version__}",
+        sentence,
+        status,
+        plan | {"own cases": [one.id for one in own]} if own else plan,
+        header,
+        results,
+        tallies,
+        offsets,
+        stale_fails,
+    )
+    write_reports(report, json, junit, markdown and not quiet)
+    if quiet or not markdown:
+        print_verdict(sentence, status)
     if status == COULD_NOT_RUN:
-        stop(NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED)
+        lost = NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED
+        stop(MISSING if missing else lost)
     raise typer.Exit(status)

@@ -14,9 +14,19 @@ from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, run_isolated
 from ..reports.console import new_console, print_verdict, progress_bar
 from .exits import stop
-from .output_files import require_report_file, save
+from .output_files import require_report_files, write_reports
 
 OPTION = "--implementation"
+
+
+class Reports(NamedTuple):
+    """What is written, which deviations are added, and whether a stale one fails."""
+
+    json: Path | None
+    junit: Path | None
+    markdown: bool
+    deviations: Path | None
+    stale_fails: bool
 
 
 class Options(NamedTuple):
@@ -27,7 +37,7 @@ class Options(NamedTuple):
     seed: int
     own: Sequence[Case]  # instead of those that grow
     max_faults: int
-    json: Path | None
+    reports: Reports
     workers: int
     quiet: bool
     verbose: bool
@@ -35,24 +45,26 @@ class Options(NamedTuple):
 
 def check_implementations(names: Sequence[str], options: Options) -> NoReturn:
     """Judge each implementation. The exit status is the worst of all: 2 before 1 before 0."""
-    if options.json is not None and len(names) > 1:
-        stop("--json holds the results of one --implementation; judge them one by one")
+    for option in ("json", "junit"):
+        if getattr(options.reports, option) is not None and len(names) > 1:
+            stop(f"--{option} holds the results of one --implementation; judge them one by one")
     raise typer.Exit(max([_check_one(name, options) for name in names]))
 
 
 def _check_one(name: str, options: Options) -> int:
-    dtypes, count, seed, own, max_faults, json, workers, quiet, verbose = options
+    dtypes, count, seed, own, max_faults, reports, workers, quiet, verbose = options
     with terminate_on_interrupt():
         from ..implementations.fitting import fit
         from ..implementations.growing import growing_cases
         from ..implementations.loading import load
-        from ..judging.deviations import tally
+        from ..judging.deviations import mark_known, own_deviations, tally
         from ..judging.offsets import collect_offsets
+        from ..reports.check_report import CheckReport
         from ..reports.check_tables import print_environment, print_offsets, print_results
         from ..reports.implementation_report import (
             count_run,
+            facts_of,
             print_study,
-            report,
             status_of,
             verdict_on,
         )
@@ -60,9 +72,17 @@ def _check_one(name: str, options: Options) -> int:
         from ..runs.examine import UNFINISHED, check, deviations_of
         from ..runs.study import study
 
-    require_report_file(json)
+    require_report_files(reports.json, reports.junit)
     limit_threads()
     implementation = load(name)
+    known = deviations_of(implementation)
+    if reports.deviations is not None:
+        try:
+            known += own_deviations(reports.deviations, implementation.version(), known)
+        except OSError as error:
+            stop(f"{reports.deviations} cannot be read: {error.strerror}; name a file that exists")
+        except ValueError as error:
+            stop(str(error))
     chosen = [d for d in dtypes or ("float32", "float64") if d in implementation.dtypes]
     if not chosen:
         wanted, has = ", ".join(dtypes or ()), ", ".join(implementation.dtypes)
@@ -74,22 +94,24 @@ def _check_one(name: str, options: Options) -> int:
             stop(f"{name} lacks an option of {case.id}{nearest}")
     cases = list(own) or growing_cases(implementation, count, seed)
     count = len(own) or count
-    console, header, results = new_console(quiet=quiet), environment(implementation), []
+    is_quiet = quiet or reports.markdown
+    console, header, results = new_console(quiet=is_quiet), environment(implementation), []
     print_environment(console, header, verbose)
-    start, faults = time.perf_counter(), 0
+    case_by_id = {case.id: case for case in cases}
+    start, faults, stopped = time.perf_counter(), 0, False
     with progress_bar(quiet) as progress:
         finished = check(cases, chosen, [name], workers)
         for some in progress.track(finished, len(cases), description="cases checked"):
+            some = [mark_known(r, case_by_id[r.case], known) for r in some]
             results.extend(some)
             faults += sum(r.verdict == "fault" for r in some)
             if max_faults and faults >= max_faults:
+                stopped = len({r.case for r in results}) < len(cases)
                 break
     finished.close()
-    stopped = len({r.case for r in results}) < len(cases)
     order = {case.id: number for number, case in enumerate(cases)}
     results.sort(key=lambda r: (order[r.case], r.dtype))
     print_results(console, results, {}, time.perf_counter() - start, verbose, OPTION)
-    known = deviations_of(implementation)
     tallies = tally((r for r in results if r.verdict not in UNFINISHED), known)
     offsets = [offset for offset in collect_offsets(results) if offset.is_systematic]
     print_offsets(console, offsets)
@@ -97,10 +119,25 @@ def _check_one(name: str, options: Options) -> int:
         studied = run_isolated(partial(study, name=name), results)
     except Crash as crash:
         stop(f"{name} ended its process again while its results were studied: {crash}")
-    counts = count_run(results, len(cases), count, stopped, studied.control)
+    counts = count_run(results, len(cases), count, stopped, studied.control, len(chosen))
     print_study(console, counts, studied, tallies, known)
-    if json is not None:
-        save(json, report(header, results, counts, studied, tallies))
-    status = status_of(results, counts, studied, tallies, offsets)
-    print_verdict(verdict_on(implementation, results, counts, studied, tallies, offsets), status)
+    status = status_of(results, counts, studied, tallies, offsets, reports.stale_fails)
+    sentence = verdict_on(implementation, results, counts, studied, tallies, offsets)
+    plan = {"cases": len(cases), "seed": seed, "dtypes": chosen, "implementation": name}
+    plan |= {"own cases": [case.id for case in own]} if own else {}
+    report = CheckReport(
+        f"{implementation.name} {implementation.version()}".strip(),
+        sentence,
+        status,
+        plan,
+        header,
+        results,
+        tallies,
+        offsets,
+        reports.stale_fails,
+        facts_of(counts, studied),
+    )
+    write_reports(report, reports.json, reports.junit, reports.markdown and not quiet)
+    if quiet or not reports.markdown:
+        print_verdict(sentence, status)
     return status

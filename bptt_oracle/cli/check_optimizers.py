@@ -11,7 +11,7 @@ from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
 from .check_implementation import Options
 from .exits import stop
-from .output_files import require_report_file, save
+from .output_files import require_report_files, write_reports
 
 GROUP = "optimizers"
 MANY = 500  # tensors, if none of them shows a deviation, make it stale: not every one does
@@ -32,56 +32,72 @@ def names_optimizers(paths: Sequence[str]) -> bool:
     return bool(own)
 
 
-def check_optimizers(names: Sequence[str], options: Options, deviations: bool) -> NoReturn:
+def check_optimizers(names: Sequence[str], options: Options, list_deviations: bool) -> NoReturn:
     """Judge the optimisers of these paths. The exit status is that of `check`."""
     with terminate_on_interrupt():
         import torch
 
-        from ..judging.deviations import tally
+        from ..judging.deviations import mark_known, own_deviations, tally
         from ..optimizers.cases import optimizer_cases, parse
         from ..optimizers.examine import check_optimizers as run_all
         from ..optimizers.examine import known_deviations, optimizer_paths
+        from ..reports.check_report import CheckReport
         from ..reports.check_tables import print_deviations, print_environment
         from ..reports.optimizer_tables import print_optimizers
         from ..reports.verdicts import NOT_FINISHED, UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED
-        from ..runs.files import to_json
+        from ..runs.examine import UNFINISHED, Result
 
     paths = optimizer_paths(compiled=True)
     for name in names:
         if name not in paths and name != GROUP:
             stop(f"there is no path {name!r}; choose from {GROUP}, {', '.join(paths)}")
-    require_report_file(options.json)
+    reports = options.reports
+    require_report_files(reports.json, reports.junit)
+    known = known_deviations()
+    if reports.deviations is not None:
+        try:
+            known = (*known, *own_deviations(reports.deviations, torch.__version__, known))
+        except OSError as error:
+            stop(f"{reports.deviations} cannot be read: {error.strerror}; name a file that exists")
+        except ValueError as error:
+            stop(str(error))
     chosen = dict.fromkeys(
         path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
     )
     optimizers = tuple(dict.fromkeys(paths[path][0] for path in chosen))
     limit_threads()
-    console, header = new_console(quiet=options.quiet), environment()
+    quiet = options.quiet or reports.markdown
+    console, header = new_console(quiet=quiet), environment()
     print_environment(console, header, options.verbose)
-    start, results = time.perf_counter(), []
+    results: list[Result] = []
+    start = time.perf_counter()
     todo = optimizer_cases(options.cases, options.seed, optimizers)
     with progress_bar(options.quiet) as progress:
         finished = run_all(todo, options.dtypes or (), tuple(chosen), options.workers)
         for some in progress.track(finished, len(todo), description="cases checked"):
-            results.extend(some)
+            results.extend(mark_known(r, parse(r.case), known) for r in some)
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     print_optimizers(console, results, time.perf_counter() - start, options.verbose)
-    known = known_deviations()
     tallies = tally((r for r in results if r.verdict not in UNFINISHED), known, parse=parse)
     tallies = [t for t in tallies if t.met or t.concerned >= MANY]
-    print_deviations(console, tallies, table=deviations)
-    if options.json is not None:
-        report = {"environment": header, "results": [r._asdict() for r in results]}
-        report["deviations"] = [t.deviation._asdict() | {"met": t.met} for t in tallies]
-        save(options.json, to_json(report))
+    print_deviations(console, tallies, table=list_deviations)
+    is_stale = reports.stale_fails and any(t.stale for t in tallies)
     status = AGREE
-    if any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+    if any(r.verdict == "fault" for r in results) or is_stale:
         status = FAULT
     elif not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
         status = COULD_NOT_RUN
-    print_verdict(check_verdict(torch.__version__, results, tallies), status)
+    sentence = check_verdict(torch.__version__, results, tallies)
+    plan = {"cases": len(todo), "seed": options.seed, "dtypes": options.dtypes}
+    plan["paths"] = list(chosen)
+    title = f"torch {torch.__version__}, optimizers"
+    report = CheckReport(
+        title, sentence, status, plan, header, results, tallies, (), reports.stale_fails
+    )
+    write_reports(report, reports.json, reports.junit, reports.markdown and not options.quiet)
+    if options.quiet or not reports.markdown:
+        print_verdict(sentence, status)
     if status == COULD_NOT_RUN:
         stop(NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED)
     raise typer.Exit(status)

@@ -96,6 +96,7 @@ def compare(
                     relative_differences(before, after),
                     changes(before, after, factor, without=("equal",)),
                     sentence,
+                    status,
                 ),
             ),
             (junit, lambda: to_junit(comparison, changes(before, after, factor), fail_on or ())),
@@ -107,7 +108,7 @@ def compare(
         if not quiet:
             largest = compare_tables.largest_differences(relative_differences(before, after))
             if markdown:
-                write_output(compare_tables.markdown(before, after, comparison, largest))
+                write_output(compare_tables.markdown(before, after, comparison, largest, status))
             else:
                 compare_tables.print_comparison(before, after, comparison, largest)
     if quiet or not markdown:

@@ -36,6 +36,13 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Stale(StrEnum):
+    """What a listed deviation that no longer occurs does."""
+
+    fail = "fail"
+    warn = "warn"
+
+
 class FailOn(StrEnum):
     """What makes a comparison fail; a fault always does."""
 

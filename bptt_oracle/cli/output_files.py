@@ -3,8 +3,13 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..reports.console import write_output
 from .exits import stop
+
+if TYPE_CHECKING:
+    from ..reports.check_report import CheckReport
 
 
 def require_writable(file: Path | None) -> None:
@@ -33,6 +38,29 @@ def require_report_file(file: Path | None) -> None:
     require_writable(file)
     if file is not None:
         _require_not_recorded(file)
+
+
+def require_report_files(*files: Path | None) -> None:
+    """`require_report_file` of each. Stops if two are the same."""
+    named = [file for file in files if file is not None]
+    for number, file in enumerate(named):
+        require_report_file(file)
+        if os.path.realpath(file) in map(os.path.realpath, named[:number]):
+            stop(f"{file} would be written twice; name another file")
+
+
+def write_reports(
+    report: "CheckReport", json: Path | None, junit: Path | None, markdown: bool
+) -> None:
+    """Write what a check found to the files that are named, and Markdown to standard output."""
+    from ..reports.check_report import check_to_json, check_to_junit, check_to_markdown
+
+    if json is not None:
+        save(json, check_to_json(report))
+    if junit is not None:
+        save_pieces(junit, check_to_junit(report))
+    if markdown:
+        write_output(check_to_markdown(report))
 
 
 def _require_not_recorded(file: Path) -> None:

@@ -85,8 +85,11 @@ def record(
     if model is None and (inputs or script):
         stop(f"{'--inputs' if inputs else '--script'} needs --model")
     if model is not None:
-        if implementation or path or dtype or values:
-            stop("--model replaces --path, --dtype, --implementation and --values; leave them out")
+        if implementation or path or dtype or values or case or cases_file:
+            stop(
+                "--model replaces --path, --dtype, --implementation, --values and --case; leave "
+                "them out"
+            )
         _require_run_file(output)
         record_model(output, model, inputs, script, quiet)
     if workers != 1 and not scheduler and scheduler_file is None:

@@ -1,8 +1,8 @@
 """Mistakes found in released PyTorch: data with a program, a range of versions, and a thread.
 
-    python -m bptt_oracle.hunting.published        writes docs/finds/finds.md anew
-    python -m bptt_oracle.hunting.published ID     runs the program of a find and prints a text to
-                                                   file, with what the program printed
+python -m bptt_oracle.hunting.published        writes docs/finds/finds.md anew
+python -m bptt_oracle.hunting.published ID     runs the program of a find and prints a text to
+                                               file, with what the program printed
 """
 
 import platform

@@ -28,7 +28,7 @@ LARGE_CASE = 10**8  # numbers, from which the cost is estimated before the work
 SUM = 150
 WIDE_RUNS = 2 + MOVED_RUNS
 NARROW_RUNS = 1 + RENUMBERED_RUNS
-LONGDOUBLE = 150  # times as long as float64, with products by NumPy's own loop
+LONGDOUBLE = 16  # times as long as float64, with products of slices
 
 
 class Cost(NamedTuple):

@@ -184,6 +184,15 @@ def deviations_in(file: Path, version: str) -> tuple[Deviation, ...]:
     return tuple(d for d in load(file) if not version or in_range(d, version))
 
 
+def own_deviations(file: Path, version: str, known: Sequence[Deviation]) -> tuple[Deviation, ...]:
+    """The deviations of a user's file that are expected of a version. Raises OSError; ValueError
+    for an invalid file, and for an id that `known` has."""
+    own = deviations_in(file, version)
+    if taken := {d.id for d in known} & {d.id for d in own}:
+        raise ValueError(f"{file.name}: {min(taken)} is already listed; give it another id")
+    return own
+
+
 def known_ids(
     case: Any, path: str, dtype: str, tensor: str, known: Sequence[Deviation] | None = None
 ) -> list[str]:

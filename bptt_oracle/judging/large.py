@@ -19,6 +19,7 @@ BLOCK = 2**20  # elements that are read at a time
 def keep(array: np.ndarray) -> np.ndarray:
     """The array; a read-only copy in a temporary file if it is large and its dtype is a number's.
     Raises OSError if the disk is full."""
+    array = np.asarray(array)  # no subclass
     if array.nbytes < LARGE or array.dtype.kind == "O":
         return array
     with tempfile.TemporaryFile() as file:
@@ -28,7 +29,7 @@ def keep(array: np.ndarray) -> np.ndarray:
         return np.asarray(np.memmap(file, array.dtype, "r", shape=array.shape))
 
 
-def blocks(size: int) -> Iterator[slice]:
-    """The slices of a flat array of this size, at most BLOCK elements each."""
-    for start in range(0, size, BLOCK):
-        yield slice(start, min(start + BLOCK, size))
+def slices_of(size: int, most: int = BLOCK) -> Iterator[slice]:
+    """The slices of an axis of this size, at most `most` elements each."""
+    for start in range(0, size, most):
+        yield slice(start, min(start + most, size))

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .large import blocks
+from .large import slices_of
 
 ELEMENT_FACTOR = 4.0
 
@@ -91,7 +91,7 @@ def deviation_of(
     s, n = np.empty(truth.shape), len(errors)
     flat, flat_s, flat_floor = [np.ravel(e) for e in errors], s.reshape(-1), np.ravel(floor)
     ratio, sums, count = 1.0, np.zeros(n), 0
-    for block in blocks(truth.size):
+    for block in slices_of(truth.size):
         stacked = np.array([e[block] for e in flat], dtype=np.float64)
         squares = (stacked / scale) ** 2
         total = squares.sum(axis=0)

@@ -55,7 +55,8 @@ def random_factors(rng: np.random.Generator, u: float, dtype: np.dtype) -> Facto
             bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
             factors: np.ndarray = bits * (two[1] - two[0])
             factors += two[0]  # exact: 1 − u, 2 u and 1 + u have few digits
-            return factors.reshape(shape)
+            shaped: np.ndarray = factors.reshape(shape)
+            return shaped
         if used + size > pool.size:  # many at once: a draw costs more than its numbers
             pool, used = two[rng.integers(0, 2, max(size, 4096), dtype=np.int8)], 0
         used += size

@@ -50,6 +50,7 @@ from .rounding import (
     shut_gates,
     sum_step_by_step,
 )
+from .sliced_products import sliced, sum_sliced
 from .wide import LARGEST_MULTIPRECISION, difference, narrow, wide_arithmetic, wide_dtype, widen
 
 OUTPUTS = ("output", "h_n", "c_n")
@@ -102,7 +103,7 @@ def expect(
         return widen(stored(value, dtype), wide)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        truth = _kept(evaluate_cast(problem, store, masks, wide_arithmetic(wide, NUMPY)))
+        truth = _kept(_evaluate_truth(problem, wide, store, masks))
         errors = [_errors(evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY)), truth)]
         as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
         if as_rounded and not is_tied(problem):
@@ -137,6 +138,19 @@ def expect(
             ratios |= dict.fromkeys(forward, max((ratios[name] for name in forward), default=1.0))
         elements = {name: element_noise(d, ratios[name]) for name, d in deviations.items()}
     return Expected(truth, noise, no_error, "", elements, u)
+
+
+def _evaluate_truth(
+    problem: Problem,
+    wide: np.dtype,
+    store: Callable[[np.ndarray], np.ndarray],
+    masks: Sequence[np.ndarray],
+) -> Results:
+    """The problem in the wide type; in longdouble with large products as products of slices."""
+    arithmetic = wide_arithmetic(wide, NUMPY)
+    if wide != np.longdouble:
+        return evaluate_cast(problem, store, masks, arithmetic)
+    return evaluate_cast(problem, lambda value: sliced(store(value)), masks, sum_sliced(arithmetic))
 
 
 def floors_of(dtype: str, u: float) -> Floors:

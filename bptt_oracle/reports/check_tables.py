@@ -149,20 +149,28 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis | None) -> None:
             console.print(diagnosis.start, soft_wrap=True, highlight=False, markup=False)
 
 
-def print_deviations(console: Console, tallies: Sequence[Tally], table: bool = True) -> None:
+def print_deviations(
+    console: Console,
+    tallies: Sequence[Tally],
+    table: bool = True,
+    files: Mapping[str, str] | None = None,
+) -> None:
     """Print each stale deviation, and a table of all known deviations of this torch or how to get
-    it."""
+    it. `files` names by id the file of each deviation that is not one of this package."""
     if not tallies:
         return
     if table:
         _print_deviation_table(console, tallies)
     else:
-        console.print("list the known deviations: bptt-oracle check --deviations", highlight=False)
+        console.print(
+            "list the known deviations: bptt-oracle check --list-deviations", highlight=False
+        )
     for tally in tallies:
         if tally.stale:
+            file = (files or {}).get(tally.deviation.id, "bptt_oracle/judging/deviations.toml")
             console.print(
                 f"stale: {tally.deviation.id} is listed for torch {tally.deviation.versions} in "
-                "bptt_oracle/judging/deviations.toml and no longer occurs; close its range",
+                f"{file} and no longer occurs; close its range",
                 soft_wrap=True,
             )
 

@@ -17,10 +17,11 @@ from ..runs.compare import (
     name_environments,
 )
 from ..runs.run import Run
+from .console import AGREE, FAULT, new_console, plural
 from .console import format_R as format_ratio
-from .console import new_console, plural
 from .styles import STYLES
 
+GLOSSARY = "https://github.com/bptt-oracle/bptt-oracle/blob/main/docs/glossary.md"
 MOST = 10  # of each that are listed
 
 
@@ -98,10 +99,13 @@ def markdown(
     new: Run,
     comparison: Comparison,
     differences: Sequence[tuple[str, float]],
+    status: int,
 ) -> str:
-    """What print_comparison prints and the summary, as Markdown for a pull request."""
+    """The verdict by the exit status, the summary and what print_comparison prints, as Markdown for
+    a pull request."""
     title = f"### torch {literal(torch_version(old))} → {literal(torch_version(new))}"
-    parts = [title, summary(comparison), markdown_table(*count_table(comparison))]
+    verdict = f"**{status_word(status)}** – {summary(comparison)}"
+    parts = [title, verdict, markdown_table(*count_table(comparison))]
     if changed := environment_changes(old, new):
         parts.append(markdown_table(["environment", "old", "new"], changed))
     if comparison.environments:
@@ -113,7 +117,13 @@ def markdown(
             parts.append("\n".join([*lines, *([f"- and {more} more"] if more > 0 else [])]))
     parts += map(literal, kernel_changes(comparison))
     parts += map(literal, map(describe_difference, differences))
+    parts.append(f"[What the words mean]({GLOSSARY})")
     return "\n\n".join(parts) + "\n"
+
+
+def status_word(status: int) -> str:
+    """An exit status in one word."""
+    return {AGREE: "passed", FAULT: "failed"}.get(status, "incomplete")
 
 
 def torch_version(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""A comparison as JSON, for programs."""
+"""A comparison as JSON, for programs; schemas/comparison.json is its JSON Schema."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from ..runs.compare import WORDS, Change, Comparison, environment_changes
 from ..runs.files import replace_nonfinite
 from ..runs.run import Run
 
-FORMAT, SCHEMA = "bptt-oracle comparison", 2
+FORMAT, SCHEMA = "bptt-oracle comparison", 3
 
 
 def comparison_to_json(
@@ -17,13 +17,16 @@ def comparison_to_json(
     differences: Iterable[tuple[str, float]],
     changes: Iterable[Change],
     verdict: str,
+    status: int,
 ) -> Iterator[str]:
     """Yield the pieces of the whole comparison, without the changes that are none. `differences`
-    are those of `relative_differences`, and the verdict is that of `compare_tables.summary`."""
+    are those of `relative_differences`, the verdict is that of `compare_tables.summary`, and
+    `status` is the exit status."""
     head = {
         "format": FORMAT,
         "schema": SCHEMA,
         "verdict": verdict,
+        "status": status,
         "plan": {"old": old.plan, "new": new.plan},
         "counts": {word: comparison.total[word] for word in WORDS},
         "by path": [

@@ -3,7 +3,7 @@ case, the diagnosis, and the verdict."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -15,7 +15,6 @@ from ..judging.deviations import Deviation, Tally
 from ..judging.offsets import Offset
 from ..runs.control import Control, Detection
 from ..runs.examine import UNFINISHED, Result
-from ..runs.files import to_json
 from ..runs.study import Study
 from .check_tables import print_diagnosis
 from .console import AGREE, COULD_NOT_RUN, FAULT, format_R, plural
@@ -36,9 +35,15 @@ class Counts(NamedTuple):
 
 
 def count_run(
-    results: Sequence[Result], cases: int, asked: int, stopped: bool, control: Control
+    results: Sequence[Result],
+    cases: int,
+    asked: int,
+    stopped: bool,
+    control: Control,
+    dtypes: int,
 ) -> Counts:
-    """The counts of a run of an implementation on `cases` cases, of `asked` that were wanted."""
+    """The counts of a run of an implementation on `cases` cases, of `asked` that were wanted, in so
+    many dtypes."""
     judged = [r for r in results if r.verdict in ("agree", "fault", "known deviation")]
     with_numbers = {r.case for r in judged if r.tensors}
     raised = [r for r in judged if not r.tensors]
@@ -51,6 +56,8 @@ def count_run(
         )
         if raised:
             reason += f"; {plural(len(raised), 'result')} raised, the first {raised[0].note}"
+    elif not stopped and len(results) < cases * dtypes:
+        reason = f"{plural(cases * dtypes - len(results), 'result')} did not come"
     elif not control.planted and not any(r.verdict == "fault" for r in results):
         reason = "no mistake could be planted in an agreeing answer, so the run has no control"
     return Counts(
@@ -110,12 +117,14 @@ def status_of(
     study: Study,
     tallies: Sequence[Tally],
     offsets: Sequence[Offset],
+    stale_fails: bool = True,
 ) -> int:
-    """The exit status of a run: 1 if the implementation is wrong or an expected deviation no longer
-    occurs, 2 if too little was judged or the control failed."""
+    """The exit status of a run: 1 if the implementation is wrong or, if `stale_fails`, an expected
+    deviation no longer occurs, 2 if too little was judged or the control failed."""
     if counts.too_little or study.control.detected < study.control.planted:
         return COULD_NOT_RUN
-    if offsets or any(r.verdict == "fault" for r in results) or any(t.stale for t in tallies):
+    is_stale = stale_fails and any(t.stale for t in tallies)
+    if offsets or any(r.verdict == "fault" for r in results) or is_stale:
         return FAULT
     return COULD_NOT_RUN if any(r.verdict in UNFINISHED for r in results) else AGREE
 
@@ -168,26 +177,14 @@ def verdict_on(
     return f"{name} agrees with the derivations: {', '.join(parts)}"
 
 
-def report(
-    environment: Mapping[str, Any],
-    results: Sequence[Result],
-    counts: Counts,
-    study: Study,
-    tallies: Sequence[Tally],
-) -> str:
-    """All of it as JSON."""
-    diagnosis = study.diagnosis._asdict() if study.diagnosis else None
-    return to_json(
-        {
-            "environment": environment,
-            "counts": counts._asdict(),
-            "control": study.control._asdict(),
-            "smallest": study.smallest,
-            "diagnosis": diagnosis,
-            "deviations": [t.deviation._asdict() | {"met": t.met} for t in tallies],
-            "results": [r._asdict() for r in results],
-        }
-    )
+def facts_of(counts: Counts, study: Study) -> dict[str, Any]:
+    """What is known of a run besides its results, for JSON."""
+    return {
+        "counts": counts._asdict(),
+        "control": study.control._asdict(),
+        "smallest": study.smallest,
+        "diagnosis": study.diagnosis._asdict() if study.diagnosis else None,
+    }
 
 
 def print_fault_matrix(console: Console, detections: Sequence[Detection]) -> None:

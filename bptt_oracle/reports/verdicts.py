@@ -16,6 +16,9 @@ NOT_FINISHED = (
     "some cases were not judged, because a process crashed or because memory or another resource "
     "ran out; they are listed above"
 )
+MISSING = (
+    "some cases gave no result, although no process crashed; run the command again, and report it"
+)
 UNTRUSTED = "every result is untrusted: nothing could be judged on this machine"
 
 
@@ -30,13 +33,15 @@ def check_verdict(
     results: Sequence[Result],
     tallies: Sequence[Tally],
     offsets: Sequence[Offset] = (),
+    missing: int = 0,
 ) -> str:
-    """The verdict of `check` on torch of this version."""
+    """The verdict of `check` on torch of this version. `missing` results did not come."""
     count = Counter(r.verdict for r in results if r.verdict != "excluded")
     total = plural(count.total(), "result")
     stale = [t.deviation.id for t in tallies if t.stale]
     no_longer = f"listed deviations that no longer occur: {', '.join(stale)}"
-    unfinished = ", ".join(f"{count[word]} × {word}" for word in UNFINISHED if count[word])
+    words = [f"{count[word]} × {word}" for word in UNFINISHED if count[word]]
+    unfinished = ", ".join([*words, *[f"{missing} missing"] * bool(missing)])
     if count["fault"]:
         worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
         size = (

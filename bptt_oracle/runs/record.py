@@ -109,6 +109,11 @@ def record(
             report_progress(finished, total)
         if unfinished:
             raise _unfinished_run(unfinished, store.file)
+        if lost := total - store.number_of_cases():
+            raise UnfinishedRun(
+                f"{lost} of {total} cases gave no result, although no process ended; {store.file} "
+                "keeps the others, and the same command tries these again"
+            )
         summary = store.summary()
         if not summary.verdicts:  # every path is excluded for every case
             store.remove_cases()  # so that it is deleted

@@ -118,10 +118,10 @@ def test_verbose_prints_the_whole_environment(capsys):
     assert brief.splitlines()[-1] == full.splitlines()[-1]
 
 
-def test_deviations_prints_the_table_that_check_otherwise_only_counts(capsys):
+def test_list_deviations_prints_the_table_that_check_otherwise_only_counts(capsys):
     command = ["check", "--cases=2", "--workers=1", "--path=cpu-native"]
-    brief, full = run(capsys, *command)[1], run(capsys, *command, "--deviations")[1]
-    assert "known deviation of this torch" not in brief and "--deviations" in brief
+    brief, full = run(capsys, *command)[1], run(capsys, *command, "--list-deviations")[1]
+    assert "known deviation of this torch" not in brief and "--list-deviations" in brief
     assert "known deviation of this torch" in full and "extra-layers-of-c_0" in full
 
 

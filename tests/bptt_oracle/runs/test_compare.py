@@ -148,7 +148,11 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
         assert len({line.count("|") for line in block.splitlines()}) == 1
     compared = compare(*ONE_OF_EACH)
     assert f"| all |  | {compared.total.total()} |" in out
-    assert markdown(*ONE_OF_EACH, compared, []) == out
+    assert markdown(*ONE_OF_EACH, compared, [], 1) == out
+    assert "**failed** – 10 results: " in out
+    assert out.endswith(
+        "[What the words mean](https://github.com/bptt-oracle/bptt-oracle/blob/main/docs/glossary.md)\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,7 @@ def test_markdown_is_a_table_that_no_message_breaks(tmp_path, capsys):
 def test_markdown_shows_a_hostile_text_as_code(hostile):
     old = made_up(row(0, kernel="k"), torch=hostile)
     new = made_up(row(0, kernel=hostile), row(1, R=20, verdict="fault", note=hostile), torch="2")
-    page = markdown(old, new, compare(old, new), [(hostile, 1.0)])
+    page = markdown(old, new, compare(old, new), [(hostile, 1.0)], 0)
     fence = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
     outside = fence.sub("", page)
     shown = hostile.replace("|", "¦")
