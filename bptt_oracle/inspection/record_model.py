@@ -82,12 +82,9 @@ def record_model(
     summary, and the worst call of those that were judged now and not by an interrupted command.
     Raises CommandError, with one sentence, and OSError.
     """
-
-    def load() -> Subject:
-        subject = load_subject(name)
-        return subject if inputs is None else _with_inputs_of(inputs, subject)
-
-    subject = load()
+    subject = load_subject(name)
+    if inputs is not None:
+        subject = _with_inputs_of(inputs, subject)
     numbers = numbers_of(subject)
     step = run_step(subject)
     plan = {
@@ -106,7 +103,9 @@ def record_model(
         protect_other_run(file, head)
         worst = _judge_calls(store, prefix, step.calls, same, report_progress)
         if not store.has(f"{prefix}.loss"):
-            row = _loss_row(f"{prefix}.loss", load(), step)._replace(masks=same)
+            # The step may have changed the model, and another call of make() may draw others.
+            again = with_numbers(load_subject(name), numbers, "its first call")
+            row = _loss_row(f"{prefix}.loss", again, step)._replace(masks=same)
             store.add(FinishedCase(row.case, [row], []))
         if not store.has(f"{prefix}.inputs"):
             kept = [KeptTensor(PATH, str(v.dtype), n, v) for n, v in numbers.items()]

@@ -120,6 +120,22 @@ def test_other_inputs_are_reported_and_are_no_drift(tmp_path, monkeypatch):
         assert max(size for _, size in relative_differences(*runs)) > 0.1
 
 
+def test_tensors_of_other_inputs_do_not_count_as_moved(tmp_path):
+    before, _ = record(tmp_path, "before", "make_other_each_time")
+    after, _ = record(tmp_path, "after", "make_other_each_time")
+    with open_runs(before, after) as runs:
+        comparison = compare(*runs)
+    assert +comparison.total == {"inputs": 2}
+    assert comparison.closeness.moved == 0
+
+
+def test_the_loss_is_judged_with_the_numbers_of_the_step_also_if_make_draws_others(tmp_path):
+    file, _ = record(tmp_path, "run", "make_other_each_time")
+    loss = rows_of(file)[f"model:{MODELS}:make_other_each_time.loss"]
+    assert loss.verdict == "agree"
+    assert 0 < loss.R < 16
+
+
 def test_inputs_of_an_earlier_run_are_used_again(tmp_path):
     before, _ = record(tmp_path, "before", "make_other_each_time")
     after, _ = record(tmp_path, "after", "make_other_each_time", inputs=before)
