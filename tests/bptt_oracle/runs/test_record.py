@@ -25,7 +25,7 @@ from bptt_oracle.runs import record as recording
 from bptt_oracle.runs import store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import judge_implementations
-from bptt_oracle.runs.finish import code_digest
+from bptt_oracle.runs.finish import code_digest, to_row
 from bptt_oracle.runs.read_json import FORMAT
 from bptt_oracle.runs.record import record, select_cases
 from bptt_oracle.runs.row import BadRun, array_digest
@@ -524,7 +524,7 @@ def test_the_digest_of_the_masks_covers_every_layer():
     (outcome,) = judge_implementations(case, "float32", [torch_implementation(PATHS["cpu-native"])])
     first, second = outcome.masks
     changed = [[first, 1 - second], [1 - first, second], [second, first]]
-    digests = {recording.to_row(outcome._replace(masks=m)).masks for m in [outcome.masks, *changed]}
+    digests = {to_row(outcome._replace(masks=m)).masks for m in [outcome.masks, *changed]}
     assert len(digests) == 4
 
 
