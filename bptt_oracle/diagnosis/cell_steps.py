@@ -36,9 +36,10 @@ def _rnn_relu(
     return [equations.relu(tape, _rnn(equations, tape, p, x, state, moment), "a")]
 
 
-def _gru(
+def _gates_of_gru(
     equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
-) -> Fields:
+) -> tuple[Var, Candidate]:
+    """z, and what the candidate reads."""
     (h,) = state
     u_r, u_z, u_n = split(_net_input(p, x), 3)
     v_r, v_z, v_n = split(equations.recurrent(tape, h, p["weight_hh"], moment), 3)
@@ -49,9 +50,15 @@ def _gru(
     r = equations.sigmoid(tape, u_r + v_r, "r")
     z = equations.sigmoid(tape, u_z + v_z, "z")
     weight = p["weight_hh"][2 * h.value.shape[-1] :]
-    parts = Candidate(u_n, v_n, r, h, weight, bias)
+    return z, Candidate(u_n, v_n, r, h, weight, bias)
+
+
+def _gru(
+    equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
+) -> Fields:
+    z, parts = _gates_of_gru(equations, tape, p, x, state, moment)
     n = equations.candidate(tape, parts, lambda a: equations.tanh(tape, a, "n"))
-    return [equations.blend(tape, z, n, h)]
+    return [equations.blend(tape, z, n, parts.h)]
 
 
 def _lstm(
@@ -73,19 +80,9 @@ def _lstm(
 def _gru_textbook(
     equations: Equations, tape: Tape, p: Params, x: Var, state: Fields, moment: Moment
 ) -> Fields:
-    (h,) = state
-    u_r, u_z, u_n = split(_net_input(p, x), 3)
-    v_r, v_z, v_n = split(equations.recurrent(tape, h, p["weight_hh"], moment), 3)
-    bias = None
-    if "bias_hh" in p:
-        b_r, b_z, bias = split(p["bias_hh"], 3)
-        v_r, v_z = v_r + b_r, v_z + b_z
-    r = equations.sigmoid(tape, u_r + v_r, "r")
-    z = equations.sigmoid(tape, u_z + v_z, "z")
-    weight = p["weight_hh"][2 * h.value.shape[-1] :]
-    parts = Candidate(u_n, v_n, r, h, weight, bias)
+    z, parts = _gates_of_gru(equations, tape, p, x, state, moment)
     n = equations.candidate_of_q(tape, parts, lambda a: equations.tanh(tape, a, "n"))
-    return [equations.blend_of_new(tape, z, n, h)]
+    return [equations.blend_of_new(tape, z, n, parts.h)]
 
 
 def _lstm_peephole(
