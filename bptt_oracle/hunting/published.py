@@ -146,10 +146,10 @@ wrong: [frameworks.md](../implementations/frameworks.md).
 
 Each has a program that needs only torch and NumPy, unless it names more, and exits with 1 while the
 mistake exists; with 0 when it is mended. What is expected is evaluated twice in the program, in two
-independent ways that must agree. The tests run every program, so that the day on which one is mended
-is seen, and try the program of the hunt that shows it. "Thread" is a public one, or the result of a
-search in issues and pull requests. A text to file, with the output on your machine, is printed by
-`python -m bptt_oracle.hunting.published ID`. Known behaviour of recurrent nets themselves is listed
+independent ways that must agree. The tests run every program, so that the day on which one is
+mended is seen, and try the program of the hunt that shows it. "Thread" is a public one, or the
+result of a search in issues and pull requests. A text to file, with the output on your machine, is
+printed by `python -m bptt_oracle.hunting.published ID`. Known behaviour of recurrent nets is listed
 in [deviations.md](../judging/deviations.md).
 """
 
