@@ -19,6 +19,7 @@ from .chunks import Engine
 from .failures import CommandError, first_line
 
 _ANSWER = 20.0  # seconds in which a scheduler must answer
+_TRIAL = 2.0  # seconds of one call to it
 _LOOK = 1.0  # seconds between two counts of the workers
 RETRIES = 2  # of a chunk that raised an exception, which may be due to its worker
 
@@ -102,12 +103,7 @@ class _Fleet:
         return self._number
 
     def _count(self) -> int:
-        try:
-            found = self._client.sync(
-                self._client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER
-            )
-        except Exception as error:  # of many types, when a scheduler ends
-            raise self._ended(first_line(error)) from None
+        found = self._describe()
         return sum(
             min(
                 worker["nthreads"],
@@ -118,6 +114,23 @@ class _Fleet:
             for worker in found["workers"].values()
         )
 
+    def _describe(self) -> Any:
+        """What the scheduler says of its workers. It may be busy, and a call to one that has ended
+        does not return, which only the status of the client shows."""
+        start, ask = time.monotonic(), self._client.scheduler.identity
+        while True:
+            self._require_running()
+            try:
+                return self._client.sync(ask, n_workers=-1, callback_timeout=_TRIAL)
+            except Exception as error:  # of many types
+                late = time.monotonic() - start > _ANSWER
+                if late or not isinstance(error, TimeoutError):
+                    raise self._ended(first_line(error)) from None
+
+    def _require_running(self) -> None:
+        if self._client.status != "running":
+            raise self._ended(f"the client is {self._client.status}")
+
     def wait(self) -> None:
         """Wait for the first worker. Raises CommandError."""
         while not self.workers():
@@ -127,8 +140,7 @@ class _Fleet:
     def require_alive(self) -> None:
         """Raise CommandError if the scheduler has ended, or if there have been no workers for too
         long."""
-        if self._client.status != "running":
-            raise self._ended(f"the client is {self._client.status}")
+        self._require_running()
         if not self._number and time.monotonic() - self._seen > self._patience:
             which = ",".join(f"{n}={v:g}" for n, v in self._resources.items())
             option = f" --resources {which}" if which else ""
