@@ -7,7 +7,7 @@ import copy
 import io
 import os
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, rnn, weight_norm
 
 from torch_impl.execution.backend import compiler
+from torch_impl.roads.onnx import quiet
 
 from .rejections import rejection
 
@@ -37,8 +38,7 @@ def onnx_rnn_keeps_the_traced_steps() -> bool | None:
     net = nn.RNN(3, 5).eval()
     shapes = ({0: torch.export.Dim.AUTO},)
     file: Any = io.BytesIO()
-    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
-    with warnings.catch_warnings(), quiet[0], quiet[1]:
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), quiet():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net, (torch.randn(4, 1, 3),), file, dynamo=True, dynamic_shapes=shapes, verbose=False
@@ -91,7 +91,12 @@ def package_of_another_length() -> bool | None:
     import tempfile
 
     net = nn.GRU(3, 5).eval()
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
         program = torch.export.export(net, (torch.randn(4, 2, 3),))
         path = os.path.join(folder, "net.pt2")
         file = torch._inductor.aoti_compile_and_package(program, package_path=path)
@@ -107,7 +112,8 @@ def compiled_training_without_gradient_of_x() -> bool:
     """A compiled float32 LSTM whose input needs no gradient: an AssertionError."""
     torch._dynamo.reset()
     net = nn.LSTM(3, 5)
-    with torch._dynamo.config.patch(allow_rnn=True):
+    with torch._dynamo.config.patch(allow_rnn=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         compiled = torch.compile(net, backend="aot_eager")
         message = rejection(lambda: compiled(torch.randn(4, 2, 3))[0].sum().backward())
     torch._dynamo.reset()

@@ -68,7 +68,7 @@ def _prepared(call: Call, dynamo: bool) -> Prepared:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what the exporters print for any net: log lines about torchvision, and warnings that
     C++ writes to standard error about the shapes of packed data."""
     logger = logging.getLogger("torch.onnx")
@@ -113,7 +113,7 @@ def _session(call: Call, dynamo: bool) -> tuple[Any, list[str]]:
     if dynamo:
         auto = torch.export.Dim.AUTO
         options = {"dynamic_shapes": tuple({k: auto for k in s} for s in sizes), "verbose": False}
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             net, (*example, *state), file, input_names=names, dynamo=dynamo, **options
         )
