@@ -21,7 +21,7 @@ import pytest
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.torch_paths import torch_path
-from bptt_oracle.runs import record as recording
+from bptt_oracle.runs import finish
 from bptt_oracle.runs import store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import examine_dtypes, judge_implementations
@@ -96,7 +96,7 @@ def test_check_exits_2_if_memory_ran_out(capsys, monkeypatch):
 
 
 def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeypatch):
-    file, work = tmp_path / "run.json", recording.judge_implementations
+    file, work = tmp_path / "run.json", finish.judge_implementations
     victim = list(select_cases(PLAN))[2].id
 
     def judge_or_fail(case, dtype, paths):
@@ -104,11 +104,11 @@ def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeyp
             changed = outcome.result._replace(verdict="out of resources", note="MemoryError")
             yield outcome._replace(result=changed) if case.id == victim else outcome
 
-    monkeypatch.setattr(recording, "judge_implementations", judge_or_fail)
+    monkeypatch.setattr(finish, "judge_implementations", judge_or_fail)
     with pytest.raises(UnfinishedRun, match=rf"not finished: {re.escape(victim)} \(MemoryError"):
         record(file, PLAN, environment())
     assert not file.exists()
-    monkeypatch.setattr(recording, "judge_implementations", work)
+    monkeypatch.setattr(finish, "judge_implementations", work)
     progress = []
     record(file, PLAN, environment(), report_progress=lambda n, total: progress.append(n))
     assert progress == [5, 6] and {r.verdict for r in read(file).rows} == {"agree"}
@@ -343,8 +343,9 @@ NOT_WRITTEN = [
     "DELETE FROM run WHERE name = 'plan'",
     "UPDATE run SET value = '[' WHERE name = 'plan'",
     "UPDATE run SET value = '[1]' WHERE name = 'plan'",
-    "UPDATE run SET value = zeroblob(9) WHERE name = 'environment'",
-    """UPDATE run SET value = '{"a": "\\u001b[2J"}' WHERE name = 'environment'""",
+    "UPDATE environments SET facts = zeroblob(9)",
+    """UPDATE environments SET facts = '{"a": "\\u001b[2J"}'""",
+    "UPDATE environments SET number = 7",
     "UPDATE run SET value = '-1' WHERE name = 'limit'",
     "CREATE VIEW secret AS SELECT * FROM run",
     "CREATE TRIGGER harm AFTER INSERT ON results BEGIN DELETE FROM cases; END",
