@@ -179,15 +179,20 @@ def _conditions(words: str) -> dict[str, Any]:
 
 @cache
 def deviations_in(file: Path, version: str) -> tuple[Deviation, ...]:
-    """The deviations that a file expects of a version; all of them if the version is unknown.
-    Raises ValueError, with one sentence, for an invalid file."""
+    """The deviations that a file of this package or of an adapter expects of a version, read once;
+    all of them if the version is unknown. Raises ValueError, with one sentence, for an invalid
+    file."""
+    return _expected_in(file, version)
+
+
+def _expected_in(file: Path, version: str) -> tuple[Deviation, ...]:
     return tuple(d for d in load(file) if not version or in_range(d, version))
 
 
 def own_deviations(file: Path, version: str, known: Sequence[Deviation]) -> tuple[Deviation, ...]:
     """The deviations of a user's file that are expected of a version. Raises OSError; ValueError
     for an invalid file, and for an id that `known` has."""
-    own = deviations_in(file, version)
+    own = _expected_in(file, version)  # not cached: a user may change it
     if taken := {d.id for d in known} & {d.id for d in own}:
         raise ValueError(f"{file.name}: {min(taken)} is already listed; give it another id")
     return own
