@@ -5,7 +5,6 @@
     expectation  the true parameters and states, and their noise
     examine      run every form of torch's optimiser on a case, and judge it
     clipping     the same for clip_grad_norm_ and clip_grad_value_
-    faults       planted mistakes, and which of them are detected
 
 Page: docs/optimizers/optimizers.md
 """

@@ -34,11 +34,16 @@ Results = dict[str, np.ndarray]
 Convert = Callable[[Any], Any]
 
 
-def evaluate(problem: OptimizerProblem, array: Convert, number: Convert) -> Results:
-    """θ and states after all steps, by the reference; `array` converts θ and gradients, `number`
-    each number of the options."""
+def evaluate(
+    problem: OptimizerProblem,
+    array: Convert,
+    number: Convert,
+    update: Callable[..., Any] | None = None,
+) -> Results:
+    """θ and states after all steps, by the reference or another `update`; `array` converts θ and
+    gradients, `number` each number of the options."""
     name = problem.optimizer
-    update = OPTIMIZERS[name].update
+    update = update or OPTIMIZERS[name].update
     options = {n: _converted(v, number) for n, v in problem.options.items()}
     theta = array(_flat(problem.theta))
     slots: Any = starting_slots(name, options, theta)

@@ -1,0 +1,48 @@
+"""The programs that show the deviations of torch's optimisers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bptt_oracle.judging.deviations import in_range, load
+from bptt_oracle.optimizers.cases import OptimizerCase
+from bptt_oracle.optimizers.examine import FILE
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "optimizers" / "optimizers.md"
+PROGRAMS = PAGE.parent / "programs"
+SHOWS = {
+    "fused_columns": "fused-parameter-not-contiguous",
+    "fused_columns_lstm": "fused-parameter-not-contiguous",
+    "fused_expanded_gradient": "fused-gradient-not-contiguous",
+    "fused_sgd_momentum_in_half": "fused-sgd-momentum-in-half",
+    "bias_correction_in_float32": "bias-correction-in-float32",
+    "compiled_bias_correction": "compiled-bias-correction-in-float32",
+    "state_in_float32": "state-in-float32",
+    "radam_foreach_in_float16": "radam-foreach-in-float16",
+    "rprop_product_underflows": "rprop-product-underflows",
+}
+COMPILED = ("compiled_bias_correction",)
+
+
+def test_every_deviation_has_a_program_and_the_page_links_to_each():
+    listed = {d.id: d for d in load(FILE, OptimizerCase)}
+    assert set(SHOWS.values()) == listed.keys()
+    assert {file.stem for file in PROGRAMS.glob("*.py")} == SHOWS.keys()
+    text = PAGE.read_text()
+    for name, deviation in SHOWS.items():
+        assert f"(programs/{name}.py)" in text
+        assert f"`{deviation}`" in text
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in COMPILED)) for n in SHOWS]
+)
+def test_a_program_ends_with_1_as_long_as_torch_has_the_mistake(name):
+    deviation = {d.id: d for d in load(FILE, OptimizerCase)}[SHOWS[name]]
+    command = [sys.executable, str(PROGRAMS / f"{name}.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.returncode == int(in_range(deviation)), ended.stdout
