@@ -1,6 +1,6 @@
-"""The tables of docs/roads/roads.md, from a file of `bptt-oracle check --path roads --json`.
+"""The table of docs/roads/roads.md, from files of `bptt-oracle check --path roads --json`.
 
-python docs/roads/roads_table.py FILE
+python docs/roads/roads_table.py FILE …
 """
 
 import json
@@ -29,12 +29,13 @@ def rows(results):
             yield f"`{name}`", road.what, dtype, str(len(ran)), worst, wrong
 
 
-def main(file):
+def main(files):
     """Print the table."""
-    report = json.loads(Path(file).read_text("utf-8"))
-    lines = [HEAD, ("---",) * len(HEAD), *rows(report["results"])]
+    reports = [json.loads(Path(file).read_text("utf-8")) for file in files]
+    results = [result for report in reports for result in report["results"]]
+    lines = [HEAD, ("---",) * len(HEAD), *rows(results)]
     print("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

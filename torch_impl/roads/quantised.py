@@ -91,6 +91,8 @@ def dequantised(weight: np.ndarray) -> np.ndarray:
 def round_to_steps(problem: Problem) -> Problem:
     """The first step of the first layer of the problem, with x and h_0 on steps, and dequantised
     weights."""
+    if problem.net.dropout:  # such a problem is excluded
+        return problem
     problem = with_biases(problem)
     net, D = problem.net, problem.net.directions
     time = 1 if net.batch_first and problem.x.ndim == 3 else 0
