@@ -76,7 +76,7 @@ def _link(thread: str) -> str:
 def _section(find: Published) -> str:
     queries = "; ".join(f"“{query}”" for query in find.queries)
     fields = ", ".join(f"{name} {value}" for name, value in find.shows.items())
-    found = f"`hunt --road {find.road}`, {fields}" if find.road else "reading, not by the hunt"
+    found = f"`hunt --road {find.road}`, {fields}" if find.road else "hand, not by the hunt"
     lines = [
         f"### {find.id}",
         "",
