@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -260,10 +260,13 @@ def finish_all(cases: Sequence[Case]) -> tuple[float, float]:
 
 def measure_efficiency(chosen: argparse.Namespace) -> None:
     """The time of plain processes, each with its share of the cases, over that of a campaign with
-    as many workers; the two take turns. In plain processes nothing is written."""
+    as many workers; the two take turns. In plain processes nothing is written. Other work on the
+    machine slows both, but the campaign more: it has more processes, which compete with that work.
+    The other two numbers do not have this error: the share of the time in which workers worked on
+    chunks, and the time of the processor, of which that of Dask grows with the time on the wall."""
     plan = plan_of(chosen.cases or 3000, chosen.seed)
     cases = list(select_cases(plan))
-    ratios, of_processor = [], []
+    ratios, busy, others = [], [], []
     pool = ProcessPoolExecutor(WORKERS, worker_context(), initializer=initialize_worker)
     with in_folder(chosen.folder) as folder, pool, open_local() as engine:
         warm = plan_of(20)
@@ -274,22 +277,34 @@ def measure_efficiency(chosen: argparse.Namespace) -> None:
             shares = list(pool.map(finish_all, [cases[n::WORKERS] for n in range(WORKERS)]))
             plain = sum(wall for wall, _ in shares) / WORKERS
             slowest = time.perf_counter() - start
-            used = processor_time()
-            start = time.perf_counter()
-            record(folder / f"run{turn}", plan, {}, executor=engine)
+            used, start, chunks = processor_time(), time.perf_counter(), list[float]()
+            record(folder / f"run{turn}", plan, {}, executor=_timed(engine, chunks))
             seconds = time.perf_counter() - start
             used = processor_time() - used
             ratios.append(plain / seconds)
-            of_processor.append(sum(cpu for _, cpu in shares) / used)
+            busy.append(sum(chunks) / WORKERS / seconds)
+            others.append(used - sum(cpu for _, cpu in shares))
             print(
                 f"plain {plain:.1f} s (slowest {slowest:.1f}), campaign {seconds:.1f} s: "
-                f"{ratios[-1]:.3f}; by time of the processor {of_processor[-1]:.3f}; {load()}",
+                f"{ratios[-1]:.3f}; workers busy {busy[-1]:.3f}, {len(chunks)} chunks, the longest "
+                f"{max(chunks):.1f} s; processor: cases {sum(cpu for _, cpu in shares):.1f} s, all "
+                f"else {others[-1]:.1f} s; {load()}",
                 flush=True,
             )
     print(
-        f"efficiency, median of {chosen.rounds}: {statistics.median(ratios):.3f}; by time of the "
-        f"processor {statistics.median(of_processor):.3f}"
+        f"medians of {chosen.rounds}: efficiency {statistics.median(ratios):.3f}, workers busy "
+        f"{statistics.median(busy):.3f}"
     )
+
+
+def _timed(engine: Engine, chunks: list[float]) -> Engine:
+    """An engine that notes how long workers worked on each chunk."""
+
+    def note(future: "Future[Any]") -> None:
+        if not future.cancelled() and not future.exception():
+            chunks.append(future.result().seconds)
+
+    return _with_callback(engine, note)
 
 
 def processor_time() -> float:
@@ -301,9 +316,11 @@ def processor_time() -> float:
 # --- a poison case --------------------------------------------------------------------------------
 
 
-def measure_poison(chosen: argparse.Namespace) -> None:
+def measure_poison(
+    chosen: argparse.Namespace, names: Sequence[str] = ("ends_its_process", "ends_its_worker")
+) -> None:
     """How long after its second death a case is named."""
-    for name in ("ends_its_process", "ends_its_worker"):
+    for name in names:
         with in_folder(chosen.folder) as folder:
             plan = Plan(chosen.cases or 200, chosen.seed, ["float32"], [f"{POISON}:{name}"], [])
             chosen_case = list(select_cases(plan))[plan.cases // 2]
@@ -330,11 +347,17 @@ def _watched(engine: Engine, named: list[float]) -> Engine:
     """An engine that notes when a chunk comes back with a crash, or without its worker."""
 
     def note(future: "Future[Any]") -> None:
+        if future.cancelled():
+            return
         if future.exception() or any(
             row.verdict == "crash" for one in future.result().outputs for row in one.rows
         ):
             named.append(time.time())
 
+    return _with_callback(engine, note)
+
+
+def _with_callback(engine: Engine, note: Callable[["Future[Any]"], None]) -> Engine:
     def submit(*arguments: Any) -> "Future[Any]":
         future = engine.submit(*arguments)
         future.add_done_callback(note)
