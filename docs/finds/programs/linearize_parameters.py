@@ -1,5 +1,5 @@
-"""The linear function that torch.func.linearize returns for a recurrent net raises if the parameters
-of the net require a gradient.
+"""The linear function that torch.func.linearize returns for a recurrent net raises if the
+parameters of the net require a gradient.
 
 Expected twice: torch.func.jvp of the same function, and linearize of a copy of the net whose
 parameters require no gradient.
