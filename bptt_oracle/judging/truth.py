@@ -103,7 +103,7 @@ def expect(
         return widen(stored(value, dtype), wide)
 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        truth = _kept(_evaluate_truth(problem, wide, store, masks))
+        truth = keep(_evaluate_truth(problem, wide, store, masks))
         errors = [_errors(evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY)), truth)]
         as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
         if as_rounded and not is_tied(problem):
@@ -167,12 +167,8 @@ def _errors(run: Results, truth: Results) -> Results:
     for name, exact in truth.items():
         error, known = difference(run[name], exact), np.isfinite(narrow(exact))
         error = np.where(np.isfinite(error), error, np.inf)
-        errors[name] = keep(np.where(known, error, 0.0))
-    return errors
-
-
-def _kept(run: Results) -> Results:
-    return {name: keep(value) for name, value in run.items()}
+        errors[name] = np.where(known, error, 0.0)
+    return keep(errors)
 
 
 def _moved_errors(
@@ -195,7 +191,7 @@ def _moved_errors(
     inputs: list[np.ndarray] = []
     gates: list[float] = []
     recording = record_smallest_gate(record_net_inputs(NUMPY, inputs), gates)
-    still = _kept(evaluate_cast(problem, store, masks, recording))
+    still = keep(evaluate_cast(problem, store, masks, recording))
     sides = [~(a <= 0) for a in inputs]  # NaN passes
     above_zero = [NEXT_TO_ZERO] * len(sides)
     moved, moved_inputs = [], []
@@ -203,7 +199,7 @@ def _moved_errors(
         recorded: list[np.ndarray] = []
         arithmetic = record_net_inputs(hold_relu(NUMPY, sides, above_zero), recorded)
         run = _moved_run(problem, store, masks, arithmetic, (u, u_of_sums), k)
-        moved.append({name: keep(e / scale) for name, e in _errors(run, still).items()})
+        moved.append(keep({name: e / scale for name, e in _errors(run, still).items()}))
         moved_inputs.append(recorded)
     errors = [
         np.max([np.abs(m[i] - a) for m in moved_inputs], axis=0) / scale
