@@ -21,8 +21,7 @@ import pytest
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.torch_paths import torch_path
-from bptt_oracle.runs import finish
-from bptt_oracle.runs import store
+from bptt_oracle.runs import finish, store
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.examine import examine_dtypes, judge_implementations
 from bptt_oracle.runs.export import row_to_json
