@@ -16,8 +16,10 @@ pytestmark = [
 ]
 RECORD = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from benchmarks.memory import peak_memory
+from bptt_oracle.processes.chunks import Answer
 from bptt_oracle.runs import record
 from bptt_oracle.runs.store import FinishedCase
 from support.runs import row
@@ -26,9 +28,14 @@ def finish_case(case, **options):
     rows = [row()._replace(case=case.id, path=f"path {n}") for n in range(10)]
     return FinishedCase(case.id, rows, [])
 
-record.finish_case = finish_case
+def finish_chunk(cases, task):
+    return Answer([finish_case(case) for case in cases], [], 0.01 * len(cases), {"torch": "2"})
+
+record.finish_case, record.finish_chunk = finish_case, finish_chunk
 plan = record.Plan(int(sys.argv[2]), 0, ["float32"], ["cpu-native"], [])
-record.record(Path(sys.argv[1]), plan, {"torch": "2"})
+with ThreadPoolExecutor(2) as pool:
+    executor = pool if sys.argv[3] == "executor" else None
+    record.record(Path(sys.argv[1]), plan, {"torch": "2"}, 2 if executor else 1, executor=executor)
 print(peak_memory())
 """
 COMPARE = """
@@ -51,8 +58,9 @@ def peak(*command):
     return float(ran.stdout.split()[-1])
 
 
-def test_record_takes_as_much_memory_for_ten_times_the_cases(tmp_path):
-    few, many = (peak(RECORD, tmp_path / str(n), n) for n in (1500, 15_000))
+@pytest.mark.parametrize("where", ["here", "executor"])
+def test_record_takes_as_much_memory_for_ten_times_the_cases(tmp_path, where):
+    few, many = (peak(RECORD, tmp_path / str(n), n, where) for n in (1500, 15_000))
     assert many < few + 70, "MB; the cache of SQLite has 64"
 
 
