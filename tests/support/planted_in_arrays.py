@@ -10,8 +10,6 @@ from bptt_oracle.faults.inject import change_parameters
 from support import textbook_net
 from support.plant import GATED, GATES, GRU, LSTM, Plant, changed_results, torch_plant, wrong_orders
 
-VARIANTS = {"GRU": ("GRU_TEXTBOOK",), "LSTM": ("LSTM_PEEPHOLE",)}
-
 
 def _parameter_changes():
     """Name, cells, change, and whether a case can be computed."""
@@ -166,8 +164,7 @@ def in_parameters():
                 )
             )
 
-        more = VARIANTS.get(cells[0], ()) if len(cells) == 1 else ()  # torch has no such nets
-        yield Plant(name, "numpy", (*cells, *more), run_numpy)
+        yield Plant(name, "numpy", cells, run_numpy)
         yield torch_plant(name, cells, in_torch, possible)
 
 
