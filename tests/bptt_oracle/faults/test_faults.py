@@ -14,8 +14,8 @@ from bptt_oracle.faults.fault import run_with_fault
 from bptt_oracle.faults.kill_matrix import markdown, rows, summary
 from bptt_oracle.ledger.claims import ROOT
 from support.command_line import bptt_oracle
-from torch_impl.execution.catalogue import exclusion_reason, path_named
-from torch_impl.execution.run import dropout_masks, run
+from torch_impl.execution.run import dropout_masks
+from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
 
 PAGE = ROOT / "docs" / "faults" / "faults.md"
 
@@ -69,12 +69,13 @@ def test_a_fault_changes_nothing_where_it_does_not_apply():
     for fault in FAULTS.values():
         path = path_named(fault.path)
         for index, case in enumerate(prepared().cases[:16]):
-            problem = prepared().problem(index)
+            constrain = ROADS[path.name].constrain if path.name in ROADS else None
+            problem = prepared().problem(index, constrain)
             eligible = case.cell in fault.cells and not fault.applies_to(case)
             if not eligible or exclusion_reason(path, problem, "float32"):
                 continue
             masks = dropout_masks(problem, "float32")
-            correct = run(path, problem, "float32", masks).results
+            correct = run_path(path, problem, "float32", masks).results
             results = run_with_fault(fault, case, problem, "float32", masks)
             for name, value in correct.items():
                 assert np.array_equal(results[name], value, equal_nan=True)
