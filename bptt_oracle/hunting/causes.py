@@ -1,5 +1,6 @@
 """From a failing program to the smallest that fails alike, and from that to its cause."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -11,8 +12,9 @@ Attempt = Callable[[Program], Outcome]
 
 
 def fails_alike(one: Outcome, other: Outcome) -> bool:
-    """Whether two programs failed in the same way, in the same tensor."""
-    return (one.symptom, one.tensor) == (other.symptom, other.tensor)
+    """Whether two programs failed in the same way, in the same tensor, whatever its number."""
+    kinds = [re.sub(r"\d", "", outcome.tensor) for outcome in (one, other)]
+    return one.symptom == other.symptom and kinds[0] == kinds[1]
 
 
 def shrink(

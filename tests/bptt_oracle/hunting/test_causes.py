@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bptt_oracle.hunting.causes import cause_of, shrink, widened
+from bptt_oracle.hunting.causes import cause_of, fails_alike, shrink, widened
 from bptt_oracle.hunting.programs.fields import Choice, Size, draw_program, matches
 from bptt_oracle.hunting.programs.subject import Outcome, Subject
 
@@ -65,6 +65,12 @@ def test_another_symptom_is_another_failure():
 
     subject = subject_that_fails(lambda p: True)._replace(attempt=attempt)
     assert found(subject, LARGE)[1] == {"size": 9}
+
+
+def test_the_number_of_a_tensor_makes_no_other_failure():
+    first, second = Outcome("silent wrong value", "g0"), Outcome("silent wrong value", "g1")
+    assert fails_alike(first, second)
+    assert not fails_alike(first, Outcome("silent wrong value", "norm"))
 
 
 def test_programs_that_make_no_sense_are_passed_over():
