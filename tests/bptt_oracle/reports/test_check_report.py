@@ -16,7 +16,8 @@ from bptt_oracle.reports.check_report import (
     check_to_junit,
     check_to_markdown,
 )
-from bptt_oracle.runs.examine import Result
+from bptt_oracle.runs.compare import WORDS, Change
+from bptt_oracle.runs.examine import UNFINISHED, Result
 from support.command_line import bptt_oracle
 from support.runs import write_both
 
@@ -66,6 +67,14 @@ def test_json_follows_its_schema_and_carries_format_plan_verdict_and_status():
     assert (written["verdict"], written["status"]) == ("the verdict", 1)
     assert [d["stale"] for d in written["deviations"]] == [True, False]
     assert written["results"][1]["R"] == "inf"
+
+
+def test_the_schemas_name_every_word_and_verdict():
+    change = validator("comparison").schema["properties"]["changes"]["items"]["properties"]
+    assert set(change["word"]["enum"]) == set(WORDS) and set(change) == set(Change._fields)
+    result = validator("check").schema["properties"]["results"]["items"]["properties"]
+    assert set(result["verdict"]["enum"]) >= {*UNFINISHED, "agree", "fault", "excluded"}
+    assert set(result) == set(Result._fields)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,7 @@ def test_markdown_has_a_verdict_line_a_table_and_a_link_to_the_words():
     assert verdict == "**incomplete** – the verdict"
     assert len({line.count("|") for line in table.splitlines()}) == 1
     assert "| cpu-cells | LSTM | float32 | 1 | inf | fault |" in table
-    assert "| cpu-native | LSTM | float32 | 23 | – | crash |" in table
+    assert "| cpu-native | LSTM | float32 | 24 | – | crash |" in table
     assert wrong.count("- **crash**") == 9 and "- and 12 more" in wrong
     assert "- **offset** errors of one sign" in wrong and "- **stale** gone is listed" in wrong
     assert link.endswith("docs/glossary.md)")
