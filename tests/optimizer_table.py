@@ -26,8 +26,7 @@ HEAD = """\
 # The judge of optimisers, measured
 
 Written by `python tests/optimizer_table.py` with torch {version}. What is judged and how:
-[optimizers.md](optimizers.md).
-"""
+[optimizers.md](optimizers.md)."""
 
 
 def honest(count):
@@ -57,13 +56,14 @@ def honest(count):
 
 def kills(count):
     """What was planted and detected."""
-    yield f"\n## Planted mistakes, in {count} cases of each optimiser, float64 and float32\n"
+    yield f"\n## Planted mistakes, each in {count} cases, float64 and float32\n"
     yield "| mistake | symptom | detected | least R |"
     yield "|---|---|---|---|"
     for name in names():
         kill = plant_in_cases(name, count, seed=1)
+        symptom = kill.symptom.replace("|", "\\|")
         least = f"{kill.least:.3g}".replace("inf", "∞")
-        yield f"| `{name}` | {kill.symptom} | {kill.detected} of {kill.planted} | {least} |"
+        yield f"| `{name}` | {symptom} | {kill.detected} of {kill.planted} | {least} |"
 
 
 if __name__ == "__main__":
