@@ -16,7 +16,7 @@ from typing import Any
 from ..processes.interrupt import defer_interrupt, temporary
 from ..processes.workers import crash_of, initialize_worker, worker_context
 from .programs.fields import Program
-from .programs.subject import Outcome
+from .programs.subject import UNSUPPORTED, Outcome
 from .subjects.table import subject_named
 
 LONGEST = 150.0  # seconds that a program may take
@@ -60,9 +60,11 @@ class Trier:
             outcome: Outcome | Exception = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            ending = str(crash_of(self.process.exitcode))
+            crash = crash_of(self.process.exitcode)
             self.close()
-            return Outcome("crash", "", float("inf"), ending)
+            if crash.killed:  # by the system for lack of memory, or by a user
+                return Outcome(UNSUPPORTED, detail=str(crash))
+            return Outcome("crash", "", float("inf"), str(crash))
         if isinstance(outcome, Exception):
             self.close()
             raise outcome

@@ -1,5 +1,7 @@
 """The subjects: right programs are right, planted mistakes are found, and programs stand alone."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -155,8 +157,17 @@ def test_a_child_that_dies_is_a_crash_and_the_next_program_runs():
     with new_trier() as trier:
         program = plain("optimizers")
         assert trier.attempt("optimizers", program).symptom == ""
-        trier.process.kill()
+        os.kill(trier.process.pid, signal.SIGABRT)
         assert trier.attempt("optimizers", program).symptom == ""  # repeated in a new child
-        trier.process.kill()
+        os.kill(trier.process.pid, signal.SIGABRT)
         assert trier._attempt_once("optimizers", program).symptom == "crash"
         assert trier.attempt_alone("optimizers", program).symptom == ""
+
+
+def test_a_child_that_is_killed_is_no_find():
+    """The system kills it for lack of memory, or a user does."""
+    with new_trier() as trier:
+        program = plain("optimizers")
+        assert trier.attempt("optimizers", program).symptom == ""
+        trier.process.kill()
+        assert trier._attempt_once("optimizers", program).symptom == "unsupported"
