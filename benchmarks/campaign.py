@@ -234,7 +234,8 @@ def measure_kills(chosen: argparse.Namespace) -> None:
     """Kill at random, and compare with a serial run."""
     plan = plan_of(chosen.cases or 4000, chosen.seed)
     with in_folder(chosen.folder) as folder:
-        record(folder / "serial", plan, environment())
+        if not (folder / "serial").exists():  # of an earlier call with the same folder
+            record(folder / "serial", plan, environment())
         survived = record_under_kills(folder, plan, chosen.kills, chosen.seed)
         same = rows_of(folder / "run") == rows_of(folder / "serial")
         print(f"seed {chosen.seed}: {survived.seconds:.0f} s, {load()}")

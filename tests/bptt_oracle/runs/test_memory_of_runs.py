@@ -29,7 +29,7 @@ def finish_case(case, **options):
     return FinishedCase(case.id, rows, [])
 
 def finish_chunk(cases, task):
-    return Answer([finish_case(case) for case in cases], [], 0.01 * len(cases), {"torch": "2"})
+    return Answer([finish_case(case) for case in cases], [], 0.2 * len(cases), {"torch": "2"})
 
 record.finish_case, record.finish_chunk = finish_case, finish_chunk
 plan = record.Plan(int(sys.argv[2]), 0, ["float32"], ["cpu-native"], [])
