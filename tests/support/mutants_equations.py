@@ -328,7 +328,7 @@ EQUATIONS = {
         ("1˙", "linear(x,", "linear(Dual(x.value, -x.dot),", TANGENT),
         ("2", "linear(h_before,", "linear(Dual(-h_before.value, h_before.dot),", TANGENT),
         ("2˙", "linear(h_before,", "linear(Dual(h_before.value, -h_before.dot),", TANGENT),
-        ("3", "activations.tanh(a.value)", "-activations.tanh(a.value)", TANGENT),
+        ("3", "arithmetic.tanh(a.value)", "-arithmetic.tanh(a.value)", TANGENT),
         ("3˙", "1 - h * h", "1 - h", TANGENT),
         ("3′", "h.value * slope.value,", "h.value,", HESSIAN),
         ("3′˙", " + h.value * slope.dot", "", HESSIAN),

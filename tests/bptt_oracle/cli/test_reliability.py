@@ -116,15 +116,15 @@ def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeyp
 CRASHING = """
 import os, signal
 from pathlib import Path
-from bptt_oracle.runs import examine, record
+from bptt_oracle.runs import examine, finish, record
 
 VICTIM = "{victim}"
-finish, judge = record.finish_case, examine.examine
+work, judge = finish.finish_case, examine.examine
 judge_all, judge_named = examine.examine_dtypes, examine.examine_named
 
 def finish_case(case, dtypes, paths, values):
     end(case, paths)
-    return finish(case, dtypes, paths, values)
+    return work(case, dtypes, paths, values)
 
 def examine_or_end(case, dtype, paths):
     end(case, [path.name for path in paths])
@@ -141,7 +141,8 @@ def end(case, names):
     if case.id == VICTIM and "cpu-cells" in names:
         os.kill(os.getpid(), signal.{signal})
 
-record.finish_case, examine.examine = finish_case, examine_or_end
+record.finish_case = finish.finish_case = finish_case
+examine.examine = examine_or_end
 examine.examine_dtypes, examine.examine_named = examine_dtypes, examine_named
 """
 

@@ -44,14 +44,17 @@ def test_it_has_truth_and_noise_of_every_result(name, dtype):
 
 
 def test_the_command_that_made_it_makes_the_same_truth():
-    """Of the smallest case. The noise comes from products of NumPy's BLAS, which may be another."""
+    """Of the smallest case. The noise comes from products of NumPy's BLAS, which may be another. The
+    truth is rounded from a wider type, in which sums may have another order: to the last digit."""
     made, shipped = make_truth.compute(CASES["steps"]), read().arrays
     assert {*made} == {name for name in shipped if name.split("/")[0] in ("steps", "inputs")} - {
         "inputs/gru",
         "inputs/lstm",
     }
     for name, value in made.items():
-        if name.count("/") == 1:
+        if name.count("/") == 1 and value.dtype.kind == "f":
+            np.testing.assert_array_max_ulp(value, shipped[name], 1)
+        elif name.count("/") == 1:
             assert np.array_equal(value, shipped[name]), name
         elif not name.endswith("scalars"):
             np.testing.assert_allclose(np.mean(value), np.mean(shipped[name]), rtol=0.25)

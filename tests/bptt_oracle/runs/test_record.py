@@ -315,8 +315,9 @@ def test_a_killed_process_leaves_no_workers_and_nothing_is_lost_or_doubled(tmp_p
     with closing(sqlite3.connect(tmp_path / "run.unfinished")) as connection:
         head = {n: json.loads(v) for n, v in connection.execute("SELECT * FROM run")}
         done = connection.execute("SELECT count(*) FROM cases").fetchone()[0]
+        (facts,) = connection.execute("SELECT facts FROM environments").fetchone()
     monkeypatch.setattr(recording, "code_digest", lambda: head["code_digest"])
-    recorded_environment = head["environment"]  # threads and variables of that process
+    recorded_environment = json.loads(facts)  # threads and variables of that process
     record(file, plan, recorded_environment, report_progress=lambda n, total: progress.append(n))
     assert progress[0] == done > 0
     whole = tmp_path / "whole"

