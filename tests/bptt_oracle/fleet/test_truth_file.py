@@ -44,8 +44,9 @@ def test_it_has_truth_and_noise_of_every_result(name, dtype):
 
 
 def test_the_command_that_made_it_makes_the_same_truth():
-    """Of the smallest case. The noise comes from products of NumPy's BLAS, which may be another. The
-    truth is rounded from a wider type, in which sums may have another order: 10⁻¹⁷ of the largest number."""
+    """Of the smallest case. The noise comes from products of NumPy's BLAS, which may be another.
+    Truth is rounded from a wider type, in which sums may have another order: it agrees to 10⁻¹⁷ of
+    the largest number."""
     made, shipped = make_truth.compute(CASES["steps"]), read().arrays
     assert {*made} == {name for name in shipped if name.split("/")[0] in ("steps", "inputs")} - {
         "inputs/gru",
