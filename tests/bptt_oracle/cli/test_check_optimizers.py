@@ -21,7 +21,7 @@ def check(capsys, *arguments):
 def test_every_path_has_rows_and_the_verdict_is_agreement(capsys, tmp_path):
     file = tmp_path / "results.json"
     status, out, _ = check(capsys, "--path", "optimizers", "--cases", "11", "--dtype", "float32",
-                           "--json", str(file), "--deviations")  # fmt: skip
+                           "--json", str(file), "--list-deviations")  # fmt: skip
     assert status == 0, out
     assert "agrees with the derivations" in out.splitlines()[-1]
     assert "torch rejects capturable on the CPU" in out

@@ -128,7 +128,7 @@ def test_an_exception_is_a_fault(monkeypatch):
     monkeypatch.setattr("bptt_oracle.optimizers.examine.run", fails)
     case = parse("Adam.plain.n1.zero.contiguous.offset.unit.s4")
     (result,) = examine_optimizers(case, "float32", ["cpu-adam-loop"])
-    assert (result.verdict, result.note) == ("fault", "no step")
+    assert (result.verdict, result.note) == ("fault", "RuntimeError: no step")
 
 
 def test_every_case_is_checked_on_every_path_of_its_optimizer():
