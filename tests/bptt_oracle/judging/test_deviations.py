@@ -215,7 +215,8 @@ def test_a_range_that_is_none_is_rejected(capsys, tmp_path, monkeypatch):
 def rejects(capsys, tmp_path, monkeypatch, text, words):
     file = tmp_path / "deviations.toml"
     file.write_text(text)
-    monkeypatch.setattr(deviations.load, "__defaults__", (file,))
+    _, *others = deviations.load.__defaults__
+    monkeypatch.setattr(deviations.load, "__defaults__", (file, *others))
     deviations.installed_deviations.cache_clear()
     try:
         code, out, err = bptt_oracle(capsys, "check", "--cases", "1", "--workers", "1")
