@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_rate, check_rates, check_same, check_state
+from .arguments import check_rate, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -69,7 +69,5 @@ def adadelta(
     # Differs: torch accepts ρ = 1, with which s and a stay 0.
     rho = check_rate("rho", rho, 1)
     numbers = check_rates(lr=lr, eps=eps, weight_decay=weight_decay)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, AdadeltaState, "adadelta_start", params)
+    check_step(params, grads, state, AdadeltaState, "adadelta_start")
     return step_each(update, params, grads, state, rho=rho, maximize=maximize, **numbers)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_rate, check_rates, check_same, check_state
+from .arguments import check_rate, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -67,7 +67,5 @@ def adagrad(
 ) -> tuple[Params, AdagradState]:
     """Parameters and state after one step. Raises errors as `adam`."""
     numbers = check_rates(lr=lr, lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, AdagradState, "adagrad_start", params)
+    check_step(params, grads, state, AdagradState, "adagrad_start")
     return step_each(update, params, grads, state, maximize=maximize, **numbers)

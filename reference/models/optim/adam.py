@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_betas, check_rates, check_same, check_state
+from .arguments import check_betas, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -126,9 +126,7 @@ def _step(
 ) -> tuple[Params, AdamState]:
     betas = check_betas(betas)
     numbers = check_rates(lr=lr, eps=eps, weight_decay=weight_decay)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, AdamState, "adam_start", params, "" if amsgrad else "v_max")
+    check_step(params, grads, state, AdamState, "adam_start", "" if amsgrad else "v_max")
     return step_each(
         update,
         params,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_betas, check_rates, check_same, check_state
+from .arguments import check_betas, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -68,7 +68,5 @@ def adamax(
     """Parameters and state after one step. Raises errors as `adam`."""
     betas = check_betas(betas)
     numbers = check_rates(lr=lr, eps=eps, weight_decay=weight_decay)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, AdamaxState, "adamax_start", params)
+    check_step(params, grads, state, AdamaxState, "adamax_start")
     return step_each(update, params, grads, state, betas=betas, maximize=maximize, **numbers)

@@ -87,11 +87,17 @@ def check_same(label: str, arrays: Params, params: Params) -> None:
             )
 
 
-def check_state(state: Any, kind: Any, start: str, params: Params, unused: str = "") -> None:
-    """Raise an error unless this is a state of this kind for these parameters.
+def check_step(
+    params: Params, grads: Params, state: Any, kind: Any, start: str, unused: str = ""
+) -> None:
+    """Raise an error unless the parameters are arrays, and the gradients and the state, one of this
+    kind, fit them.
 
-    `start` is the function that begins one; `unused` names the fields that the options leave out.
+    `start` is the function that begins a state; `unused` names the fields that the options leave
+    out.
     """
+    check_arrays("params", params)
+    check_same("grads", grads, params)
     if not isinstance(state, kind):
         raise TypeError(
             f"state should be an {kind.__name__}, got {type(state).__name__}: begin with {start}."

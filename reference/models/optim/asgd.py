@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_rates, check_same, check_state, to_float
+from .arguments import check_rates, check_step, to_float
 from .steps import descent, step_each, zeros_of
 
 
@@ -82,7 +82,5 @@ def asgd(
     # Differs: torch accepts every lambd and alpha.
     numbers = check_rates(lr=lr, lambd=lambd, alpha=alpha, weight_decay=weight_decay)
     t0 = to_float("t0", t0)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, ASGDState, "asgd_start", params)
+    check_step(params, grads, state, ASGDState, "asgd_start")
     return step_each(update, params, grads, state, t0=t0, maximize=maximize, **numbers)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_betas, check_rates, check_same, check_state
+from .arguments import check_betas, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -93,9 +93,7 @@ def nadam(
     """Parameters and state after one step. Raises errors as `adam`."""
     betas = check_betas(betas)
     numbers = check_rates(lr=lr, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, NAdamState, "nadam_start", params)
+    check_step(params, grads, state, NAdamState, "nadam_start")
     return step_each(
         update,
         params,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_rate, check_rates, check_same, check_state
+from .arguments import check_rate, check_rates, check_step
 from .steps import descent, step_each, zeros_of
 
 
@@ -85,10 +85,8 @@ def rmsprop(
     # Differs: torch accepts every α of at least 0.
     alpha = check_rate("alpha", alpha, 1)
     numbers = check_rates(lr=lr, eps=eps, weight_decay=weight_decay, momentum=momentum)
-    check_arrays("params", params)
-    check_same("grads", grads, params)
     unused = f"{'' if centered else 'mean'} {'' if momentum else 'b'}"
-    check_state(state, RMSpropState, "rmsprop_start", params, unused)
+    check_step(params, grads, state, RMSpropState, "rmsprop_start", unused)
     return step_each(
         update, params, grads, state, alpha=alpha, centered=centered, maximize=maximize, **numbers
     )

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..parameters import Params
-from .arguments import check_arrays, check_pair, check_rate, check_same, check_state, to_float
+from .arguments import check_pair, check_rate, check_step, to_float
 from .steps import descent, step_each, zeros_of
 
 
@@ -82,9 +82,7 @@ def rprop(
     least, most = (to_float("step_sizes", size) for size in check_pair("step_sizes", step_sizes))
     if not 0 <= least <= most:
         raise ValueError(f"Expected step_sizes in ascending order, got {least}, {most}.")
-    check_arrays("params", params)
-    check_same("grads", grads, params)
-    check_state(state, RpropState, "rprop_start", params)
+    check_step(params, grads, state, RpropState, "rprop_start")
     return step_each(
         update,
         params,
