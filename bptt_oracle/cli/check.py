@@ -8,8 +8,9 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
-from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from .check_implementation import Options, Reports, check_implementations
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_bar
+from .check_common import Options, Reports, report_verdict, with_own_deviations
+from .check_implementation import check_implementations
 from .check_optimizers import check_optimizers, names_optimizers
 from .exits import stop
 from .options import (
@@ -32,7 +33,7 @@ from .options import (
     warn_of_large,
     workers_of,
 )
-from .output_files import require_report_files, write_reports
+from .output_files import require_report_files
 
 
 def check(
@@ -111,7 +112,6 @@ def check(
             installed_deviations,
             installed_torch,
             mark_known,
-            own_deviations,
             tally,
         )
         from ..judging.offsets import collect_offsets
@@ -137,16 +137,11 @@ def check(
 
     chosen, skipped = paths_of(device, path)
     require_report_files(json, junit)
-    known = installed_deviations()
+    known = with_own_deviations(installed_deviations(), deviations, installed_torch())
     try:
-        if deviations is not None:
-            added = own_deviations(deviations, installed_torch(), known)
-            known = (*known, *added)
         for deviation in known:
             if deviation.demonstrates:
                 check_demonstration(deviation.demonstrates)
-    except OSError as error:
-        stop(f"{deviations} cannot be read: {error.strerror}; name a file that exists")
     except ValueError as error:
         stop(str(error))
     dtypes = dtypes_of(dtype)
@@ -185,8 +180,8 @@ def check(
         print_diagnosis(console, diagnose_results_of(wrong))
     # Excluded paths have results as well, so that every one must be there.
     missing = len(todo) * len(dtypes) * len(chosen) - sum(r.path in chosen for r in results)
-    status, stale_fails = AGREE, stale is Stale.fail
-    is_stale = stale_fails and any(t.stale for t in tallies)
+    status = AGREE
+    is_stale = reports.stale_fails and any(t.stale for t in tallies)
     if offsets or any(r.verdict == "fault" for r in results) or is_stale:
         status = FAULT
     elif missing or not numbers_judged(results) or any(r.verdict in UNFINISHED for r in results):
@@ -202,11 +197,9 @@ def check(
         results,
         tallies,
         offsets,
-        stale_fails,
+        reports.stale_fails,
     )
-    write_reports(report, json, junit, markdown and not quiet)
-    if quiet or not markdown:
-        print_verdict(sentence, status)
+    report_verdict(report, reports, quiet)
     if status == COULD_NOT_RUN:
         lost = NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED
         stop(MISSING if missing else lost)

@@ -3,44 +3,19 @@
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import typer
 
-from ..cases.case import Case
 from ..processes.failures import Crash
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, run_isolated
-from ..reports.console import new_console, print_verdict, progress_bar
+from ..reports.console import new_console, progress_bar
+from .check_common import Options, report_verdict, with_own_deviations
 from .exits import stop
-from .output_files import require_report_files, write_reports
+from .output_files import require_report_files
 
 OPTION = "--implementation"
-
-
-class Reports(NamedTuple):
-    """What is written, which deviations are added, and whether a stale one fails."""
-
-    json: Path | None
-    junit: Path | None
-    markdown: bool
-    deviations: Path | None
-    stale_fails: bool
-
-
-class Options(NamedTuple):
-    """Those of `check`."""
-
-    dtypes: Sequence[str] | None
-    cases: int
-    seed: int
-    own: Sequence[Case]  # instead of those that grow
-    max_faults: int
-    reports: Reports
-    workers: int
-    quiet: bool
-    verbose: bool
 
 
 def check_implementations(names: Sequence[str], options: Options) -> NoReturn:
@@ -57,7 +32,7 @@ def _check_one(name: str, options: Options) -> int:
         from ..implementations.fitting import fit
         from ..implementations.growing import growing_cases
         from ..implementations.loading import load
-        from ..judging.deviations import mark_known, own_deviations, tally
+        from ..judging.deviations import mark_known, tally
         from ..judging.offsets import collect_offsets
         from ..reports.check_report import CheckReport
         from ..reports.check_tables import print_environment, print_offsets, print_results
@@ -76,13 +51,7 @@ def _check_one(name: str, options: Options) -> int:
     limit_threads()
     implementation = load(name)
     known = deviations_of(implementation)
-    if reports.deviations is not None:
-        try:
-            known += own_deviations(reports.deviations, implementation.version(), known)
-        except OSError as error:
-            stop(f"{reports.deviations} cannot be read: {error.strerror}; name a file that exists")
-        except ValueError as error:
-            stop(str(error))
+    known = with_own_deviations(known, reports.deviations, implementation.version())
     chosen = [d for d in dtypes or ("float32", "float64") if d in implementation.dtypes]
     if not chosen:
         wanted, has = ", ".join(dtypes or ()), ", ".join(implementation.dtypes)
@@ -137,7 +106,5 @@ def _check_one(name: str, options: Options) -> int:
         reports.stale_fails,
         facts_of(counts, studied),
     )
-    write_reports(report, reports.json, reports.junit, reports.markdown and not quiet)
-    if quiet or not reports.markdown:
-        print_verdict(sentence, status)
+    report_verdict(report, reports, quiet)
     return status

@@ -8,10 +8,10 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
-from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, print_verdict, progress_bar
-from .check_implementation import Options
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_bar
+from .check_common import Options, report_verdict, with_own_deviations
 from .exits import stop
-from .output_files import require_report_files, write_reports
+from .output_files import require_report_files
 
 GROUP = "optimizers"
 MANY = 500  # tensors, if none of them shows a deviation, make it stale: not every one does
@@ -37,7 +37,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
     with terminate_on_interrupt():
         import torch
 
-        from ..judging.deviations import mark_known, own_deviations, tally
+        from ..judging.deviations import mark_known, tally
         from ..optimizers.cases import optimizer_cases, parse
         from ..optimizers.examine import check_optimizers as run_all
         from ..optimizers.examine import known_deviations, optimizer_paths
@@ -54,14 +54,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
             stop(f"there is no path {name!r}; choose from {GROUP}, {', '.join(paths)}")
     reports = options.reports
     require_report_files(reports.json, reports.junit)
-    known = known_deviations()
-    if reports.deviations is not None:
-        try:
-            known = (*known, *own_deviations(reports.deviations, torch.__version__, known))
-        except OSError as error:
-            stop(f"{reports.deviations} cannot be read: {error.strerror}; name a file that exists")
-        except ValueError as error:
-            stop(str(error))
+    known = with_own_deviations(known_deviations(), reports.deviations, torch.__version__)
     chosen = dict.fromkeys(
         path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
     )
@@ -95,9 +88,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
     report = CheckReport(
         title, sentence, status, plan, header, results, tallies, (), reports.stale_fails
     )
-    write_reports(report, reports.json, reports.junit, reports.markdown and not options.quiet)
-    if options.quiet or not reports.markdown:
-        print_verdict(sentence, status)
+    report_verdict(report, reports, options.quiet)
     if status == COULD_NOT_RUN:
         stop(NOT_FINISHED if any(r.verdict in UNFINISHED for r in results) else UNTRUSTED)
     raise typer.Exit(status)

@@ -61,8 +61,8 @@ def examine_optimizers(case: OptimizerCase, dtype: str, paths: Sequence[str]) ->
     expected = expect(problem, dtype)
     results = []
     for form in forms:
-        path, note = path_of(case.optimizer, form), exclusion_reason(form)
-        blank = Result(case.id, path, dtype, case.optimizer, "excluded", 0, "", "", "", 0, note, {})
+        note = exclusion_reason(form)
+        blank = _blank_result(case, path_of(case.optimizer, form), dtype, note)
         if note:
             results.append(blank)
             continue
@@ -128,8 +128,10 @@ def _examine_pieces(
             try:
                 results += run_isolated(work, case)
             except Crash as again:
-                blank = Result(
-                    case.id, name, dtype, case.optimizer, "excluded", 0, "", "", "", 0, "", {}
-                )
-                results.append(crashed(blank, again))
+                results.append(crashed(_blank_result(case, name, dtype), again))
     return results
+
+
+def _blank_result(case: OptimizerCase, path: str, dtype: str, note: str = "") -> Result:
+    """The result of a path that cannot compute a case, for the reason in `note`."""
+    return Result(case.id, path, dtype, case.optimizer, "excluded", 0, "", "", "", 0, note, {})
