@@ -203,10 +203,3 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     small = np.exp(np.where(np.real(a) > 0, -a, a))
     result: np.ndarray = np.where(np.real(a) > 0, 1, small) / (1 + small)
     return result
-
-
-def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """x − log Σ exp(x) along an axis, of real and complex numbers."""
-    x = x - np.real(x).max(axis, keepdims=True)
-    result: np.ndarray = x - np.log(np.exp(x).sum(axis, keepdims=True))
-    return result

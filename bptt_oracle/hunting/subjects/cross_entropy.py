@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from reference.activations import log_softmax
+
 from ..programs.fields import Choice, Program, Size
-from ..programs.functions import Function, log_softmax
+from ..programs.functions import Function
 from ..programs.written import Arrays
 
 FIELDS: dict[str, Any] = {
@@ -79,7 +81,7 @@ def _expression(program: Program) -> str:
 def _formula(program: Program, inputs: Arrays) -> np.ndarray:
     x, t, C = inputs["x"], inputs["t"], program["classes"]
     w = inputs.get("weight", np.ones(C))
-    logs = np.moveaxis(log_softmax(x, 1), 1, -1)  # classes last
+    logs = log_softmax(np.moveaxis(x, 1, -1))
     if program["target"] == "classes":
         counted = t != program["ignore_index"]
         p = np.eye(C)[np.where(counted, t, 0)] * counted[..., None]

@@ -1,15 +1,18 @@
 """torch.nn.functional.ctc_loss after log_softmax: lengths, blanks, reductions, zero_infinity.
 
-Truth is the sum over all alignments by the recursion of Graves et al. 2006, equations (6) to (8),
-in logarithms. A label that is the blank, or no class, must be rejected.
+Truth is the reference, the sum over all alignments (Graves et al. 2006). A label that is the blank,
+or no class, must be rejected.
 """
 
 from typing import Any
 
 import numpy as np
 
+from reference.activations import log_softmax
+from reference.models.ctc import ctc, mean_per_label
+
 from ..programs.fields import Choice, Program, Size
-from ..programs.functions import Function, log_softmax
+from ..programs.functions import Function
 from ..programs.written import Arrays
 
 FIELDS: dict[str, Any] = {
@@ -50,7 +53,7 @@ def _adapt(program: Program, inputs: Arrays) -> Arrays:
     if program["size"] == "large":
         inputs["x"] = inputs["x"] * 16
     if not program["normalized"]:
-        inputs["x"] = np.round(log_softmax(inputs["x"], -1), 3)
+        inputs["x"] = np.round(log_softmax(inputs["x"]), 3)
     return inputs
 
 
@@ -87,50 +90,18 @@ def _expression(program: Program) -> str:
 
 
 def _formula(program: Program, inputs: Arrays) -> np.ndarray:
-    y = log_softmax(inputs["x"], 2) if program["normalized"] else inputs["x"]
+    y = log_softmax(inputs["x"]) if program["normalized"] else inputs["x"]
     if program["labels"] == "outside":
         return np.zeros(program["B"] if program["reduction"] == "none" else ())
-    losses = np.array(
-        [
-            _loss(y[:n, b], inputs["t"][b, :m], program["blank"])
-            for b, (n, m) in enumerate(zip(inputs["lengths"], inputs["label_lengths"], strict=True))
-        ]
-    )
+    steps, lengths = inputs["lengths"], inputs["label_lengths"]
+    losses, _ = ctc(y, inputs["t"], np.maximum(steps, 1), lengths, program["blank"])
+    # The reference rejects a row without steps; only without labels is there a path.
+    losses = np.where(steps > 0, losses, np.where(lengths > 0, np.inf, 0))
     if program["zero_infinity"]:
         losses = np.where(np.isinf(np.real(losses)), 0, losses)
     if program["reduction"] == "mean":
-        return np.asarray((losses / np.maximum(inputs["label_lengths"], 1)).mean())
+        return np.asarray(mean_per_label(losses, lengths))
     return np.asarray(losses.sum()) if program["reduction"] == "sum" else losses
-
-
-def _loss(y: np.ndarray, labels: np.ndarray, blank: int) -> Any:
-    """−log of the probability of all alignments of labels [S] with y [T, C], logarithms."""
-    path = [blank]
-    for label in labels:
-        path += [int(label), blank]
-    zero = y.dtype.type(-np.inf)
-    alpha = [zero] * len(path)
-    for t in range(len(y)):
-        before, alpha = alpha, []
-        for s, label in enumerate(path):
-            if t == 0:
-                alpha.append(y[0, label] if s < 2 else zero)
-                continue
-            ways = [before[s]] + ([before[s - 1]] if s else [])
-            if s > 1 and label != blank and label != path[s - 2]:
-                ways.append(before[s - 2])
-            alpha.append(_log_add(ways) + y[t, label])
-    if not len(y):
-        return y.dtype.type(0 if len(path) == 1 else np.inf)
-    return -_log_add(alpha[-2:])
-
-
-def _log_add(terms: list[Any]) -> Any:
-    largest = max(np.real(t) for t in terms)
-    if np.isinf(largest):
-        return np.real(terms[0])
-    finite = [t for t in terms if not np.isinf(np.real(t))]
-    return largest + np.log(sum(np.exp(t - largest) for t in finite))
 
 
 def _invalid(program: Program) -> str:
