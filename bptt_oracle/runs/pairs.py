@@ -90,9 +90,10 @@ class Pairs(NamedTuple):
 
     def _added(self, common: int, where: str, keys: Sequence[str]) -> Iterator[Row]:
         """The results that only the new run has where a condition holds, under which both runs
-        have `common` results."""
+        have `common` results. Raises ValueError."""
         query = f"SELECT count(*) FROM new.results n WHERE {where}"
-        if self.connection.execute(query, keys).fetchone()[0] == common:
+        number = self.connection.execute(query, keys).fetchone()[0]
+        if number == common:
             return
         columns = columns_of(self.new.version)
         records = self.connection.execute(
@@ -102,7 +103,10 @@ class Pairs(NamedTuple):
             keys,
         )
         for record in records:
+            common += 1
             yield self.new.row(record)
+        if number != common:  # a search by key passed over results that are there
+            raise ValueError("its results are not in the order of their keys")
 
 
 @contextmanager
