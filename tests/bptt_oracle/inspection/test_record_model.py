@@ -88,8 +88,8 @@ def test_a_wrong_kernel_is_a_fault_in_the_layer_and_tensor(tmp_path, monkeypatch
     assert words(before, after) == {"fault": 1, "equal": 2}
 
 
-def test_a_less_accurate_kernel_is_a_drift(tmp_path, monkeypatch):
-    before, _ = record(tmp_path, "before", "make_tagger")
+def move_outputs(monkeypatch):
+    """Move the first output of every call by eight times its noise: below a fault."""
     judge = module.judge_call
 
     def judge_moved(call):
@@ -98,6 +98,11 @@ def test_a_less_accurate_kernel_is_a_drift(tmp_path, monkeypatch):
         return judge(call)
 
     monkeypatch.setattr(module, "judge_call", judge_moved)
+
+
+def test_a_less_accurate_kernel_is_a_drift(tmp_path, monkeypatch):
+    before, _ = record(tmp_path, "before", "make_tagger")
+    move_outputs(monkeypatch)
     after, _ = record(tmp_path, "after", "make_tagger")
     assert words(before, after) == {"drift": 2, "equal": 1}
     assert words(after, before)["drift"] == 0
@@ -105,14 +110,7 @@ def test_a_less_accurate_kernel_is_a_drift(tmp_path, monkeypatch):
 
 def test_other_inputs_are_reported_and_are_no_drift(tmp_path, monkeypatch):
     before, _ = record(tmp_path, "before", "make_other_each_time")
-    judge = module.judge_call
-
-    def judge_moved(call):
-        noise = judge(call).expected.noise["output"][0]
-        call.output[0, 0] += 8 * noise
-        return judge(call)
-
-    monkeypatch.setattr(module, "judge_call", judge_moved)
+    move_outputs(monkeypatch)
     after, _ = record(tmp_path, "after", "make_other_each_time")
     assert words(before, after) == {"inputs": 2}
     with open_runs(before, after) as runs:
