@@ -52,7 +52,7 @@ def record_layer_calls(
 ) -> Iterator[list[LayerCall]]:
     """The calls made of the recurrent modules of `model` inside the block, in order.
 
-    `on_call` is told of every call when it has returned, `on_cotangent` of every gradient that
+    `on_call` gets every call when it has returned, `on_cotangent` every gradient that
     arrives at an output. `with_gradients`: also record the gradients that torch computes of each
     call's inputs and weights, and the kernel. Raises the errors of `recurrent_modules`.
     """

@@ -187,7 +187,7 @@ def kept_process() -> Iterator[ProcessPoolExecutor]:
     except IndexError:
         pool = _new_pool(1)
         # when a process of multiprocessing ends, it waits for its own processes, and that of this
-        # pool ends only if it is told to, before the queues (priority 10) are closed
+        # pool ends only on request, before the queues (priority 10) are closed
         Finalize(None, pool.shutdown, kwargs={"cancel_futures": True}, exitpriority=100)
     try:
         yield pool
