@@ -191,6 +191,11 @@ def _late(case):
     return case.steps > 1
 
 
+def _not_one_step_of_a_number(case):
+    """Whether a step that is wrong by 10⁻⁴ of itself is more than roundings of the parameter."""
+    return case.start == "zero" or case.steps > 1
+
+
 def _eps_matters(case):
     """Whether ε is not lost beside √v."""
     return case.options in ("maximize", "centered")
@@ -232,7 +237,7 @@ SOURCES = {
     ),
     "nadam_without_the_next_momentum": Source(
         "μₜ in place of μₜ₊₁", ("NAdam",), "lr * mu_next / (1 - product * mu_next)",
-        "lr * mu / (1 - product * mu)",
+        "lr * mu / (1 - product * mu)", _not_one_step_of_a_number,
     ),
     "radam_rectified_without_correction": Source(
         "1 − β₂ᵗ is missing", ("RAdam",), "r * (1 - beta_2**t) ** 0.5", "r",
