@@ -82,6 +82,15 @@ def test_the_readme_has_only_absolute_links_because_a_package_index_shows_it_wit
     assert [link for link in links if not link.startswith("https://")] == []
 
 
+def test_every_label_of_a_link_is_defined_and_used():
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+    defined = re.findall(r"^\[([^\]]+)\]: http", prose, re.MULTILINE)
+    prose = re.sub(r"^\[[^\]]+\]: http.*$", "", prose, flags=re.MULTILINE)
+    links = re.findall(r"\[([^\]]+)\](?:\[([^\]]+)\])?(?!\()", prose)
+    assert {label or text for text, label in links} == {*defined}
+    assert len(defined) == len({*defined})
+
+
 @pytest.mark.parametrize(
     ("link", "file"),
     [
@@ -96,6 +105,7 @@ def test_the_readme_has_only_absolute_links_because_a_package_index_shows_it_wit
     ],
 )
 def test_links_to_the_repository_are_read_as_links_to_files(link, file, tmp_path):
-    (tmp_path / "page.md").write_text(f"[text]({link})")
     expected = [] if file is None else [(ROOT if "://" in link else tmp_path) / file]
-    assert [file for _, file in local_links(tmp_path / "page.md")] == expected
+    for text in (f"[text]({link})", f"[text][label]\n\n[label]: {link}\n"):
+        (tmp_path / "page.md").write_text(text)
+        assert [file for _, file in local_links(tmp_path / "page.md")] == expected

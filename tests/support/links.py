@@ -17,7 +17,9 @@ def local_links(page):
     """
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     found = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    inline = re.findall(r"\]\(([^)\s]+)\)", text)
+    defined = re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    for link in inline + defined:
         target = link.partition("#")[0]
         absolute = REPOSITORY.fullmatch(target)
         if absolute:
