@@ -108,7 +108,8 @@ def moved(dtype: str, rng: np.random.Generator) -> Rounding:
         return move(value, UNIT_ROUNDOFF[dtype], least)
 
     def number(value: np.ndarray) -> np.ndarray:
-        return move(value, UNIT_ROUNDOFF["float64"], 0.0)
+        sign = 2 * rng.integers(0, 2) - 1  # drawn alone: there are many numbers
+        return np.asarray(value + sign * UNIT_ROUNDOFF["float64"] * abs(value))
 
     def cast(value: np.ndarray) -> np.ndarray:
         return value if dtype == "float64" else move(value, UNIT_ROUNDOFF["float32"], 0.0)
