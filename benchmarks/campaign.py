@@ -52,7 +52,7 @@ POISON = "benchmarks.poison"
 HANGING = 90.0  # seconds after the end of the scheduler
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
 }
 
 
@@ -122,7 +122,7 @@ class Cluster:
 def open_local() -> Iterator[Engine]:
     """The workers of a cluster of this process."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
             n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
@@ -322,7 +322,7 @@ def measure_poison(
 ) -> None:
     """How long after its second death a case is named."""
     for name in names:
-        with in_folder(chosen.folder) as folder:
+        with in_folder(chosen.folder and chosen.folder / name) as folder:
             plan = Plan(chosen.cases or 200, chosen.seed, ["float32"], [f"{POISON}:{name}"], [])
             chosen_case = list(select_cases(plan))[plan.cases // 2]
             os.environ |= ENVIRONMENT | {

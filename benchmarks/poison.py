@@ -1,4 +1,4 @@
-"""Two implementations that compute like torch, except one problem, which has the digest POISON: one
+"""Two implementations that compute like torch, except the problems whose digests POISON lists: one
 ends its process there, the other also the worker that started this process. The times of these
 deaths are appended to the file POISON_DEATHS."""
 
@@ -25,7 +25,7 @@ def digest_of(problem: Problem) -> str:
 
 
 def _run(problem: Problem, dtype: str, with_worker: bool) -> dict[str, Any]:
-    if digest_of(problem) == os.environ.get("POISON"):
+    if digest_of(problem) in os.environ.get("POISON", "").split():
         with open(os.environ["POISON_DEATHS"], "a", encoding="utf-8") as file:
             file.write(f"{time.time()}\n")
         parent = multiprocessing.parent_process()

@@ -4,8 +4,10 @@ A chunk takes some seconds, so that sending it costs little, and there are at mo
 worker, so that no worker waits for the next one. A worker that reaches LONGEST seconds returns what
 it has finished, and the rest is sent again.
 
-A chunk whose worker died again and again is halved, until a single item is left. An item that was
-alone when its workers died, twice, is given up.
+A worker marks the item that it works on where the mark outlives it. If it dies, this item is sent
+again alone, and the rest of the chunk together; an item that was worked on when its workers died,
+twice, is given up. A chunk that waited behind such an item is sent again as it was. Without a mark,
+the chunk is halved until a single item is left, and that is given up when its workers died twice.
 """
 
 import queue
@@ -23,8 +25,8 @@ Output = TypeVar("Output")
 
 AIM, LONGEST, SHORTEST = 8.0, 15.0, 0.5  # seconds of a chunk
 IN_FLIGHT = 2  # chunks for each worker
-TRIALS = 2  # of a single item whose workers die
-_MOST = 10_000  # items of a chunk
+TRIALS = 2  # of an item whose workers die
+_FIRST, _MOST = 1, 10_000  # items of a chunk
 _GROWTH = 4  # from one chunk to a later one
 _PAUSE = 0.5  # seconds between two looks at the engine
 
@@ -38,6 +40,13 @@ class Answer(NamedTuple, Generic[Item, Output]):
     facts: dict[str, Any]  # of the worker
 
 
+Mark = Callable[[str], None]  # called by a worker with the name of the item that it works on
+
+
+def no_mark(name: str) -> None:
+    """The mark where nothing outlives a worker."""
+
+
 class Engine(NamedTuple):
     """Where chunks are worked on."""
 
@@ -45,6 +54,8 @@ class Engine(NamedTuple):
     workers: Callable[[], int]  # how many chunks are worked on at the same time
     require_alive: Callable[[], None]  # raises CommandError if no result can arrive any more
     deaths: tuple[type[Exception], ...] = ()  # raised for a chunk whose workers died
+    mark: Mark = no_mark  # can be sent to a worker
+    marked: Callable[[Exception], Sequence[str]] = lambda death: ()  # by its worker, which died
 
 
 def engine_of(executor: Executor, workers: int) -> Engine:
@@ -58,14 +69,15 @@ def map_chunks(
     number: int,
     engine: Engine,
     give_up: Callable[[Item, Exception], Answer[Item, Output]],
+    name: Callable[[Item], str] = str,
 ) -> Iterator[Answer[Item, Output]]:
     """Yield the answer of `work` to each chunk of the items, of which there are about `number`;
-    and `give_up(item, error)` for an item whose workers died. Raises CommandError if the engine
-    ends, and what `work` raises."""
+    and `give_up(item, error)` for an item whose workers died. `name` is that of an item in a mark.
+    Raises CommandError if the engine ends, and what `work` raises."""
     queued: _Queue[Item] = _Queue(iter(items), number)
     running: dict[Future[Answer[Item, Output]], Sequence[Item]] = {}
     done: queue.SimpleQueue[Future[Answer[Item, Output]]] = queue.SimpleQueue()
-    deaths: Counter[Item] = Counter()  # of items that were alone
+    deaths: Counter[Item] = Counter()  # of items that were worked on, or alone
     while True:
         workers = engine.workers()
         while len(running) < IN_FLIGHT * workers and (chunk := queued.take(workers)):
@@ -83,15 +95,12 @@ def map_chunks(
         try:
             answer = future.result()
         except engine.deaths as error:
-            if len(chunk) > 1:
-                middle = ceil(len(chunk) / 2)
-                queued.put_back(chunk[:middle], chunk[middle:])
-                continue
-            deaths[chunk[0]] += 1
-            if deaths[chunk[0]] < TRIALS:
-                queued.put_back(chunk)
-            else:
-                yield give_up(chunk[0], error)
+            suspects, others = _separate(chunk, engine.marked(error), name)
+            deaths.update(suspects)
+            given_up = [item for item in suspects if deaths[item] >= TRIALS]
+            queued.put_back(*([item] for item in suspects if item not in given_up), *others)
+            for item in given_up:
+                yield give_up(item, error)
             continue
         except (CancelledError, BrokenExecutor) as error:
             engine.require_alive()  # which may know why
@@ -105,6 +114,19 @@ def map_chunks(
         yield answer
 
 
+def _separate(
+    chunk: Sequence[Item], marked: Sequence[str], name: Callable[[Item], str]
+) -> tuple[Sequence[Item], list[Sequence[Item]]]:
+    """The items of a chunk that may have ended their worker, and chunks of the others."""
+    if marked:
+        others = [item for item in chunk if name(item) not in marked]
+        return [item for item in chunk if name(item) in marked], [others] if others else []
+    if len(chunk) > 1:
+        middle = ceil(len(chunk) / 2)
+        return [], [chunk[:middle], chunk[middle:]]
+    return chunk, []
+
+
 class _Queue(Generic[Item]):
     """The items that wait, and how many of them make a chunk."""
 
@@ -112,7 +134,7 @@ class _Queue(Generic[Item]):
         self._source = source
         self._left = number  # about
         self._repeated: deque[Sequence[Item]] = deque()
-        self._size = 1
+        self._size = _FIRST
         self._seconds = 0.0  # of an item; 0 until one is finished
 
     def take(self, workers: int) -> Sequence[Item]:

@@ -2,11 +2,13 @@
 
 Dask (`distributed`) is imported only here and only when a scheduler is named. A worker that dies
 is replaced by its nanny, or not at all; its chunk goes to another one, and KilledWorker is raised
-when that has happened too often (`distributed.scheduler.allowed-failures`).
+when that has happened too often (`distributed.scheduler.allowed-failures`). The metadata of the
+scheduler, which outlive a worker, hold the item that it works on.
 """
 
 import json
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,7 @@ from .failures import CommandError, first_line
 _ANSWER = 20.0  # seconds in which a scheduler must answer
 _TRIAL = 2.0  # seconds of one call to it
 _LOOK = 1.0  # seconds between two counts of the workers
+_PLACE = "bptt-oracle"  # in the metadata: by address and thread, what a worker works on
 RETRIES = 2  # of a chunk that raised an exception, which may be due to its worker
 
 
@@ -58,11 +61,33 @@ def connect(
         fleet.wait()
         executor = client.get_executor(pure=False, retries=RETRIES, resources=resources or None)
         yield Engine(
-            executor.submit, fleet.workers, fleet.require_alive, (distributed.KilledWorker,)
+            executor.submit,
+            fleet.workers,
+            fleet.require_alive,
+            (distributed.KilledWorker,),
+            mark,
+            fleet.marked,
         )
     finally:
         with suppress(Exception):  # the scheduler may be gone
             client.close(timeout=2)
+
+
+def mark(name: str) -> None:
+    """In a thread of a worker: let the scheduler know the item that it works on, before it goes on.
+    Nothing is marked if the scheduler does not answer."""
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker = get_worker()
+    with suppress(Exception):  # of many types; if the scheduler has ended, so does the worker
+        sync(
+            worker.loop,
+            worker.scheduler.set_metadata,
+            keys=[_PLACE, worker.address, str(threading.get_ident())],
+            value=name,
+            callback_timeout=_TRIAL,
+        )
 
 
 def _address_in(file: Path | None) -> str:
@@ -115,13 +140,24 @@ class _Fleet:
         )
 
     def _describe(self) -> Any:
-        """What the scheduler says of its workers. It may be busy, and a call to one that has ended
-        does not return, which only the status of the client shows."""
-        start, ask = time.monotonic(), self._client.scheduler.identity
+        """What the scheduler says of its workers."""
+        return self._ask(self._client.scheduler.identity, n_workers=-1)
+
+    def marked(self, death: Exception) -> list[str]:
+        """The items that a worker worked on when it died, on all its threads."""
+        worker = death.last_worker  # type: ignore[attr-defined]  # of KilledWorker
+        keys, ask = [_PLACE, worker.address], self._client.scheduler.get_metadata
+        threads: dict[str, str] = self._ask(ask, keys=keys, default={})
+        return [name for name in threads.values() if name]
+
+    def _ask(self, ask: Any, **arguments: Any) -> Any:
+        """The answer of the scheduler. It may be busy, and a call to one that has ended does not
+        return, which only the status of the client shows."""
+        start = time.monotonic()
         while True:
             self._require_running()
             try:
-                return self._client.sync(ask, n_workers=-1, callback_timeout=_TRIAL)
+                return self._client.sync(ask, callback_timeout=_TRIAL, **arguments)
             except Exception as error:  # of many types
                 late = time.monotonic() - start > _ANSWER
                 if late or not isinstance(error, TimeoutError):

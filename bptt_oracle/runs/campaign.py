@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..cases.case import Case, draw
 from ..implementations.loading import implementation_named, is_torch_path, load
-from ..processes.chunks import LONGEST, Answer
+from ..processes.chunks import LONGEST, Answer, Mark, no_mark
 from ..processes.failures import CommandError, Crash
 from ..processes.workers import kept_process, map_unordered
 from .environment import environment
@@ -34,6 +34,7 @@ class Task(NamedTuple):
     paths: Sequence[str]
     values: frozenset[str]  # ids of the cases whose tensors are kept
     code: str  # its digest
+    mark: Mark = no_mark  # of the case in work
 
 
 Finished = FinishedCase | UnfinishedCase
@@ -52,16 +53,23 @@ def finish_chunk(cases: Sequence[Case], task: Task) -> Answer[Case, Finished]:
     options: dict[str, Any] = {"dtypes": task.dtypes, "paths": task.paths, "values": task.values}
     work, rest, start = partial(finish_case, **options), deque(cases), time.monotonic()
     crashes: list[Crash] = []
+    latest: deque[str] = deque(maxlen=2)  # one is in work, and the next waits in the process
 
     def begun() -> Iterator[Case]:
         while rest and not crashes and time.monotonic() - start < LONGEST:
+            latest.append(rest[0].id)
+            task.mark(latest[0])
             yield rest.popleft()
+        task.mark(latest[-1])
 
     def in_pieces(case: Case, crash: Crash) -> Finished:
         crashes.append(crash)
         return finish_in_pieces(case, crash, **options)
 
-    outputs = list(map_unordered(work, begun(), 1, in_pieces, open_pool=kept_process))
+    try:
+        outputs = list(map_unordered(work, begun(), 1, in_pieces, open_pool=kept_process))
+    finally:
+        task.mark("")
     return Answer(outputs, list(rest), time.monotonic() - start, facts)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,9 +166,9 @@ def _on_engine(
     plan: Plan, code: str, cases: Iterable[Case], number: int, engine: Engine
 ) -> Iterator[_Found]:
     """The cases of each chunk as soon as it is finished, and the environment of its worker."""
-    task = Task(plan.dtypes, plan.paths, frozenset(plan.values), code)
+    task = Task(plan.dtypes, plan.paths, frozenset(plan.values), code, engine.mark)
     work, without = partial(finish_chunk, task=task), partial(give_up, task=task)
-    for answer in map_chunks(work, cases, number, engine, without):
+    for answer in map_chunks(work, cases, number, engine, without, attrgetter("id")):
         yield answer.outputs, answer.facts
 
 

@@ -17,10 +17,11 @@ class Death(Exception):
 
 class Workers:
     """An engine in this process. `poison` are items that end their worker, and `once` those that do
-    so the first time."""
+    so the first time. With `marks`, it knows the item, and the chunk that waits behind is lost as
+    well."""
 
-    def __init__(self, number=2, poison=(), once=()):
-        self.number, self.poison, self.once = number, poison, set(once)
+    def __init__(self, number=2, poison=(), once=(), marks=False):
+        self.number, self.poison, self.once, self.marks = number, poison, set(once), marks
         self.sizes, self.deaths, self.waiting, self.most = [], Counter(), [], 0
 
     def submit(self, work, chunk):
@@ -44,16 +45,21 @@ class Workers:
             self.finish(*self.waiting.pop(0))
 
     def finish(self, future, work, chunk):
-        dead = [item for item in chunk if item in self.poison or item in self.once]
-        self.once -= set(chunk)
-        if dead:
-            self.deaths.update(dead)
-            future.set_exception(Death())
-        else:
+        places = [n for n, item in enumerate(chunk) if item in self.poison or item in self.once]
+        if not places:
             future.set_result(work(chunk))
+            return
+        item = chunk[places[0]]
+        self.deaths[item] += 1
+        self.once.discard(item)
+        death = Death(str(item)) if self.marks else Death()
+        if self.marks and self.waiting:
+            self.waiting.pop(0)[0].set_exception(death)
+        future.set_exception(death)
 
     def engine(self):
-        return Engine(self.submit, self.count, self.require_alive, (Death,))
+        marked = {"marked": lambda death: death.args}
+        return Engine(self.submit, self.count, self.require_alive, (Death,), **marked)
 
 
 def square(chunk):
@@ -101,8 +107,21 @@ def test_an_item_that_ends_its_workers_is_found_by_halving():
     assert 1 < workers.deaths[137] < 10
 
 
-def test_an_item_whose_worker_was_killed_once_is_not_given_up():
-    workers = Workers(once=(0, 1, 2, 77))
+@pytest.mark.parametrize(
+    "poison", [(0,), (1,), (137,), (137, 138), (136, 138, 139, 300), (498, 499), range(100, 120)]
+)
+def test_a_marked_item_is_given_up_at_the_second_death(poison):
+    """And no other, and nothing is lost or done twice."""
+    workers = Workers(poison=poison, marks=True)
+    expected = [n * n for n in range(500) if n not in poison] + [f"{n} Death" for n in poison]
+    assert outputs(workers, 500) == sorted(expected, key=str)
+    assert workers.deaths == dict.fromkeys(poison, 2)
+    assert workers.most <= 2 * chunks.IN_FLIGHT
+
+
+@pytest.mark.parametrize("marks", [False, True])
+def test_an_item_whose_worker_was_killed_once_is_not_given_up(marks):
+    workers = Workers(once=(0, 1, 2, 77), marks=marks)
     assert outputs(workers, 100) == sorted((n * n for n in range(100)), key=str)
 
 

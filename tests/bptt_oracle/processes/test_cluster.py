@@ -11,6 +11,7 @@ import pytest
 from benchmarks.poison import digest_of
 from bptt_oracle.__main__ import main
 from bptt_oracle.cases.case import draw
+from bptt_oracle.processes import chunks
 from bptt_oracle.processes import cluster as clusters
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs.environment import environment
@@ -29,21 +30,22 @@ def rows_of(file):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """A scheduler with two workers; a chunk of which two workers died is not tried again."""
+    """A scheduler with two workers, which returns a chunk at the first death."""
     deaths = tmp_path_factory.mktemp("deaths") / "deaths"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POISON_DEATHS", str(deaths))
-        patch.setenv("POISON", digest_of(draw(list(select_cases(POISONED))[7])))
+        patch.setenv("POISON", " ".join(digest_of(draw(case)) for case in KILLERS))
         import dask
 
         with (
-            dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+            dask.config.set({"distributed.scheduler.allowed-failures": 0}),
             distributed.LocalCluster(n_workers=2, **LOCAL) as cluster,
         ):
             yield cluster.scheduler_address
 
 
-POISONED = Plan(10, 0, ["float32"], ["benchmarks.poison:ends_its_worker"], [])
+POISONED = Plan(40, 0, ["float32"], ["benchmarks.poison:ends_its_worker"], [])
+KILLERS = [list(select_cases(POISONED))[n] for n in (2, 4)]
 WORDS = ["--cases", "6", "--seed", "3", "--dtype", "float32", "--path", "cpu-native"]
 WORDS += ["--path", "cpu-cells"]
 
@@ -65,15 +67,22 @@ def test_a_run_equals_the_serial_run_row_for_row(address, tmp_path, capsys):
     assert read(tmp_path / "run").environment["torch"] == environment()["torch"]
 
 
-def test_a_case_that_ends_its_workers_is_found_and_recorded_as_a_crash(address, tmp_path, capsys):
+def test_cases_that_end_their_workers_are_named_after_two_deaths_each(
+    address, tmp_path, monkeypatch
+):
+    """Also if both are in one chunk; and the others of the chunk are no crashes."""
+    monkeypatch.setattr(chunks, "_FIRST", 12)
     file = tmp_path / "run"
     with clusters.connect(address) as engine:
         summary = record(file, POISONED, {}, executor=engine)
-    (crash,) = summary.crashes
-    assert crash.case == list(select_cases(POISONED))[7].id and "its workers died" in crash.note
-    assert summary.verdicts == {"agree": 9, "crash": 1}
+    killers = [case.id for case in KILLERS]
+    assert sorted(crash.case for crash in summary.crashes) == sorted(killers)
+    assert all("its workers died" in crash.note for crash in summary.crashes)
+    assert summary.verdicts == {"agree": 38, "crash": 2}
+    deaths = len(Path(os.environ["POISON_DEATHS"]).read_text().split())
+    assert 4 <= deaths <= 6, "on a busy machine a mark may come late; halving takes 8 or more"
     unknown = [read(file).environments[r.environment] for r in read(file).rows if r.note]
-    assert unknown == [{}]
+    assert unknown == [{}, {}]
 
 
 def test_workers_with_other_code_are_reported(address, tmp_path, capsys, monkeypatch):
