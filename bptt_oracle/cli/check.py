@@ -8,7 +8,7 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
-from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_bar
+from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_with_stages
 from .check_common import Options, Reports, report_verdict, with_own_deviations
 from .check_implementation import check_implementations
 from .check_optimizers import check_optimizers, names_optimizers
@@ -152,9 +152,9 @@ def check(
     print_environment(console, header, verbose)
     start = time.perf_counter()
     try:
-        with progress_bar(quiet) as progress:
+        with progress_with_stages(quiet, bool(own)) as (progress, stages):
             todo = own or cases_for(cases, seed, chosen)
-            finished = run_all(todo, dtypes, chosen, workers)
+            finished = run_all(todo, dtypes, chosen, workers, stages)
             for some in progress.track(finished, len(todo), description="cases checked"):
                 results.extend(mark_known(r, parse(r.case), known) for r in some)
     except WrongKernel as error:

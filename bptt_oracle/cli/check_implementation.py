@@ -10,7 +10,7 @@ import typer
 from ..processes.failures import Crash
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, run_isolated
-from ..reports.console import new_console, progress_bar
+from ..reports.console import new_console, progress_with_stages
 from .check_common import Options, report_verdict, with_own_deviations
 from .exits import stop
 from .output_files import require_report_files
@@ -68,8 +68,8 @@ def _check_one(name: str, options: Options) -> int:
     print_environment(console, header, verbose)
     case_by_id = {case.id: case for case in cases}
     start, faults, stopped = time.perf_counter(), 0, False
-    with progress_bar(quiet) as progress:
-        finished = check(cases, chosen, [name], workers)
+    with progress_with_stages(quiet, bool(own)) as (progress, stages):
+        finished = check(cases, chosen, [name], workers, stages)
         for some in progress.track(finished, len(cases), description="cases checked"):
             some = [mark_known(r, case_by_id[r.case], known) for r in some]
             results.extend(some)

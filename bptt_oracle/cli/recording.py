@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..reports.console import plural, progress_bar
+from ..reports.console import plural, progress_with_stages
 
 if TYPE_CHECKING:
     from ..implementations.implementation import Implementation
@@ -26,11 +26,13 @@ def record_with_progress(
     from ..runs.environment import environment
     from ..runs.record import record
 
-    with progress_bar(quiet) as progress:
+    own_here = bool(plan.own) and engine is None
+    with progress_with_stages(quiet, own_here) as (progress, stages):
         task = progress.add_task("cases recorded")
 
         def show_progress(done: int, total: int) -> None:
             on = f" on {plural(engine.workers(), 'worker')}" if engine else ""
             progress.update(task, completed=done, total=total, description=f"cases recorded{on}")
 
-        return record(file, plan, environment(*loaded), workers, show_progress, engine)
+        facts = environment(*loaded)
+        return record(file, plan, facts, workers, show_progress, engine, stages)

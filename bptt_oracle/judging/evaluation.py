@@ -12,6 +12,8 @@ from reference.nets.state import join_state, split_state
 from reference.sequences import packing
 from torch_impl.execution.problem import Direction, Problem
 
+from .watching import watched
+
 Results = dict[str, np.ndarray]
 
 
@@ -34,6 +36,7 @@ def evaluate_cast(
     arithmetic: Arithmetic,
 ) -> Results:
     """As `evaluate`, each array of the problem passed through `cast` first."""
+    arithmetic = watched(problem, arithmetic)
     if problem.direction is not None:
         return _evaluate_along(problem, problem.direction, cast, masks, arithmetic)
     net, lengths = problem.net, problem.lengths

@@ -36,6 +36,7 @@ from reference.arithmetic import NUMPY, Arithmetic
 from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
+from ..processes.stages import current_stages
 from .evaluation import Results, evaluate, evaluate_cast
 from .large import keep
 from .noise import Deviation, ElementNoise, Floors, deviation_of, element_noise, tensor_noise
@@ -102,16 +103,18 @@ def expect(
     def store(value: np.ndarray) -> np.ndarray:
         return widen(stored(value, dtype), wide)
 
+    as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
+    renumbered = effort * RENUMBERED_RUNS if as_rounded and not is_tied(problem) else 0
+    if stages := current_stages():
+        stages.begin(dtype, 3 + renumbered + effort * MOVED_RUNS)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         truth = keep(_evaluate_truth(problem, wide, store, masks))
         errors = [_errors(evaluate(problem, numpy_dtype, masks, sum_step_by_step(NUMPY)), truth)]
-        as_rounded = tested != "bfloat16" and u <= UNIT_ROUNDOFF[tested]
-        if as_rounded and not is_tied(problem):
-            for k in range(effort * RENUMBERED_RUNS):
-                rng = np.random.default_rng([problem.seed, 1, k])
-                arithmetic = sum_step_by_step(NUMPY)
-                run = evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng)
-                errors.append(_errors(run, truth))
+        for k in range(renumbered):
+            rng = np.random.default_rng([problem.seed, 1, k])
+            arithmetic = sum_step_by_step(NUMPY)
+            run = evaluate_renumbered(problem, numpy_dtype, masks, arithmetic, rng)
+            errors.append(_errors(run, truth))
         overflow = any(np.isinf(e).any() for e in errors[0].values()) or any(
             largest_of(value) > limits.max for value in truth.values()
         )
@@ -215,6 +218,8 @@ def _moved_errors(
     shut = SHUT * float(np.finfo("float64" if dtype == "float64" else "float32").tiny)
     if any(smallest < shut for smallest in gates):
         bends.append(shut_gates(NUMPY, shut))
+    if stages := current_stages():
+        stages.add(len(bends))
     return moved, [_errors(evaluate_cast(problem, store, masks, bend), still) for bend in bends]
 
 

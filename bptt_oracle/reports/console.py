@@ -4,13 +4,26 @@ import errno
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ..processes.interrupt import temporary
+from ..processes.stages import read_stages
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
 NARROWEST = 80  # columns of a terminal for which tables are laid out
@@ -57,13 +70,41 @@ def new_console(**options: Any) -> Console:
     return _Console(**({"width": width} | options))
 
 
-def progress_bar(quiet: bool = False) -> Progress:
+class _Description(TextColumn):
+    """The description of a task, and below it the stages that processes write to a folder."""
+
+    def __init__(self, stages: Path | None) -> None:
+        super().__init__("[progress.description]{task.description}")
+        self._folder = stages
+
+    def render(self, task: Task) -> Text:
+        """The lines at this moment."""
+        text = super().render(task)
+        for stage in () if self._folder is None else read_stages(self._folder):
+            text.append(f"\n  {stage}", style="none")
+        return text
+
+
+@contextmanager
+def progress_with_stages(quiet: bool, long_items: bool) -> Iterator[tuple[Progress, Path | None]]:
+    """A progress bar, and the folder for the stages of long items; None if they are not shown."""
+    if not long_items or progress_bar(quiet).disable:
+        with progress_bar(quiet) as progress:
+            yield progress, None
+        return
+    folder = Path(tempfile.mkdtemp(prefix="bptt-oracle."))
+    with temporary(folder), progress_bar(quiet, folder) as progress:
+        yield progress, folder
+
+
+def progress_bar(quiet: bool = False, stages: Path | None = None) -> Progress:
     """A progress bar on standard error that disappears at its end. Nothing is drawn if `quiet`, or
-    if standard error is not a terminal."""
+    if standard error is not a terminal. What the processes are doing that write to the folder
+    `stages` stands below the description."""
     console = Console(stderr=True)
     return Progress(
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
+        _Description(stages),
+        BarColumn(40 if stages is None else 20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,

@@ -28,6 +28,7 @@ from ..judging.judge import Score
 from ..judging.location import location
 from ..judging.truth import Expected, expect
 from ..processes.failures import Crash, first_line, lacks_resources
+from ..processes.stages import current_stages, work_in_stages
 from ..processes.workers import map_unordered, run_isolated
 
 INVALID_CALLS_PATH = "cpu-invalid-calls"
@@ -132,6 +133,8 @@ def _judge(
         if key not in expectations:
             expectations[key] = expect_in_precision(problem, dtype, precision, masks)
         expected = expectations[key]
+        if stages := current_stages():
+            stages.show(f"{dtype} {implementation.name}", at_once=True)
         start = time.perf_counter()
         try:
             answer = compute(implementation, problem, dtype)
@@ -238,12 +241,18 @@ def expect_in_precision(
 
 
 def check(
-    cases: Iterable[Case], dtypes: Sequence[str], paths: Sequence[str], workers: int = 1
+    cases: Iterable[Case],
+    dtypes: Sequence[str],
+    paths: Sequence[str],
+    workers: int = 1,
+    stages: Path | None = None,
 ) -> Generator[list[Result], None, None]:
     """Yield the results of each case as soon as it is finished. A case that ends its worker is
     repeated piece by piece, and what ends its process again has the verdict CRASH. One worker is
-    this process, if all paths are torch's; a GPU is then used by one process only."""
-    work = partial(examine_dtypes, dtypes=dtypes, paths=paths)
+    this process, if all paths are torch's; a GPU is then used by one process only. What each worker
+    is doing is written to the folder `stages`, if any."""
+    examine_one = partial(examine_dtypes, dtypes=dtypes, paths=paths)
+    work: Callable[[Case], list[Result]] = partial(work_in_stages, stages, examine_one)
     in_pieces = partial(_examine_pieces, dtypes=dtypes, paths=paths)
     isolate = not all(map(is_torch_path, paths))
     yield from map_unordered(work, cases, workers, in_pieces, isolate)

@@ -28,6 +28,7 @@ from ..implementations.growing import growing_cases
 from ..implementations.loading import implementation_named, is_torch_path
 from ..judging.judge import LIMIT
 from ..processes.chunks import Engine, engine_of, map_chunks
+from ..processes.stages import work_in_stages
 from ..processes.workers import map_unordered
 from .campaign import Task, finish_chunk, give_up
 from .examine import no_case_message
@@ -75,6 +76,7 @@ def record(
     workers: int = 1,
     report_progress: Callable[[int, int], None] = _ignore_progress,
     executor: Executor | Engine | None = None,
+    stages: Path | None = None,
 ) -> Summary:
     """Examine the cases of the plan and write the run to `file`. `report_progress(finished, total)`
     is called at the start and whenever cases are finished.
@@ -82,7 +84,8 @@ def record(
     The cases are worked on by `workers` processes of this machine, and the run has `environment`;
     or by an executor with that many workers, and each result has the environment of its worker. A
     run that executors have begun is continued in any environment, and once it is finished it is not
-    recorded again.
+    recorded again. What each of the `workers` is doing is written to the folder `stages`, if any;
+    not by an executor.
 
     Raises OSError; and BadRun if the plan yields no result, or if it would overwrite a file that is
     not a run or is another run; UnfinishedRun if memory or another resource ran out in a case; and
@@ -99,7 +102,7 @@ def record(
         remaining = (case for case in select_cases(plan) if not store.has(case.id))
         unfinished: list[UnfinishedCase] = []
         if engine is None:
-            found = _on_this_machine(plan, remaining, workers)
+            found = _on_this_machine(plan, remaining, workers, stages)
         else:
             found = _on_engine(plan, head.code_digest, remaining, total - finished, engine)
         for some, facts in found:
@@ -152,11 +155,14 @@ def select_cases(plan: Plan) -> Iterator[Case]:
 _Found = tuple[Sequence[FinishedCase | UnfinishedCase], dict[str, Any] | None]
 
 
-def _on_this_machine(plan: Plan, cases: Iterable[Case], workers: int) -> Iterator[_Found]:
+def _on_this_machine(
+    plan: Plan, cases: Iterable[Case], workers: int, stages: Path | None
+) -> Iterator[_Found]:
     """Each case as soon as it is finished, in the environment of the run."""
     options: dict[str, Any] = {"dtypes": plan.dtypes, "paths": plan.paths}
     options["values"] = frozenset(plan.values)
-    work, in_pieces = partial(finish_case, **options), partial(finish_in_pieces, **options)
+    work = partial(work_in_stages, stages, partial(finish_case, **options))
+    in_pieces = partial(finish_in_pieces, **options)
     isolate = not all(map(is_torch_path, plan.paths))
     for one in map_unordered(work, cases, workers, in_pieces, isolate):
         yield [one], None
