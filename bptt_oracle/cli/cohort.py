@@ -15,7 +15,10 @@ MOST = 20  # lines of each kind
 def cohort(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN…", help="Files with lines that `preflight` wrote."),
+        typer.Argument(
+            metavar="RUN…",
+            help="Files with lines of `preflight`, or runs that several workers recorded.",
+        ),
     ],
     quiet: Quiet = False,
     verbose: Annotated[
@@ -24,17 +27,21 @@ def cohort(
 ) -> None:
     """Compare the devices of a fleet bit by bit, and name the odd one out.
 
-    Devices of one model, driver, CUDA, cuDNN and torch are a cohort, whose majority decides. Exit 0
-    every device agrees, 1 a device differs or is wrong, 2 a device could not be compared.
+    Devices of one model, driver, CUDA, cuDNN and torch are a cohort, whose majority decides; and so
+    are workers that recorded the same plan. Exit 0 every device agrees, 1 a device differs or is
+    wrong, 2 a device could not be compared.
     """
     from ..fleet.cohort import compare, read_records, status_of
+    from ..fleet.run_cohort import compare_runs, runs_among
     from ..reports.cohort_report import report
     from ..reports.cohort_report import verdict as verdict_of
 
     for file in runs:
         if not file.is_file():
             stop(f"{file} is not a file")
-    fleet = compare(*read_records(runs))
+    recorded = runs_among(runs)
+    fleet = compare(*read_records(file for file in runs if file not in recorded))
+    fleet = fleet._replace(groups=fleet.groups + compare_runs(recorded))
     if not quiet:
         write_output(report(fleet, None if verbose else MOST))
     status = status_of(fleet)

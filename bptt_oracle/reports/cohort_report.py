@@ -18,7 +18,7 @@ def report(fleet: Fleet, most: int | None = None) -> str:
         ],
         [f"{name_of(r.worker)} is wrong by its own preflight: {r.reason}" for r in fleet.wrong],
         [f"{name_of(r.worker)} could not be examined: {r.reason}" for r in fleet.failed],
-        [f"not a line of preflight: {text}" for text in fleet.rejected],
+        [f"not compared: {text}" for text in fleet.rejected],
         [_of_undecided(group) for group in fleet.groups if group.undecided],
         [f"{plural(len(g.workers), 'device')}: {_entries(g)}" for g in fleet.groups],
     )
@@ -35,7 +35,7 @@ def name_of(worker: Worker) -> str:
     """A device in words: host, device, and its UUID or cores."""
     host, device, uuid, cores = worker
     more = uuid or (f"cores {cores}" if cores else "")
-    return f"{host} {device}" + (f" ({more})" if more else "")
+    return " ".join(filter(None, (host, device, f"({more})" if more else "")))
 
 
 def _in_parts(parts: tuple[str, ...]) -> str:

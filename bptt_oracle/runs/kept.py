@@ -1,6 +1,6 @@
 """The tensors whose values runs kept: how far those of two runs differ, and their values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +17,9 @@ _TENSORS = (
     f"CROSS JOIN new.kept b USING ({KEY}, tensor) "
     "WHERE a.part = 0 AND b.part = 0 AND a.shape = b.shape ORDER BY 1, 2, 3, 4"
 )
-_OF_CASE = "SELECT tensor, shape, format, content FROM kept WHERE case_id = ? ORDER BY tensor, part"
+_VALUES = "SELECT tensor, shape, format, content FROM kept WHERE"
+_OF_CASE = f"{_VALUES} case_id = ? ORDER BY tensor, part"
+_OF_RESULT = f"{_VALUES} case_id = ? AND path = ? AND dtype = ? ORDER BY tensor, part"
 _PARTS = (
     f"SELECT a.content, b.content FROM main.kept a CROSS JOIN new.kept b "
     f"ON {_SAME} AND b.part = a.part WHERE a.case_id = ? AND a.path = ? AND a.dtype = ? "
@@ -46,8 +48,17 @@ def relative_differences(old: Run, new: Run) -> Iterator[tuple[str, float]]:
 
 def kept_tensors(run: Run, case: str) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors that a run kept of a case, by name. Raises BadRun."""
+    yield from _kept(run, _OF_CASE, case)
+
+
+def kept_values(run: Run, key: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors that a run kept of one result, by name. Raises BadRun."""
+    yield from _kept(run, _OF_RESULT, *key)
+
+
+def _kept(run: Run, query: str, *key: str) -> Iterator[tuple[str, np.ndarray]]:
     with connection_to(run) as connection:
-        rows = connection.execute(_OF_CASE, (case,))
+        rows = connection.execute(query, key)
         for name, parts in groupby(rows, key=lambda row: row[0]):
             _, shapes, formats, contents = zip(*parts, strict=True)
             values = np.concatenate(list(map(_stored, contents, formats)))

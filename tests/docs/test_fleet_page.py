@@ -42,6 +42,16 @@ def test_the_first_commands_run_in_the_order_of_the_page(monkeypatch, capsys, tm
     assert status == 0 and "3 devices in 1 cohort: all agree" in out
 
 
+def test_the_runs_of_three_workers_agree(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) if " record " in b]
+    *recordings, comparison = block.splitlines()
+    for line in recordings:
+        assert bptt_oracle(capsys, *shlex.split(line)[1:], "--workers=1")[0] == 0
+    status, out, _ = bptt_oracle(capsys, *shlex.split(comparison)[1:])
+    assert status == 0 and "3 devices in 1 cohort: all agree" in out
+
+
 def test_the_commands_of_containers_and_of_slurm_are_accepted(capsys):
     (container,) = commands("yaml")
     (entry,) = commands("dockerfile")
