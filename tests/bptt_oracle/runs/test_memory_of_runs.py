@@ -19,23 +19,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from benchmarks.memory import peak_memory
-from bptt_oracle.processes.chunks import Answer
 from bptt_oracle.runs import record
-from bptt_oracle.runs.store import FinishedCase
-from support.runs import row
-
-def finish_case(case, **options):
-    rows = [row()._replace(case=case.id, path=f"path {n}") for n in range(10)]
-    return FinishedCase(case.id, rows, [])
-
-def finish_chunk(cases, task):
-    return Answer([finish_case(case) for case in cases], [], 0.2 * len(cases), {"torch": "2"})
+from support.runs import finish_case, finish_chunk
 
 record.finish_case, record.finish_chunk = finish_case, finish_chunk
 plan = record.Plan(int(sys.argv[2]), 0, ["float32"], ["cpu-native"], [])
 with ThreadPoolExecutor(2) as pool:
     executor = pool if sys.argv[3] == "executor" else None
-    record.record(Path(sys.argv[1]), plan, {"torch": "2"}, 2 if executor else 1, executor=executor)
+    workers = 1 if sys.argv[3] == "here" else 2
+    record.record(Path(sys.argv[1]), plan, {"torch": "2"}, workers, executor=executor)
 print(peak_memory())
 """
 COMPARE = """
@@ -58,7 +50,7 @@ def peak(*command):
     return float(ran.stdout.split()[-1])
 
 
-@pytest.mark.parametrize("where", ["here", "executor"])
+@pytest.mark.parametrize("where", ["here", "workers", "executor"])
 def test_record_takes_as_much_memory_for_ten_times_the_cases(tmp_path, where):
     few, many = (peak(RECORD, tmp_path / str(n), n, where) for n in (1500, 15_000))
     assert many < few + 70, "MB; the cache of SQLite has 64"
