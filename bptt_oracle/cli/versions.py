@@ -40,6 +40,13 @@ def versions(
         str, typer.Option(help="Python that makes them; not every version supports every Python.")
     ] = sys.executable,
     implementation: Implementations = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE:FUNCTION",
+            help="Record your own model: a function that returns (model, batch, loss).",
+        ),
+    ] = "",
     with_: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,8 +64,9 @@ def versions(
 ) -> None:
     """Install versions of a package one after another, record each, and compare each with the next.
 
-    For another package than torch, --implementation names what uses it. Exit status as compare. The
-    run files stay; compare reports more about any two of them.
+    For another package than torch, --implementation names what uses it. With --model, all versions
+    get the weights and the batch of the first. Exit status as compare. The run files stay; compare
+    reports more about any two of them.
     """
     from ..reports.compare_tables import markdown_table, print_table
     from ..reports.verdicts import versions_verdict
@@ -70,7 +78,10 @@ def versions(
 
     releases = parse_releases(versions)
     package, implementations, requirements = releases[0].package, implementation or [], with_ or []
-    if reason := find_problem(package, implementations, requirements, path or []):
+    if model and (implementation or path or dtype):
+        stop("--model replaces --path, --dtype and --implementation; leave them out")
+    users_code = [model] if model else implementations
+    if reason := find_problem(package, users_code, requirements, path or []):
         stop(reason)
     options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]
@@ -87,6 +98,7 @@ def versions(
             options,
             python,
             report,
+            model,
         )
         with open_runs(*files) as runs:
             steps = work.compare_versions(releases, runs)

@@ -70,11 +70,13 @@ def record_versions(
     options: Sequence[str],
     python: str,
     report_progress: Callable[[str], None],
+    model: str = "",
 ) -> list[Path]:
     """Record a run of every release, one after another, and return their files. `requirements` are
-    installed with each; `implementations` are recorded in place of torch's paths; `options` are the
-    others of the command record; `report_progress` is called with a message before each long step.
-    Raises CannotRun, its message one sentence, and OSError."""
+    installed with each; `implementations` are recorded in place of torch's paths, or one step of
+    the `model` that a function of the user returns, in every release with the weights and the batch
+    of the first; `options` are the others of the command record; `report_progress` is called with a
+    message before each long step. Raises CannotRun, its message one sentence, and OSError."""
     for folder in (cache, output):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -82,12 +84,17 @@ def record_versions(
             raise CannotRun(
                 f"{folder} cannot be a folder: {error.strerror}; name another"
             ) from None
-    files = []
+    files: list[Path] = []
     for release in releases:
         interpreter = ensure_environment(release, requirements, cache, python, report_progress)
         report_progress(f"recording {release.title}")
+        file = (output / f"{release.run}.sqlite").resolve()
+        users_code = [f"--implementation={name}" for name in implementations]
+        if model:
+            users_code = [f"--model={model}"]
+            users_code += [f"--inputs={first.resolve()}" for first in files[:1]]
+        _record(interpreter, file, users_code, options)
         files.append(output / f"{release.run}.sqlite")
-        _record(interpreter, files[-1].resolve(), implementations, options)
     return files
 
 
@@ -198,11 +205,11 @@ def _call(command: list[str], failure: str) -> None:
 
 
 def _record(
-    interpreter: Path, file: Path, implementations: Sequence[str], options: Sequence[str]
+    interpreter: Path, file: Path, users_code: Sequence[str], options: Sequence[str]
 ) -> None:
     """Record with a copy of this code, so that the interpreter cannot import other modules from
-    the folder where this code is installed. Implementations are looked for in the current
-    directory, behind this code."""
+    the folder where this code is installed. The user's code, which the options `users_code` name,
+    is looked for in the current directory, behind this code."""
     with temporary(Path(tempfile.mkdtemp(prefix="bptt-oracle."))) as code:
         for package in (reference, torch_impl, bptt_oracle):
             folder = Path(package.__path__[0])
@@ -210,8 +217,8 @@ def _record(
                 folder, Path(code, folder.name), ignore=shutil.ignore_patterns("__pycache__")
             )
         command = [str(interpreter), "-m", "bptt_oracle", "record", "-o", str(file), *options]
-        command += [f"--implementation={name}" for name in implementations]
-        folders = [str(code), os.getcwd()] if implementations else [str(code)]
+        command += users_code
+        folders = [str(code), os.getcwd()] if users_code else [str(code)]
         # PYTHONSAFEPATH: otherwise the current directory is before the others.
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(folders),

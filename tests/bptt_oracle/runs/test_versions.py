@@ -6,6 +6,7 @@ import sys
 import time
 import tomllib
 from collections import namedtuple
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,48 @@ def test_two_environments_of_one_torch_give_the_same_bits(tmp_path, capfd, monke
     assert sorted(f.name for f in (tmp_path / "versions").iterdir()) == sorted(
         f"{version}.sqlite" for version in two
     )
+
+
+MODEL = """
+import os
+import torch
+
+
+def make():
+    torch.manual_seed(int.from_bytes(os.urandom(4)))
+    return torch.nn.GRU(3, 2), torch.randn(4, 2, 3), lambda model, x: model(x)[0].square().sum()
+"""
+
+
+@pytest.mark.slow
+def test_a_model_gets_the_numbers_of_the_first_version(tmp_path, capfd, monkeypatch):
+    """Its weights and its batch are others in each call of the user's function."""
+    monkeypatch.chdir(tmp_path)
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(versions, "_has", lambda interpreter, *_: interpreter.exists())
+    (tmp_path / "tagger.py").write_text(MODEL)
+    three = [f"{HERE}+{local}" for local in "abc"]
+    for version in three:
+        borrow(cache, Release("torch", version))
+    options = ["--model", "tagger.py:make", "--cache", cache]
+    code, out, err = bptt_oracle(capfd, "versions", *three, *options)
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if "→" in line]
+    assert [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines] == [
+        [f"{old} → {new}", "2", "2", "none moved"] for old, new in pairwise(three)
+    ]
+    with open_runs(*(tmp_path / "versions" / f"{version}.sqlite" for version in three)) as runs:
+        assert len({run.plan["weights"] for run in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    "option", [["--path", "cpu-native"], ["--dtype", "float64"], ["--implementation", "a:b"]]
+)
+def test_a_model_replaces_paths_dtypes_and_implementations(tmp_path, capfd, option):
+    given = ["versions", "2.4.1", "2.13.0", "--model", "a.py:make", "--cache", tmp_path]
+    code, _, err = bptt_oracle(capfd, *given, *option)
+    assert code == 2 and "--model replaces --path, --dtype and --implementation" in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -346,6 +389,6 @@ def test_a_module_of_the_current_directory_does_not_hide_this_code(tmp_path, mon
         f"print(reference.__file__, *sys.path[:2], sep='\\n', file=open({str(seen)!r}, 'w'))\n"
     )
     python.chmod(0o755)
-    versions._record(python, tmp_path / "run.json", ["mine:lstm"], [])
+    versions._record(python, tmp_path / "run.json", ["--implementation=mine:lstm"], [])
     file, code, current = seen.read_text().splitlines()
     assert file == f"{code}/reference/__init__.py" and current == str(tmp_path)
