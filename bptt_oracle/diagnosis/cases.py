@@ -40,3 +40,30 @@ def diagnostic_cases(cell: str) -> list[Case]:
         cases.append(plain._replace(T=3, B=2, I=5, H=4, P=2, layers=2, seed=7017))
         cases.append(plain._replace(T=2, B=3, I=2, H=5, P=3, bidirectional=True, seed=7018))
     return cases
+
+
+def dropout_cases(cell: str) -> list[Case]:
+    """More cases of a cell, with dropout, for an implementation that has it.
+
+    p is not ½, where 1/p is 1/(1 − p); three layers have two masks.
+    """
+    every = ("output", "h_n", *["c_n"] * (len(CELL_TABLE[cell].State._fields) == 2))
+    plain = Case(cell, 3, 2, 4, 3, layers=2, dropout=0.25, cotangents=every, seed=7020)
+    cases = [
+        plain,
+        plain._replace(T=4, B=3, layers=3, dropout=0.4, seed=7021),
+        plain._replace(T=4, B=3, bidirectional=True, layout="batch", dropout=0.4, seed=7022),
+        plain._replace(
+            T=5,
+            B=3,
+            I=2,
+            layers=3,
+            bidirectional=True,
+            layout="packed",
+            lengths=(3, 5, 2),
+            seed=7023,
+        ),
+    ]
+    if CELL_TABLE[cell].projection:
+        cases.append(plain._replace(I=2, H=5, P=2, layers=3, seed=7024))
+    return cases

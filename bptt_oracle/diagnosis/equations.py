@@ -10,6 +10,8 @@
     cell         f ⊙ c₋ + i ⊙ g                          LSTM, LSTM_PEEPHOLE
     peephole     p ⊙ c₋, of the output gate p ⊙ c        LSTM_PEEPHOLE
     gated        o ⊙ tanh c                              LSTM, LSTM_PEEPHOLE
+    drop         y ⊙ mask / (1 − p) of a layer           not of the last
+    carry        the state that a step leaves to the next one
     final        states after the last step              [L·D, B, ·]
 
 Page: docs/diagnosis/diagnosis.md
@@ -39,6 +41,16 @@ class Moment(NamedTuple):
     first: np.ndarray  # whether it is the row's first, [B, 1]
     reverse: bool
     after: list[np.ndarray]  # h after the step, known only in the backward pass
+    mask: Var | None  # of dropout, scaled, of what the step gives to the layer above [B, F]
+
+
+class Dropout(NamedTuple):
+    """Dropout between the layers of a net."""
+
+    masks: list[Var]  # of zeros and ones [T, B, D·F], one for each layer but the last
+    p: float
+    scale: float  # 1 / (1 − p)
+    directions: int
 
 
 class Candidate(NamedTuple):
@@ -144,6 +156,16 @@ def _between(tape: Tape, y: Var, problem: Problem) -> Var:
     return y
 
 
+def _drop(tape: Tape, y: Var, dropout: Dropout, layer: int) -> Var:
+    if layer == len(dropout.masks):
+        return y
+    return y * (dropout.masks[layer] * dropout.scale)
+
+
+def _carry(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+    return fields
+
+
 def _final(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
     return fields
 
@@ -170,6 +192,8 @@ class Equations(NamedTuple):
     gated: Callable[[Tape, Var, Var, Callable[[Var], Var]], Var] = _gated
     turn: Callable[[Tape, Var, Problem], Var] = _turn  # the reverse direction's output
     between: Callable[[Tape, Var, Problem], Var] = _between  # from a layer to the next
+    drop: Callable[[Tape, Var, Dropout, int], Var] = _drop  # of each layer, the last one too
+    carry: Callable[[Tape, Fields, Moment], Fields] = _carry  # the state after a step
     clear: Callable[[Tape, Var, Problem], Var] = clear_padding  # padding of the output
     final: Callable[[Tape, Fields, Var, Problem], Fields] = _final
     d_of_read: bool = False  # gradients are those of the parameters as read, in their order

@@ -4,6 +4,7 @@ from functools import cache
 
 from .factor import factor_mistakes
 from .mistake import Mistake
+from .mistakes_in_dropout import dropout_mistakes
 from .mistakes_in_gradients import gradient_mistakes
 from .mistakes_in_parameters import parameter_mistakes
 from .mistakes_in_paths import path_mistakes
@@ -23,6 +24,7 @@ def mistakes() -> tuple[Mistake, ...]:
         *step_mistakes(),
         *state_mistakes(),
         *sequence_mistakes(),
+        *dropout_mistakes(),
         *path_mistakes(),
         *slope_mistakes(),
         *gradient_mistakes(),

@@ -12,6 +12,7 @@ from .tape import Tape, Var
 GATED = (*GRUS, *LSTMS)
 TANH_CELLS = ("RNN_TANH", *GATED)
 RELU = ("RNN_RELU",)
+LIMITED = ("RNN_TANH", *GATED)
 LIMITS = (8, 10, 15, 20)  # of net inputs, so that exp does not overflow
 Tanh = Callable[[Var], Var]
 
@@ -29,7 +30,7 @@ def step_mistakes() -> Iterator[Mistake]:
         for name, equations in table.items():
             yield Mistake(name, (Change(equations),), cells)
     for limit in LIMITS:
-        yield Mistake(f"net inputs limited to ±{limit}", _limited(limit), GATED, in_values=None)
+        yield Mistake(f"net inputs limited to ±{limit}", _limited(limit), LIMITED, in_values=None)
     for name, cells, equations in _activations():
         yield Mistake(name, (Change(equations),), cells)
     zeros = "every step starts from a state of zeros"  # in a simple cell, weight_hh left out
@@ -229,5 +230,5 @@ def _limited(limit: int) -> tuple[Change, ...]:
             sigmoid=lambda tape, a, gate: tape.sigmoid(inside(tape, a, passes)), tanh=tanh
         )
 
-    ways = product((False, True), repeat=2)
+    ways = product((True, False), repeat=2)
     return tuple(Change(equations(of_tanh, passes)) for of_tanh, passes in ways)

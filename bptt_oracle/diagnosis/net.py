@@ -7,7 +7,7 @@ has ended keeps its state, so that the reverse direction starts at the last step
 Page: docs/diagnosis/diagnosis.md
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch_impl.execution.problem import Problem
 
 from ..judging.evaluation import Results
 from .cell_steps import STEPS
-from .equations import Equations, Fields, Moment, Params
+from .equations import Dropout, Equations, Fields, Moment, Params
 from .tape import Round, Tape, Var
 
 
@@ -29,11 +29,12 @@ def evaluate_equations(
     arithmetic: Arithmetic,
     round: Round | None = None,
     gradients: bool = True,
+    masks: Sequence[np.ndarray] = (),
 ) -> Results:
     """The results of a problem under some equations, by the names of `judging.evaluation`.
 
-    Each array of the problem passes through `store` first. Without `gradients` only the values are
-    returned. Dropout is not supported.
+    Each array of the problem, and each of the dropout `masks` of zeros and ones, passes through
+    `store` first. Without `gradients` only the values are returned.
     """
     tape, net = Tape(arithmetic, round), problem.net
     layout = layout_of(problem.x, net.batch_first)
@@ -50,6 +51,12 @@ def evaluate_equations(
         state = [store(s) for s in problem.state]
         given = [tape.constant(s.reshape(w)) for s, w in zip(state, widths, strict=True)]
     initial = equations.initial(tape, given, problem)
+    dropout = Dropout(
+        [tape.constant(_time_major(layout, store(mask))) for mask in masks],
+        net.dropout,
+        net.dropout_scale,
+        net.directions,
+    )
     y, finals = x, []
     for layer in range(net.num_layers):
         parts = []
@@ -57,14 +64,17 @@ def evaluate_equations(
             fields = [field[layer * net.directions + direction] for field in initial]
             own = {n.removesuffix(suffix): p for n, p in read.items() if n.endswith(suffix)}
             entered = equations.enter(tape, y, problem, layer, direction)
+            mask = _mask_of(dropout, layer, direction)
             part, final = _unroll(
-                equations, tape, net.mode, own, entered, fields, lengths, bool(direction)
+                equations, tape, net.mode, own, entered, fields, lengths, bool(direction), mask
             )
             parts.append(equations.turn(tape, part, problem) if direction else part)
             finals.append(final)
         y = tape.join(parts, 2)
         if layer < net.num_layers - 1:
             y = equations.between(tape, y, problem)
+        if dropout.masks:
+            y = equations.drop(tape, y, dropout, layer)
     cleared = equations.clear(tape, y, problem)
     stacked = [tape.stack(field) for field in zip(*finals, strict=True)]
     final = equations.final(tape, stacked, y, problem)
@@ -111,6 +121,15 @@ def _in_layout(layout: Layout, value: np.ndarray) -> np.ndarray:
     return value.swapaxes(0, 1) if layout.batch_axis == 0 else value
 
 
+def _mask_of(dropout: Dropout, layer: int, direction: int) -> Var | None:
+    """The scaled mask of a layer and direction [T, B, F]; None if it has none."""
+    if layer >= len(dropout.masks):
+        return None
+    mask = dropout.masks[layer] * dropout.scale
+    F = mask.value.shape[-1] // dropout.directions
+    return mask[..., direction * F : (direction + 1) * F]
+
+
 def _unroll(
     equations: Equations,
     tape: Tape,
@@ -120,6 +139,7 @@ def _unroll(
     fields: Fields,
     lengths: np.ndarray,
     reverse: bool,
+    drop: Var | None,
 ) -> tuple[Var, Fields]:
     """The output [T, B, F] and the final state of one layer in one direction."""
     T = len(x.value)
@@ -127,13 +147,16 @@ def _unroll(
     outputs, waiting = [x] * T, np.ones((len(lengths), 1), bool)
     for k, t in enumerate(reversed(range(T)) if reverse else range(T)):
         mask = active[t][:, None]
-        moment = Moment(k, T, waiting & mask, reverse, [])
+        moment = Moment(k, T, waiting & mask, reverse, [], None if drop is None else drop[t])
         own = {name: equations.of_step(tape, p, name, moment) for name, p in params.items()}
         before = equations.before(tape, fields, moment)
         new = STEPS[mode](equations, tape, own, x[t], before, moment)
+        carried = equations.carry(tape, new, moment)
+        y = new[0]
         if not mask.all():
-            new = [tape.where(mask, n, old) for n, old in zip(new, fields, strict=True)]
-        fields, waiting = new, waiting & ~mask
-        moment.after.append(fields[0].value)
-        outputs[t] = fields[0]
+            y = tape.where(mask, y, fields[0])
+            carried = [tape.where(mask, n, old) for n, old in zip(carried, fields, strict=True)]
+        fields, waiting = carried, waiting & ~mask
+        moment.after.append(y.value)
+        outputs[t] = y
     return tape.stack(outputs), fields

@@ -93,7 +93,7 @@ def _sizes(case: Judged, lower: str) -> list[float]:
     does not explain it."""
     question, results = case.question, case.results
     right, dtype = question.right(), question.dtype
-    runs = moved_runs(question.problem, dtype, RIGHT_EQUATIONS, UNIT_ROUNDOFF[lower])
+    runs = moved_runs(question, RIGHT_EQUATIONS, UNIT_ROUNDOFF[lower])
     expected = expected_from(question.truth(RIGHT_EQUATIONS), errors_of(runs), dtype)
     sizes = []
     for name, value in results.items():
@@ -138,7 +138,7 @@ def absolute_accuracy(question: Question, function: str) -> Expected:
 
     u = UNIT_ROUNDOFF[question.dtype]
     truth: Results = question.truth(RIGHT_EQUATIONS)
-    runs = moved_runs(question.problem, question.dtype, RIGHT_EQUATIONS, u, equations)
+    runs = moved_runs(question, RIGHT_EQUATIONS, u, equations)
     return expected_from(truth, errors_of(runs), question.dtype)
 
 

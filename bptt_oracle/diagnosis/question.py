@@ -14,6 +14,7 @@ from reference.arithmetic import NUMPY
 from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
 from torch_impl.execution.problem import Problem
 
+from ..cases.masks import draw_masks
 from ..judging.evaluation import Results
 from ..judging.noise import deviation_of, element_noise, tensor_noise
 from ..judging.rounding import random_factors
@@ -27,10 +28,12 @@ MOVED_RUNS = 3
 
 
 class Question:
-    """A problem in a dtype; truth and noise of any equations, each computed once."""
+    """A problem in a dtype, with the dropout masks that torch draws for it; truth and noise of any
+    equations, each computed once."""
 
     def __init__(self, problem: Problem, dtype: str) -> None:
         self.problem, self.dtype = problem, dtype
+        self.masks = draw_masks(problem, dtype)
         self._right: dict[int, Expected] = {}
         self._truths: dict[tuple[Equations, Any, bool], Results] = {}
         self._runs: dict[tuple[Equations, Any], Runs] = {}
@@ -39,7 +42,7 @@ class Question:
     def right(self, effort: int = 1) -> Expected:
         """Truth and noise of the right equations, from the reference."""
         if effort not in self._right:
-            self._right[effort] = expect(self.problem, self.dtype, effort=effort)
+            self._right[effort] = expect(self.problem, self.dtype, masks=self.masks, effort=effort)
         return self._right[effort]
 
     def truth(self, change: Change, gradients: bool = True) -> Results:
@@ -64,6 +67,7 @@ class Question:
             lambda value: widen(stored(value, self.dtype), wide),
             gradients=gradients,
             wide=wide,
+            masks=self.masks,
         )
 
     def _expect(self, change: Change) -> Expected:
@@ -71,8 +75,7 @@ class Question:
         key = change.equations, change.problem
         if key not in self._runs:
             bare = change._replace(results=same_results)
-            u = UNIT_ROUNDOFF[self.dtype]
-            self._runs[key] = moved_runs(self.problem, self.dtype, bare, u)
+            self._runs[key] = moved_runs(self, bare, UNIT_ROUNDOFF[self.dtype])
         runs, truth = self._runs[key], self.truth(change)
         changed = runs._replace(
             still=change.results(runs.still, self.problem),
@@ -81,7 +84,7 @@ class Question:
         errors = errors_of(changed)
         if self.dtype != "bfloat16":
             narrow_run = evaluate_change(
-                self.problem, change, lambda value: value.astype(self.dtype)
+                self.problem, change, lambda value: value.astype(self.dtype), masks=self.masks
             )
             errors.append(_finite_errors(narrow_run, truth))
         return expected_from(truth, errors, self.dtype)
@@ -129,19 +132,19 @@ def evaluate_change(
     round: Callable[[np.ndarray], np.ndarray] | None = None,
     gradients: bool = True,
     wide: np.dtype | None = None,
+    masks: Sequence[np.ndarray] = (),
 ) -> Results:
     """The results of a problem with a mistake; `wide` is their dtype if it is not NumPy's own."""
     arithmetic = NUMPY if wide is None else wide_arithmetic(wide, NUMPY)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         results = evaluate_equations(
-            change.problem(problem), change.equations, store, arithmetic, round, gradients
+            change.problem(problem), change.equations, store, arithmetic, round, gradients, masks
         )
         return change.results(results, problem)
 
 
 def moved_runs(
-    problem: Problem,
-    dtype: str,
+    question: Question,
     change: Change,
     u: float,
     equations: Callable[[np.random.Generator, float], Equations] | None = None,
@@ -151,6 +154,7 @@ def moved_runs(
     `equations(rng, u)` replaces the equations in the moved runs. For float64 a roundoff of
     its own size is enlarged and the errors are scaled down, because the runs compute in float64.
     """
+    problem, dtype, masks = question.problem, question.dtype, question.masks
     scale = max(1.0, ENLARGED_ROUNDOFF / u) if dtype == "float64" else 1.0
 
     def store(value: np.ndarray) -> np.ndarray:
@@ -165,9 +169,9 @@ def moved_runs(
             return moved
 
         own = change if equations is None else Change(equations(rng, u * scale))
-        return evaluate_change(problem, own, lambda value: move(store(value)), move)
+        return evaluate_change(problem, own, lambda value: move(store(value)), move, masks=masks)
 
-    still = evaluate_change(problem, change, store)
+    still = evaluate_change(problem, change, store, masks=masks)
     return Runs(still, [run(k) for k in range(MOVED_RUNS)], scale)
 
 

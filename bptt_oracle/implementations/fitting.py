@@ -22,7 +22,9 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
     if case.cell not in implementation.cells:
         return None
     whole = implementation.run is not None or implementation.module is not None
-    changes: dict[str, Any] = {"dropout": 0.0}
+    changes: dict[str, Any] = {}
+    if not implementation.dropout or implementation.run is None:
+        changes["dropout"] = 0.0
     if not whole:  # x is always [T, B, I], and contiguous
         changes["strided"] = False
         if case.layout in ("batch", "unbatched"):
@@ -36,7 +38,7 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
     if not implementation.bidirectional:
         changes["bidirectional"] = False
     if not implementation.layers:
-        changes["layers"] = 1
+        changes |= {"layers": 1, "dropout": 0.0}
     if not implementation.state:
         changes["state"] = False
     if not implementation.biases:

@@ -93,6 +93,7 @@ class Implementation(NamedTuple):
     no_biases: bool = True  # False: nets with biases only
     lengths: bool = True  # rows of different lengths
     projection: bool = False
+    dropout: bool = False  # of `run` alone: with the masks of `cases.masks.draw_masks`
     state: bool = True  # an initial state can be given
     fit: Callable[[Case], Case | None] | None = None  # what else a case must be; None: no such case
     constrain: Callable[[Problem], Problem] | None = None  # parameters that it lacks set to 0

@@ -32,6 +32,7 @@ def torch_implementation(path: ExecutionPath) -> Implementation:
         dtypes=tuple(dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32"),
         device=path.device,
         projection=True,
+        dropout=True,
         exclusion_reason=partial(exclusion_reason, path),
         precision=partial(_precision, path),
         constrain=None if road is None else road.constrain,

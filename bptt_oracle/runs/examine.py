@@ -17,6 +17,7 @@ from torch_impl.execution.precision import UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case, draw
+from ..cases.masks import draw_masks
 from ..implementations.compute import compute, review
 from ..implementations.fitting import fit
 from ..implementations.implementation import Answer, Implementation
@@ -213,15 +214,6 @@ def exclusion_reason_of(
     if implementation.exclusion_reason is None:
         return ""
     return implementation.exclusion_reason(problem, dtype)
-
-
-def draw_masks(problem: Problem, dtype: str) -> list[np.ndarray]:
-    """The dropout masks that torch draws for a problem; none, and no torch, without dropout."""
-    if not problem.net.dropout:
-        return []
-    from torch_impl.execution.run import dropout_masks
-
-    return dropout_masks(problem, dtype)
 
 
 def deviations_of(implementation: Implementation) -> tuple[Deviation, ...]:

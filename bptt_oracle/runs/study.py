@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cases.case import Case, parse
-from ..diagnosis.cases import diagnostic_cases
+from ..diagnosis.cases import diagnostic_cases, dropout_cases
 from ..diagnosis.diagnose import Diagnosis, diagnose_results
 from ..diagnosis.evidence import Evidence
 from ..implementations.compute import compute, review
@@ -79,9 +79,15 @@ def diagnose(
     to compute, and to those of their cells that tell mistakes apart; without cases, of all its
     cells."""
     cells = dict.fromkeys(case.cell for case in cases) or implementation.cells
-    more = fit_all(implementation, (c for cell in cells for c in diagnostic_cases(cell)))
+    known = [case for cell in cells for case in diagnostic_cases(cell)]
+    if implementation.dropout:
+        known += [case for cell in cells for case in dropout_cases(cell)]
+    more = fit_all(implementation, known)
+    excluded = implementation.exclusion_reason or (lambda problem, dtype: "")
     evidence = []
     for case, dtype in product(dict.fromkeys([*cases, *more]), dtypes):
+        if excluded(problem_for(implementation, case), dtype):
+            continue
         try:
             evidence.append(collect_evidence(implementation, case, dtype))
         except Exception as error:  # an answer to one case may be an exception

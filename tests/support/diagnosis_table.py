@@ -23,6 +23,7 @@ PAGE = ROOT / "docs/diagnosis/diagnosis.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"
 WORDS = ("named", "among several", "no name", "wrong name", "no mistake")
 FAMILIES = (  # the first expression that a name contains
+    ("dropout", "dropout between layers"),
     ("gradients in gate order", "gradients in another gate order"),
     ("gate order", "gate orders, of all parameters, weights or biases"),
     (r"(transposed|reshaped|interleaved)", "transposed and reshaped weights and gradients"),

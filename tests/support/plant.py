@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bptt_oracle.cases.masks import draw_masks
 from bptt_oracle.faults.fault import Fault, run_with_fault
 from support import textbook_net
 
@@ -21,6 +22,7 @@ class Plant(NamedTuple):
     cells: tuple[str, ...]
     run: Callable[..., Any]  # (case, problem, dtype) → results by name, or None
     dtypes: tuple[str, ...] = ("float32", "float64")
+    dropout: bool = False  # whether its program has dropout between layers
 
 
 def wrong_orders(right):
@@ -33,7 +35,8 @@ def torch_plant(name, cells, change, possible=lambda case: True, dtypes=("float3
     planted = Fault(name, "W", "", "", change, cells, lambda case: True, dtypes, "cpu-native")
 
     def run(case, problem, dtype):
-        return run_with_fault(planted, case, problem, dtype, []) if possible(case) else None
+        masks = draw_masks(problem, dtype)
+        return run_with_fault(planted, case, problem, dtype, masks) if possible(case) else None
 
     return Plant(name, "torch", tuple(cells), run, dtypes)
 

@@ -28,6 +28,7 @@ def _mutant(name, cells, *replacements):
     return Plant(name, "numpy", cells, lambda case, problem, dtype: net(problem, dtype))
 
 
+RNN = ("RNN_TANH",)
 LSTM_A_C = "d_c = d_c + d_m * o * (1 - np.tanh(c_new) ** 2)"
 
 
@@ -134,6 +135,10 @@ def in_text():
         sigma = "return 1 / (1 + np.exp(-a))"
         limited = sigma.replace("-a", f"-np.clip(a, -{limit}, {limit})")
         yield _mutant(f"net inputs limited to ±{limit}", GATED, (sigma, limited))
+    for limit in (8, 10, 15):  # in float32, and for 20, 1 − y² of the limit is below the noise
+        limited = f"new = np.tanh(np.clip(a, -{limit}, {limit})) if"
+        mutant = _mutant(f"net inputs limited to ±{limit}", RNN, ("new = np.tanh(a) if", limited))
+        yield mutant._replace(dtypes=("float64",))
     yield _mutant("no gradient through tanh of c", LSTM, (LSTM_A_C, "d_c = d_c"))
     for gate, product in (("i", "d_c * g"), ("f", "d_c * c"), ("g", "d_c * i")):
         yield _mutant(

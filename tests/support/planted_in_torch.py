@@ -141,6 +141,10 @@ def in_torch():
         "h computed from the c before the step": _lstm_step(
             lambda i, f, g, o, c: (s(o) * tanh(c), _standard(i, f, g, o, c)[1])
         ),
+        "the gradient of c₋ lacks the factor f": lstm(
+            lambda i, f, g, c: f * c.detach() + i * tanh(g) + (c - c.detach())
+        ),
+        "c_t in place of c_{t−1} in the gradient of f": lstm(_gradient_of_new_c),
     }.items():
         yield torch_plant(name, LSTM, change)
     for name, cells, change in (
@@ -157,6 +161,12 @@ def in_torch():
         ),
     ):
         yield torch_plant(name, cells, change)
+    for limit in (10, 15, 20):
+        limited = {
+            "sigmoid": lambda a, limit=limit: torch.sigmoid(a.clamp(-limit, limit)),
+            "tanh": lambda a, limit=limit: torch.tanh(a.clamp(-limit, limit)),
+        }
+        yield torch_plant(f"net inputs limited to ±{limit}", GATED, _functions(**limited))
     for name, cells, enter in (
         ("the gradient through time cut at each step", CELLS, lambda k, s: _stop(s) if k else s),
         (
@@ -177,6 +187,12 @@ def in_torch():
         ("every step starts from a state of zeros", GATED, lambda k, s: [0 * f for f in s]),
     ):
         yield torch_plant(name, cells, _entering(enter))
+
+
+def _gradient_of_new_c(i, f, g, c):
+    new = f * c + i * torch.tanh(g)
+    right = f.detach() * c + i * torch.tanh(g)
+    return right + (f - f.detach()) * new.detach()
 
 
 def _stop(state):

@@ -10,9 +10,10 @@ weight that is not square.
 from functools import cache
 
 from bptt_oracle.cases.case import draw
-from bptt_oracle.diagnosis.cases import diagnostic_cases
+from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.evidence import Evidence
 from support.planted_in_arrays import in_parameters, in_peepholes, in_results, in_states
+from support.planted_in_dropout import in_dropout
 from support.planted_in_text import in_text
 from support.planted_in_torch import in_torch, of_faults, unnamed
 from support.planted_in_variants import in_text_of_variants
@@ -24,12 +25,19 @@ __all__ = ["evidence_of", "plants", "unnamed"]
 def plants():
     """All plants."""
     in_arrays = [*in_parameters(), *in_peepholes(), *in_states(), *in_results()]
-    return [*in_text(), *in_text_of_variants(), *in_arrays, *in_torch(), *of_faults()]
+    return [
+        *in_text(),
+        *in_text_of_variants(),
+        *in_arrays,
+        *in_torch(),
+        *of_faults(),
+        *in_dropout(),
+    ]
 
 
 def evidence_of(plant, cell, dtype):
     """The results of a planted mistake in the diagnostic cases that its program can compute."""
-    cases = diagnostic_cases(cell)
+    cases = diagnostic_cases(cell) + plant.dropout * dropout_cases(cell)
     results = [plant.run(case, draw(case), dtype) for case in cases]
     return [
         Evidence(case, dtype, own)

@@ -6,6 +6,7 @@ formula stands in one place.
 
 import numpy as np
 
+from bptt_oracle.cases.masks import draw_masks
 from support.textbook_variants import BACKWARD, FORWARD
 
 
@@ -177,6 +178,8 @@ def net(problem, dtype, cells=FORWARD, cells_back=BACKWARD):
     x = time_first(problem.x)
     T, B = x.shape[:2]
     lengths = lengths or (T,) * B
+    masks = [time_first(mask) for mask in draw_masks(problem, dtype)]
+    scale = np.asarray(options.dropout_scale, dtype)
     depth = options.num_layers * D
     zeros = [np.zeros((depth, B, width), dtype) for width in options.state_sizes]
     state = zeros
@@ -206,6 +209,8 @@ def net(problem, dtype, cells=FORWARD, cells_back=BACKWARD):
                 for field, value in zip(final, end, strict=False):
                     field[layer * D + k, b] = value
         y = out
+        if layer < len(masks):
+            y = out * masks[layer] * scale
     results = {"output": as_given(y)}
     for name, field in zip(("h_n", "c_n"), final, strict=False):
         results[name] = field if problem.x.ndim == 3 else field[:, 0]
@@ -220,6 +225,8 @@ def net(problem, dtype, cells=FORWARD, cells_back=BACKWARD):
     d_state = [z.copy() for z in zeros]
     d_params = {name: np.zeros_like(p) for name, p in params.items()}
     for layer in reversed(range(options.num_layers)):
+        if layer < len(masks):
+            d_y = d_y * masks[layer] * scale
         d_below = np.zeros_like(x if layer == 0 else d_y)
         for k, suffix in enumerate(options.suffixes(layer)):
             for b in range(B):

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
+import bptt_oracle
 from bptt_oracle.cases.case import contradiction, draw
-from bptt_oracle.diagnosis.cases import diagnostic_cases
+from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.diagnose import _same, diagnose_results
 from bptt_oracle.diagnosis.equations import CELLS
 from bptt_oracle.diagnosis.evidence import Evidence, question_of
 from bptt_oracle.diagnosis.mistakes import mistakes
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS
+from bptt_oracle.implementations.implementation import Implementation
+from bptt_oracle.implementations.torch_paths import torch_path
 from support import textbook_net
+from support.planted_in_dropout import BACKWARD, FORWARD
 from support.planted_in_text import textbook
 
 FORGET = "1 added to the net input of the forget gate"
@@ -33,6 +37,36 @@ def test_a_right_net_has_no_mistake(cell, dtype):
     assert diagnosis.names == () and diagnosis.start == ""
     count = len(diagnostic_cases(cell))
     assert diagnosis.sentence == f"no mistake: {count} of {count} cases agree"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_right_net_with_dropout_has_no_mistake(cell, dtype):
+    cases = dropout_cases(cell)
+    diagnosis = diagnose_results(evidence(cell, dtype, cases=cases))
+    assert diagnosis.sentence == f"no mistake: {len(cases)} of {len(cases)} cases agree"
+
+
+def test_a_mistake_that_is_not_of_dropout_is_named_where_there_is_dropout():
+    cases = dropout_cases("LSTM")
+    diagnosis = diagnose_results(evidence("LSTM", "float64", forget_plus_one, cases=cases))
+    assert diagnosis.names == (FORGET,)
+
+
+def test_an_implementation_with_dropout_is_diagnosed_with_dropout():
+    """One without, or one that draws other masks, gets no case with dropout, in which alone this
+    mistake shows."""
+    lines = (FORWARD, BACKWARD)
+    unscaled = textbook(tuple((line, line.removesuffix(" * scale")) for line in lines))
+    mine = Implementation("mine", run=unscaled, cells=("GRU",), dropout=True)
+    assert bptt_oracle.diagnose(mine).names == ("dropout not scaled by 1 / (1 − p)",)
+
+    def reason(problem, dtype):
+        return "other masks" if problem.net.dropout else ""
+
+    others = mine._replace(exclusion_reason=reason)
+    for one in (mine._replace(dropout=False), others, torch_path("cpu-native")):
+        assert bptt_oracle.diagnose(one).sentence.startswith("no mistake")
 
 
 def test_a_mistake_is_named_in_one_sentence():
@@ -198,17 +232,15 @@ def test_the_problem_of_an_implementation_may_be_its_own():
 
 
 def test_cases_that_cannot_be_judged_are_left_out():
-    case = diagnostic_cases("GRU")[8]._replace(layers=2, dropout=0.5)
-    diagnosis = diagnose_results([Evidence(case, "float32", {})])
-    assert diagnosis.names == () and diagnosis.sentence.startswith("nothing was judged")
     empty = diagnose_results([Evidence(diagnostic_cases("GRU")[0], "float32", {})])
     assert empty.sentence.startswith("nothing was judged")
 
 
 def test_the_cases_are_possible_and_tell_abilities_apart():
     for cell in CELLS:
-        cases = diagnostic_cases(cell)
-        assert [contradiction(case) for case in cases] == [""] * len(cases)
+        cases, more = diagnostic_cases(cell), dropout_cases(cell)
+        assert not any(contradiction(case) for case in cases + more)
+        assert all(0 < case.dropout < 1 != 2 * case.dropout for case in more)
         assert len({case.id for case in cases}) == len(cases) <= 20
         assert {case.T for case in cases} >= {1, 2, 3, 4}
         assert any(case.I == case.H for case in cases)
@@ -224,7 +256,8 @@ def test_every_mistake_has_a_name_of_its_own_and_changes_something():
     listed = mistakes()
     assert len({mistake.name for mistake in listed}) == len(listed)
     for cell in CELLS:
-        questions = [question_of(case, "float32") for case in diagnostic_cases(cell)]
+        cases = diagnostic_cases(cell) + dropout_cases(cell)
+        questions = [question_of(case, "float32") for case in cases]
         for mistake in listed:
             if cell in mistake.cells and "rounded to float32" not in mistake.name:
                 for change in mistake.changes[:1]:

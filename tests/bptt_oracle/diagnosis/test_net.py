@@ -5,13 +5,14 @@ import pytest
 
 from bptt_oracle.cases.case import draw
 from bptt_oracle.cases.corpus import corpus
-from bptt_oracle.diagnosis.cases import diagnostic_cases
+from bptt_oracle.cases.masks import draw_masks
+from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.equations import CELLS, RIGHT
 from bptt_oracle.diagnosis.evidence import question_of
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS, Question, evaluate_change
 from bptt_oracle.judging.judge import judge
 
-CASES = [case._replace(dropout=0.0) for case in corpus(200)]
+CASES = corpus(200)
 PARTS = 4
 
 
@@ -30,7 +31,7 @@ def test_the_right_equations_are_those_of_the_reference(part):
 
 @pytest.mark.parametrize("cell", ["GRU_TEXTBOOK", "LSTM_PEEPHOLE"])
 def test_cells_that_torch_lacks_are_those_of_the_reference(cell):
-    for case in diagnostic_cases(cell):
+    for case in diagnostic_cases(cell) + dropout_cases(cell):
         question = Question(draw(case), "float64")
         truth = question.truth(RIGHT_EQUATIONS)
         assert truth.keys() == question.right().truth.keys()
@@ -50,7 +51,8 @@ def test_the_noise_of_the_second_net_is_that_of_the_judge(cell):
     """Within a factor of 16, the limit of the judge, in small generic cases."""
     case = CASES[0]._replace(
         cell=cell, T=3, B=2, I=4, H=3, layers=1, bidirectional=False, P=0, tied=False,
-        layout="time", lengths=(), regime="generic", cotangents=("output", "h_n"), seed=3,
+        layout="time", lengths=(), dropout=0.0, regime="generic", cotangents=("output", "h_n"),
+        seed=3,
     )  # fmt: skip
     question = question_of(case, "float32")
     own, theirs = question.expected(RIGHT_EQUATIONS), question.right()
@@ -85,7 +87,8 @@ def test_a_changed_equation_changes_the_results():
     for cell in CELLS:
         case = CASES[0]._replace(
             cell=cell, T=2, B=2, I=2, H=2, layers=2, bidirectional=True, P=0, tied=False,
-            layout="time", lengths=(), regime="generic", cotangents=("output",),
+            layout="time", lengths=(), dropout=0.3, regime="generic", cotangents=("output",),
         )  # fmt: skip
-        evaluate_change(draw(case), change, lambda v: v)
+        problem = draw(case)
+        evaluate_change(problem, change, lambda v: v, masks=draw_masks(problem, "float64"))
     assert called == set(names)

@@ -13,6 +13,7 @@ from bptt_oracle.judging.judge import judge
 from bptt_oracle.judging.truth import expect
 from bptt_oracle.runs import examine as examining
 from bptt_oracle.runs.examine import examine
+from support import textbook_net
 from support import written_implementations as written
 from support.drawn_cases import cases, pinned
 
@@ -46,6 +47,17 @@ def test_layers_are_stacked_and_differentiated_by_torch(dtype, case):
     (result,) = examine(fitted, dtype, [able])
     assert result.verdict in ("agree", "untrusted"), result
     assert result.not_returned == ()
+
+
+def test_a_case_keeps_dropout_for_a_run_that_has_it():
+    case = pinned(cell="GRU", layers=3, dropout=0.4, P=0, layout="time")
+    mine = Implementation("mine", run=textbook_net.net, dropout=True)
+    assert fit(mine, case) == case
+    (result,) = examine(case, "float64", [mine])
+    assert result.verdict == "agree", result
+    for without in (mine._replace(dropout=False), mine._replace(layers=False)):
+        assert fit(without, case).dropout == 0
+    assert fit(written.torch_nets._replace(dropout=True), case).dropout == 0
 
 
 @given(case=cases())
