@@ -50,7 +50,7 @@ def test_layers_are_stacked_and_differentiated_by_torch(dtype, case):
 
 
 def test_a_case_keeps_dropout_for_a_run_that_has_it():
-    case = pinned(cell="GRU", layers=3, dropout=0.4, P=0, layout="time")
+    case = pinned(cell="GRU", layers=3, dropout=0.4, cotangents=("output",))
     mine = Implementation("mine", run=textbook_net.net, dropout=True)
     assert fit(mine, case) == case
     (result,) = examine(case, "float64", [mine])
