@@ -48,6 +48,7 @@ def plain_cases(cells: tuple[str, ...], seed: int = 0) -> Iterator[Case]:
         {"state": False},
         {"bias": False},
         {"layers": 2},
+        {"layers": 2, "dropout": 0.25},
         {"bidirectional": True},
         {"layers": 2, "bidirectional": True},
         {"P": 2},

@@ -7,6 +7,7 @@ from hypothesis import given
 from bptt_oracle.cases.case import Case, draw
 from bptt_oracle.implementations.compute import compute, review
 from bptt_oracle.implementations.fitting import fit
+from bptt_oracle.implementations.growing import growing_cases
 from bptt_oracle.implementations.implementation import Answer, Implementation
 from bptt_oracle.implementations.stacking import WrongReturn
 from bptt_oracle.judging.judge import judge
@@ -53,6 +54,7 @@ def test_a_case_keeps_dropout_for_a_run_that_has_it():
     case = pinned(cell="GRU", layers=3, dropout=0.4, cotangents=("output",))
     mine = Implementation("mine", run=textbook_net.net, dropout=True)
     assert fit(mine, case) == case
+    assert any(case.dropout for case in growing_cases(mine, 100))
     (result,) = examine(case, "float64", [mine])
     assert result.verdict == "agree", result
     for without in (mine._replace(dropout=False), mine._replace(layers=False)):
