@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 import typer
@@ -39,6 +40,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
 
         from ..judging.deviations import mark_known, tally
         from ..optimizers.cases import optimizer_cases, parse
+        from ..optimizers.demonstrations import check_demonstration, demonstrate
         from ..optimizers.examine import check_optimizers as run_all
         from ..optimizers.examine import known_deviations, optimizer_paths
         from ..reports.check_report import CheckReport
@@ -55,6 +57,12 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
     reports = options.reports
     require_report_files(reports.json, reports.junit)
     known = with_own_deviations(known_deviations(), reports.deviations, torch.__version__)
+    try:
+        for deviation in known:
+            if deviation.demonstrates:
+                check_demonstration(deviation.demonstrates)
+    except ValueError as error:
+        stop(str(error))
     chosen = dict.fromkeys(
         path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
     )
@@ -72,8 +80,9 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
             results.extend(mark_known(r, parse(r.case), known) for r in some)
     results.sort(key=lambda r: (r.case, r.path, r.dtype))
     print_optimizers(console, results, time.perf_counter() - start, options.verbose)
-    tallies = tally((r for r in results if r.verdict not in UNFINISHED), known, parse=parse)
-    tallies = [t for t in tallies if t.met or t.concerned >= MANY]
+    finished_results = [r for r in results if r.verdict not in UNFINISHED]
+    tallies = tally(finished_results, known, partial(demonstrate, paths=chosen), parse)
+    tallies = [t for t in tallies if t.met or t.deviation.demonstrates or t.concerned >= MANY]
     print_deviations(console, tallies, table=list_deviations)
     is_stale = reports.stale_fails and any(t.stale for t in tallies)
     status = AGREE

@@ -33,6 +33,7 @@ STARTS = ("zero", "generic")
 MAGNITUDES = ("unit", "small")
 _SPREAD = {"float16": 1.0}  # decades below and above 1, because float16 has few; 3 in the others
 _SMALL = {"float64": 2.0**-540, "float32": 2.0**-70, "bfloat16": 2.0**-70, "float16": 2.0**-13}
+_LEAST = {"float16": 2.0**-11}  # of magnitude 1: the product of smaller ones is 0, as of `small`
 CONTIGUOUS = ("contiguous", "offset")
 START = 1807
 
@@ -131,11 +132,13 @@ def draw(case: OptimizerCase, dtype: str) -> OptimizerProblem:
     """The arrays of a case, float64, rounded to a dtype.
 
     Each element has gradients of its own magnitude, over six powers of ten; two in float16, which
-    holds no more of their squares. An expanded gradient is constant along its first axis.
+    holds no more of their squares, and none below 2⁻¹¹ unless they are small. An expanded gradient
+    is constant along its first axis.
     """
     rng = np.random.default_rng([START, case.seed])
     spread = _SPREAD.get(dtype, 3.0)
-    size = _SMALL[dtype] if case.magnitude == "small" else 1.0
+    small = case.magnitude == "small"
+    size, least = (_SMALL[dtype], 0.0) if small else (1.0, _LEAST.get(dtype, 0.0))
 
     def rounded(value: np.ndarray) -> np.ndarray:
         return np.asarray(stored(np.asarray(value), dtype), dtype=np.float64)
@@ -148,6 +151,7 @@ def draw(case: OptimizerCase, dtype: str) -> OptimizerProblem:
     grads = []
     for _ in range(case.steps):
         drawn = {n: scales[n] * rng.standard_normal(s) for n, s in SHAPES.items()}
+        drawn = {n: np.copysign(np.maximum(np.abs(g), least), g) for n, g in drawn.items()}
         if case.gradient_layout == "expanded":
             drawn = {n: np.broadcast_to(g[:1], g.shape) if g.ndim else g for n, g in drawn.items()}
         grads.append({n: rounded(g) for n, g in drawn.items()})
