@@ -1,13 +1,13 @@
 """torch.nn.functional.cross_entropy: classes and probabilities, weights, smoothing, ignore_index.
 
-Truth is the formula of torch.nn.CrossEntropyLoss's documentation.
+Truth is the reference, which has the equations of torch.nn.CrossEntropyLoss's documentation.
 """
 
 from typing import Any
 
 import numpy as np
 
-from reference.activations import log_softmax
+from reference.models.soft_labels import soft_cross_entropy
 
 from ..programs.fields import Choice, Program, Size
 from ..programs.functions import Function
@@ -79,22 +79,20 @@ def _expression(program: Program) -> str:
 
 
 def _formula(program: Program, inputs: Arrays) -> np.ndarray:
-    x, t, C = inputs["x"], inputs["t"], program["classes"]
-    w = inputs.get("weight", np.ones(C))
-    logs = log_softmax(np.moveaxis(x, 1, -1))
-    if program["target"] == "classes":
-        counted = t != program["ignore_index"]
-        p = np.eye(C)[np.where(counted, t, 0)] * counted[..., None]
-        total = (p * w).sum()
-    else:
-        p, counted = np.moveaxis(t, 1, -1), np.ones(logs.shape[:-1], bool)
-        total = counted.sum()
-    e = np.longdouble(program["smoothing"])
-    p = p * (1 - e) + e / C * counted[..., None]
-    losses: np.ndarray = -(p * w * logs).sum(-1)
-    if program["reduction"] == "none":
-        return losses
-    return np.asarray(losses.sum() / (total if program["reduction"] == "mean" else 1))
+    o = np.moveaxis(inputs["x"], 1, -1)
+    t = np.moveaxis(inputs["t"], 1, -1) if program["target"] == "probabilities" else inputs["t"]
+    weights = np.asarray(inputs.get("weight", np.ones(program["classes"])), np.longdouble)
+    smoothing = np.longdouble(program["smoothing"])
+
+    def loss(o: np.ndarray, t: np.ndarray, reduction: str) -> Any:
+        options = (weights, smoothing, program["ignore_index"], reduction)
+        return soft_cross_entropy(o, t, *options)[0]
+
+    if program["reduction"] == "none":  # the sum over one place each
+        places = np.ndindex(o.shape[:-1])
+        losses = [loss(o[place][None], t[place][None], "sum") for place in places]
+        return np.array(losses).reshape(o.shape[:-1])
+    return np.asarray(loss(o, t, program["reduction"]))
 
 
 def _scale(program: Program, inputs: Arrays) -> float:
