@@ -36,6 +36,7 @@ class Published(NamedTuple):
     road: str
     shows: dict[str, Any] = {}
     needs: str = ""
+    deviation: str = ""
 
     @property
     def program(self) -> Path:
@@ -62,7 +63,9 @@ def page(finds: Sequence[Published]) -> str:
         row += [_link(find.thread), find.road or "none"]
         table.append(f"| {' | '.join(row)} |")
     sections = [_section(find) for find in finds]
-    return "\n".join([_PROLOGUE, *table, "", *sections])
+    met = sum(bool(find.deviation) for find in finds)
+    prologue = _PROLOGUE.format(met=met, all=len(finds))
+    return "\n".join([prologue, *table, "", *sections])
 
 
 def _link(thread: str) -> str:
@@ -90,6 +93,7 @@ def _section(find: Published) -> str:
         f"- thread: {_link(find.thread)}",
         f"- searched: {queries}",
         f"- found by: {found}",
+        f"- met by a check: {f'`{find.deviation}`' if find.deviation else 'no'}",
         "",
     ]
     return "\n".join(lines)
@@ -146,11 +150,17 @@ wrong: [frameworks.md](../implementations/frameworks.md).
 
 Each has a program that needs only torch and NumPy, unless it names more, and exits with 1 while the
 mistake exists; with 0 when it is mended. What is expected is evaluated twice in the program, in two
-independent ways that must agree. The tests run every program, so that the day on which one is
-mended is seen, and try the program of the hunt that shows it. "Thread" is a public one, or the
-result of a search in issues and pull requests. A text to file, with the output on your machine, is
-printed by `python -m bptt_oracle.hunting.published ID`. Known behaviour of recurrent nets is listed
-in [deviations.md](../judging/deviations.md).
+independent ways that must agree. The tests try the program of the hunt that shows it. "Thread" is a
+public one, or the result of a search in issues and pull requests. A text to file, with the output
+on your machine, is printed by `python -m bptt_oracle.hunting.published ID`.
+
+The day on which a mistake is mended is seen in two ways. `bptt-oracle check` meets {met} of the
+{all} finds: each names an entry of [deviations.md](../judging/deviations.md), which lists more, or
+of those of [optimizers](../optimizers/optimizers.md), and the check reports an entry that no longer
+happens. The others are mistakes of functions that no path calls, such as `embedding`, `ctc_loss`
+and `clip_grad_norm_`. The program of every find is run by
+[a test](../../tests/bptt_oracle/hunting/test_published.py), which fails with the sentence "mended
+in torch X: …" when the program exits with 0 in a version in which it should not.
 """
 
 if __name__ == "__main__":

@@ -218,3 +218,27 @@ def vmap_without_a_gradient() -> bool:
     """The values of two batches at once."""
     values = torch.func.vmap(nn.GRU(4, 6))
     return "Batching rule" in rejection(lambda: values(torch.randn(2, 5, 3, 4)))
+
+
+def autocast_keeps_the_weights() -> bool:
+    """A weight that changes inside of a torch.autocast, with its cache of weights and without."""
+
+    def second(cache_enabled: bool) -> torch.Tensor:
+        net = nn.RNN(1, 1, bias=False)
+        with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cache_enabled):
+            for weight in (0.25, 1.0):
+                with torch.no_grad():
+                    net.weight_ih_l0.fill_(weight)
+                output: torch.Tensor = net(torch.ones(1, 1, 1))[0]
+        return output.float()
+
+    return not torch.equal(second(True), second(False))
+
+
+def weight_on_meta() -> bool:
+    """A cell with a weight on the device meta, which has no numbers, returns numbers."""
+    cell = nn.GRUCell(4, 6)
+    cell.weight_ih = nn.Parameter(torch.empty(18, 4, device="meta"))
+    return not rejection(lambda: cell(torch.randn(3, 4))) and (
+        cell(torch.randn(3, 4)).device.type == "cpu"
+    )

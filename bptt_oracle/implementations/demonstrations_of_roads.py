@@ -26,6 +26,7 @@ SLOW = {
     "package_of_another_length": "cpu-aotinductor",
     "compiled_training_without_gradient_of_x": "cpu-aot-eager",
     "linearized_net_without_a_state": "cpu-jvp",
+    "while_loop_that_has_no_effect": "cpu-export",
 }
 
 
@@ -120,6 +121,26 @@ def compiled_training_without_gradient_of_x() -> bool:
     return bool(message)
 
 
+def while_loop_that_has_no_effect() -> bool | None:
+    """A GRU exported with T dynamic: without torch's while loop, and then within it."""
+    try:
+        from torch.export._patches import register_gru_while_loop_decomposition
+    except ImportError:
+        return None
+    dispatched: Any = torch.ops.aten.gru.input
+    dispatched._dispatch_cache.clear()
+
+    def of_any_length() -> Any:
+        sizes = ({0: torch.export.Dim.DYNAMIC},)
+        return torch.export.export(nn.GRU(3, 5), (torch.randn(4, 2, 3),), dynamic_shapes=sizes)
+
+    rejection(of_any_length)
+    with register_gru_while_loop_decomposition():
+        message = rejection(of_any_length)
+    dispatched._dispatch_cache.clear()
+    return "specialized it" in message
+
+
 def packed_sequence_to_copy() -> bool:
     """PackedSequence.to(torch.float32, copy=True), as Tensor.to has it."""
     packed: Any = rnn.pack_sequence([torch.randn(3, 2), torch.randn(2, 2)])
@@ -176,6 +197,23 @@ def packed_data_under_torch_func() -> bool:
 
     data = packed.data
     return "data pointer" in rejection(lambda: jvp(values, (data,), (torch.ones_like(data),)))
+
+
+def tangent_of_shared_memory() -> bool:
+    """The tangent of a net's output by torch.func.jvp at windows of a series, and at their copy."""
+    net = nn.GRU(1, 4)
+    x = torch.randn(6).as_strided((4, 3, 1), (1, 1, 1))
+    tangent = torch.randn(4, 3, 1)
+
+    def moved(x: torch.Tensor) -> torch.Tensor:
+        jvp: Any = torch.func.jvp
+        along: torch.Tensor = jvp(lambda z: net(z)[0], (x,), (tangent,))[1]
+        return along
+
+    try:
+        return not torch.allclose(moved(x), moved(x.clone()), rtol=1e-3, atol=1e-5)
+    except RuntimeError:  # it is rejected, as an expanded tensor is
+        return False
 
 
 def linearized_net_without_a_state() -> bool:

@@ -1,11 +1,16 @@
-"""torch.export: nets exported with an example of another B, run as a module or by AOTInductor.
+"""torch.export: nets exported with an example of other sizes, run as a module or by AOTInductor.
 
-An export has the T of its example, because the number of steps decides the control flow; a module
-rejects another T, an AOTInductor package does not (`package_of_another_length` of the
-demonstrations).
+B is dynamic. torch iterates over the steps in Python, so that an export has the T of its example;
+for GRU and LSTM it also has a while loop in place of that (`torch.export._patches`, for programs
+that are not decomposed), with which T is dynamic too. Where T is fixed, a module rejects another T,
+an AOTInductor package does not (`package_of_another_length` of the demonstrations).
 """
 
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +35,24 @@ from .jit import not_packed
 from .lowered import call_lowered, example_inputs, wrapped
 from .road import module_of, require
 
+_DENSE = torch.contiguous_format
+
 
 def exported(call: Call) -> Prepared:
-    """torch.export.export with B dynamic; the program is called as a module."""
-    program = _export(call)
+    """torch.export.export with B dynamic, and T where torch has a while loop of the cell; the
+    program is called as a module."""
+    loop = while_loop(call.net.mode)
+    if loop is None:
+        program = _export(call)
+    else:
+        with loop:
+            program = _export(call, any_length=True)
     names = {str(node.target) for node in program.graph.nodes}
     operator = call.net.mode.lower()
     require(any(operator in name for name in names), f"the graph should call aten.{operator}")
     prepared = _as_module(program, call)
-    _require_its_length(prepared, call)
+    if loop is None:
+        _require_its_length(prepared, call)
     return prepared
 
 
@@ -62,14 +76,45 @@ def packaged(call: Call) -> Prepared:
     return Prepared(_forward_of(package), call, evaluate_values)
 
 
-def _export(call: Call) -> Any:
-    """The net exported with an example of another B, which is dynamic."""
+def while_loop(mode: str) -> AbstractContextManager[None] | None:
+    """In which torch exports nets of a cell so that the steps are a while loop, GRU and LSTM; None
+    if this torch has none of the cell."""
+    if find_spec("torch.export._patches") is None:
+        return None
+    patches = import_module("torch.export._patches")
+    name = f"register_{mode.lower()}_while_loop_decomposition"
+    return _dispatched_anew(mode, getattr(patches, name)) if hasattr(patches, name) else None
+
+
+@contextmanager
+def _dispatched_anew(mode: str, register: Callable[[], AbstractContextManager[None]]) -> Any:
+    """What `register` does, and nothing afterwards: torch keeps what it has dispatched to before,
+    so that a loop has no effect after an export without it, and goes on after its own end."""
+    kept = getattr(torch.ops.aten, mode.lower()).input._dispatch_cache
+    kept.clear()
+    torch._dynamo.reset()  # which traces the loop, and would keep sizes of the export before
+    try:
+        with register():
+            yield
+    finally:
+        kept.clear()
+
+
+def _export(call: Call, any_length: bool = False) -> Any:
+    """The net exported with an example of another B, which is dynamic, and with `any_length` of
+    another T, which is too."""
     time, batch = axes(call)
-    example = example_inputs(call, call.x.shape[time], exact_steps=True)
+    if any_length:
+        # The while loop raises for a state of one row with other strides, so the example has none.
+        example = tuple(v.clone(memory_format=_DENSE) for v in example_inputs(call))
+    else:
+        example = example_inputs(call, call.x.shape[time], exact_steps=True)
     any_size = torch.export.Dim.DYNAMIC
     sizes: list[dict[int, Any]] = [{} for _ in example]
     if batch is not None:
         sizes = [{batch if k == 0 else 1: any_size} for k in range(len(example))]
+    if any_length:
+        sizes[0][time] = any_size
     net = wrapped(module_of(call), call)
     return torch.export.export(net, example, dynamic_shapes=tuple(sizes))
 

@@ -6,15 +6,17 @@ import logging
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from torch.autograd import forward_ad
 
 from bptt_oracle.cases.case import Case, draw
+from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.torch_paths import torch_path
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import pinned
 from torch_impl.execution.dtypes import array_of
 from torch_impl.execution.path import WrongKernel
-from torch_impl.roads import checkpointed, directional, quantised, transforms, weights
+from torch_impl.roads import checkpointed, directional, exported, quantised, transforms, weights
 from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
 
 pytestmark = [
@@ -170,6 +172,88 @@ def test_dequantised_weights_are_those_of_torch(cell, seed):
         again = quantised._before_quantising(torch.tensor(mine, dtype=torch.float32))
         scale = np.abs(value).max() / 127.5
         assert np.allclose(quantised.dequantised(again.double().numpy()), mine, atol=scale / 1000)
+
+
+def export_of_any_length(cell):
+    """A net and its export with T and B dynamic; the example has T = 5 and B = 2."""
+    net = getattr(torch.nn, cell)(3, 4, 2, bidirectional=True)
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    return net, torch.export.export(net, (torch.randn(5, 2, 3),), dynamic_shapes=(sizes,))
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+def test_torch_exports_no_net_of_any_length_without_a_while_loop(cell):
+    """The day on which it does, roads.exported needs no while loop, and RNN has any T too."""
+    with pytest.raises(Exception, match="marked .* as dynamic but your code specialized it"):
+        export_of_any_length(cell)
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_torch_exports_gru_and_lstm_of_any_length_with_a_while_loop(cell):
+    """After an export without it, too; and the next export has none."""
+    if exported.while_loop(cell) is None:
+        pytest.skip("this torch has no while loop of GRU and LSTM")
+    for _ in range(2):
+        with pytest.raises(Exception, match="specialized it"):
+            export_of_any_length(cell)
+        with exported.while_loop(cell):
+            net, program = export_of_any_length(cell)
+        module = program.module()
+        for T, B in ((5, 2), (7, 3), (1, 1), (2, 4)):
+            x = torch.randn(T, B, 3)
+            assert torch.equal(module(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_the_while_loop_is_not_decomposed(cell):
+    """The day on which it is, and has gradients, export-decomposed can have any T."""
+    if exported.while_loop(cell) is None:
+        pytest.skip("this torch has no while loop of GRU and LSTM")
+    with exported.while_loop(cell):
+        _, program = export_of_any_length(cell)
+        if Version(torch.__version__).release < (2, 14):
+            with pytest.raises(Exception, match="val field|constants dictionary"):
+                program.run_decompositions()
+        else:
+            module = program.run_decompositions().module()
+            assert not module(torch.randn(7, 3, 3))[0].requires_grad
+
+
+def test_torch_has_no_while_loop_of_rnn():
+    """The day on which it has one, roads.exported takes it, and the page should say so."""
+    assert exported.while_loop("RNN_TANH") is exported.while_loop("RNN") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["GRU", "LSTM", "RNN_TANH"])
+@pytest.mark.parametrize("T, B", [(1, 1), (2, 4), (3, 2)])
+def test_an_export_is_called_at_other_sizes_than_the_example(monkeypatch, cell, T, B):
+    shapes = []
+    export = torch.export.export
+
+    def recorded(net, example, **options):
+        shapes.append(example[0].shape)
+        return export(net, example, **options)
+
+    monkeypatch.setattr(torch.export, "export", recorded)
+    case = pinned(cell=cell, T=T, B=B, cotangents=("output",), seed=9)
+    for _ in range(2):  # the second export does not depend on the first
+        (result,) = examine(case, "float64", [torch_path("cpu-export")])
+        assert result.verdict == "agree", result
+    of_any_length = exported.while_loop(cell) is not None
+    for steps, rows, _ in shapes:
+        assert rows != B and (steps != T) == of_any_length
+
+
+def test_a_road_that_takes_some_cases_takes_every_cell():
+    """An even number of them would leave out GRU, which the corpus has at odd seeds."""
+    cells = {name: set() for name, road in ROADS.items() if road.every > 1}
+    for case in corpus(600):
+        for name in cells:
+            if case.seed % ROADS[name].every == 0:
+                cells[name].add(case.cell)
+    assert len(cells) > 5
+    assert all({"GRU", "LSTM"} < found for found in cells.values()), cells
 
 
 def test_weights_of_a_weight_norm_with_a_zero_row_are_excluded():
