@@ -224,7 +224,7 @@ def autocast_keeps_the_weights() -> bool:
     """A weight that changes inside of a torch.autocast, with its cache of weights and without."""
 
     def second(cache_enabled: bool) -> torch.Tensor:
-        net = nn.RNN(1, 1, bias=False)
+        net: Any = nn.RNN(1, 1, bias=False)
         with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=cache_enabled):
             for weight in (0.25, 1.0):
                 with torch.no_grad():

@@ -82,7 +82,7 @@ def _formula(program: Program, inputs: Arrays) -> np.ndarray:
     o = np.moveaxis(inputs["x"], 1, -1)
     t = np.moveaxis(inputs["t"], 1, -1) if program["target"] == "probabilities" else inputs["t"]
     weights = np.asarray(inputs.get("weight", np.ones(program["classes"])), np.longdouble)
-    smoothing = np.longdouble(program["smoothing"])
+    smoothing: Any = np.longdouble(program["smoothing"])
 
     def loss(o: np.ndarray, t: np.ndarray, reduction: str) -> Any:
         options = (weights, smoothing, program["ignore_index"], reduction)
