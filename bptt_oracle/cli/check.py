@@ -9,7 +9,13 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_with_stages
-from .check_common import Options, Reports, report_verdict, with_own_deviations
+from .check_common import (
+    Options,
+    Reports,
+    report_verdict,
+    require_demonstrations,
+    with_own_deviations,
+)
 from .check_implementation import check_implementations
 from .check_optimizers import check_optimizers, names_optimizers
 from .exits import stop
@@ -138,12 +144,7 @@ def check(
     chosen, skipped = paths_of(device, path)
     require_report_files(json, junit)
     known = with_own_deviations(installed_deviations(), deviations, installed_torch())
-    try:
-        for deviation in known:
-            if deviation.demonstrates:
-                check_demonstration(deviation.demonstrates)
-    except ValueError as error:
-        stop(str(error))
+    require_demonstrations(known, check_demonstration)
     dtypes = dtypes_of(dtype)
     workers = workers_of(workers, chosen)
     limit_threads()

@@ -1,6 +1,6 @@
 """What `check` of torch, of its optimisers and of an implementation have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +36,16 @@ class Options(NamedTuple):
     workers: int
     quiet: bool
     verbose: bool
+
+
+def require_demonstrations(known: "Sequence[Deviation]", check: Callable[[str], None]) -> None:
+    """Stop if a deviation names a function that `check` rejects with ValueError."""
+    try:
+        for deviation in known:
+            if deviation.demonstrates:
+                check(deviation.demonstrates)
+    except ValueError as error:
+        stop(str(error))
 
 
 def with_own_deviations(

@@ -10,7 +10,7 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, new_console, progress_bar
-from .check_common import Options, report_verdict, with_own_deviations
+from .check_common import Options, report_verdict, require_demonstrations, with_own_deviations
 from .exits import stop
 from .output_files import require_report_files
 
@@ -57,12 +57,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
     reports = options.reports
     require_report_files(reports.json, reports.junit)
     known = with_own_deviations(known_deviations(), reports.deviations, torch.__version__)
-    try:
-        for deviation in known:
-            if deviation.demonstrates:
-                check_demonstration(deviation.demonstrates)
-    except ValueError as error:
-        stop(str(error))
+    require_demonstrations(known, check_demonstration)
     chosen = dict.fromkeys(
         path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
     )
