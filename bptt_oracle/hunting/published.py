@@ -76,6 +76,11 @@ def _link(thread: str) -> str:
     return f"{link}, {rest.strip()}" if rest else link
 
 
+def _beginning(title: str) -> str:
+    """A title at the beginning of a sentence; a name such as torch.mm stays as it is."""
+    return title if title.startswith("torch.") else title[0].upper() + title[1:]
+
+
 def _section(find: Published) -> str:
     queries = "; ".join(f"“{query}”" for query in find.queries)
     fields = ", ".join(f"{name} {value}" for name, value in find.shows.items())
@@ -83,7 +88,7 @@ def _section(find: Published) -> str:
     lines = [
         f"### {find.id}",
         "",
-        f"{find.title[0].upper()}{find.title[1:]}. {find.text}",
+        f"{_beginning(find.title)}. {find.text}",
         "",
         f"- symptom: {find.symptom}",
         f"- program: [{find.id}.py](programs/{find.id}.py)"
@@ -106,7 +111,7 @@ def report(find: Published) -> str:
     from importlib.metadata import version
 
     return _REPORT.format(
-        title=find.title[0].upper() + find.title[1:],
+        title=_beginning(find.title),
         text=find.text,
         program=find.program.read_text("utf-8").strip(),
         output=(ran.stdout + ran.stderr).strip(),
