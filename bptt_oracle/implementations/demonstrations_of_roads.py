@@ -148,8 +148,8 @@ def packed_sequence_to_copy() -> bool:
 
 
 def vmap_of_rows_without_a_state() -> bool:
-    """Gradients of each row of a net without biases and without a state."""
-    net = nn.GRU(4, 6, bias=False)
+    """Gradients of each row of a net without a state."""
+    net = nn.GRU(4, 6)
     params = dict(net.named_parameters())
 
     def loss(params: Any, x: torch.Tensor) -> torch.Tensor:

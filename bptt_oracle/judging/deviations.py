@@ -125,7 +125,13 @@ def in_range(deviation: Deviation, installed: str | None = None) -> bool:
 
 
 def concerns(deviation: Deviation, facts: Mapping[str, Any]) -> bool:
-    """Whether every comparison of `when` holds; False for a deviation without comparisons."""
+    """Whether every comparison of `when` holds; False for a deviation without comparisons.
+
+    An exception has the tensor "". Only a deviation that names it ("" or "*") concerns it, because
+    one of wrong numbers explains no exception.
+    """
+    if not facts["tensor"] and "tensor" not in deviation.when:
+        return False
     return bool(deviation.when) and all(
         _holds(facts[field], wanted) for field, wanted in deviation.when.items()
     )
@@ -203,9 +209,8 @@ def known_ids(
 ) -> list[str]:
     """The ids of the deviations that explain an error in one tensor of one result."""
     facts = case._asdict() | {"path": path, "dtype": dtype, "tensor": tensor}
-    return [
-        d.id for d in (installed_deviations() if known is None else known) if concerns(d, facts)
-    ]
+    deviations = installed_deviations() if known is None else known
+    return [d.id for d in deviations if concerns(d, facts)]
 
 
 def mark_known(result: Any, case: Any, known: Sequence[Deviation] | None = None) -> Any:
@@ -270,7 +275,8 @@ def tally(
         if not with_predicate or result.verdict == "excluded":
             continue
         facts = parse(result.case)._asdict() | {"path": result.path, "dtype": result.dtype}
-        for tensor, R in _measures(result):
+        measures = {"": 0.0, **dict(_measures(result))}  # it did not raise, or did
+        for tensor, R in measures.items():
             facts["tensor"] = tensor
             for d in with_predicate:
                 if concerns(d, facts):

@@ -255,4 +255,20 @@ def test_a_deviation_is_met_by_the_tensor_it_names_and_not_sought_where_no_path_
     known = [d._replace(id=f"of {d.when['tensor']}") for d in known]
     excluded = result_of(case, verdict="excluded", R=0, tensor="", tensors={})
     counted = tally([result_of(case), excluded], known)
-    assert [t[1:] for t in counted] == [(1, 1), (1, 0), (0, 0)]
+    assert [t[1:] for t in counted] == [(1, 1), (1, 0), (1, 0)]  # it did not raise, or was mended
+
+
+def test_only_a_deviation_that_names_it_explains_an_exception():
+    case = pinned()
+    raised = result_of(case, R=float("inf"), tensor="", tensors={})
+    wrong = result_of(case, R=99.0, tensor="d_x", tensors={"d_x": 99.0})
+    explained = {}
+    for when in ({"cell": case.cell}, {"tensor": ""}, {"tensor": "*"}, {"tensor": "d_x"}):
+        known = [MADE_UP._replace(when=when)]
+        explained[str(when)] = [mark_known(r, case, known).verdict for r in (raised, wrong)]
+    assert list(explained.values()) == [
+        ["fault", "known deviation"],
+        ["known deviation", "fault"],
+        ["known deviation", "known deviation"],
+        ["fault", "known deviation"],
+    ]

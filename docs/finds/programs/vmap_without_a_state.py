@@ -1,4 +1,4 @@
-"""vmap(grad) over the rows of a net without biases and without an initial state raises.
+"""vmap(grad) over the rows of a net without an initial state raises.
 
 Expected twice: with a state of zeros for each row, which is the default, it works; so does a loop.
 """
@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-net, x = torch.nn.GRU(2, 3, bias=False), torch.ones(4, 3, 2)
+net, x = torch.nn.GRU(2, 3), torch.ones(4, 3, 2)
 params = dict(net.named_parameters())
 
 
