@@ -20,6 +20,8 @@ from .programs.subject import UNSUPPORTED, Outcome
 from .subjects.table import subject_named
 
 LONGEST = 150.0  # seconds that a program may take
+PATIENCE = 4  # times as long at the second attempt, because the machine may be busy
+TOO_LONG = "it took more than"
 MOST = 200  # programs of a child
 
 
@@ -34,11 +36,12 @@ class Trier:
 
     def attempt(self, name: str, program: Program) -> Outcome:
         """The outcome of a program of the subject with that name. A crash is repeated in a new
-        child, because an earlier program may be to blame for it."""
+        child, because an earlier program may be to blame for it; and with more time, because a busy
+        machine may be."""
         fresh = self.process is None
         outcome = self._attempt_once(name, program)
-        if outcome.symptom == "crash" and not fresh:
-            outcome = self._attempt_once(name, program)
+        if outcome.symptom == "crash" and (not fresh or outcome.detail.startswith(TOO_LONG)):
+            outcome = self._attempt_once(name, program, PATIENCE * LONGEST)
         return outcome
 
     def attempt_alone(self, name: str, program: Program) -> Outcome:
@@ -46,17 +49,15 @@ class Trier:
         self.close()
         return self._attempt_once(name, program)
 
-    def _attempt_once(self, name: str, program: Program) -> Outcome:
+    def _attempt_once(self, name: str, program: Program, seconds: float = LONGEST) -> Outcome:
         if self.process is None or self.count == MOST:
             self._restart()
         self.count += 1
         try:
             self.pipe.send((name, program))
-            if not self.pipe.poll(LONGEST):
+            if not self.pipe.poll(seconds):
                 self.close()
-                return Outcome(
-                    "crash", "", float("inf"), f"it took more than {LONGEST:.0f} seconds"
-                )
+                return Outcome("crash", "", float("inf"), f"{TOO_LONG} {seconds:.0f} seconds")
             outcome: Outcome | Exception = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()

@@ -19,7 +19,11 @@ def rows(results):
         for dtype in road.dtypes:
             own = [r for r in results if (r["path"], r["dtype"]) == (name, dtype)]
             ran = [r for r in own if r["verdict"] != "excluded"]
-            words = Counter(r["verdict"] for r in ran if r["verdict"] not in ("agree", "untrusted"))
+            words = Counter(
+                r["note"] if r["verdict"] == "known deviation" else r["verdict"]
+                for r in ran
+                if r["verdict"] != "agree"
+            )
             agreeing = [r["R"] for r in ran if r["verdict"] == "agree"]
             worst = f"{max(agreeing):.1f}" if agreeing else "–"
             wrong = ", ".join(f"{n} {word}" for word, n in words.items()) or "none"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bptt_oracle.hunting import trying
 from bptt_oracle.hunting.programs import written
 from bptt_oracle.hunting.programs.fields import SEED, draw_program
 from bptt_oracle.hunting.programs.functions import Function
@@ -162,6 +163,23 @@ def test_a_child_that_dies_is_a_crash_and_the_next_program_runs():
         os.kill(trier.process.pid, signal.SIGABRT)
         assert trier._attempt_once("optimizers", program).symptom == "crash"
         assert trier.attempt_alone("optimizers", program).symptom == ""
+
+
+@pytest.mark.parametrize("second", ["", "crash"])
+def test_a_program_that_takes_long_is_tried_again_with_more_time(monkeypatch, second):
+    with new_trier() as trier:
+        program = plain("optimizers")
+        longest = 0.001
+        monkeypatch.setattr(trying, "PATIENCE", (120 if second == "" else 0.001) / trying.LONGEST)
+        once = trier._attempt_once
+
+        def attempt_once(name, program, seconds=longest):
+            return once(name, program, seconds)
+
+        monkeypatch.setattr(trier, "_attempt_once", attempt_once)
+        outcome = trier.attempt("optimizers", program)
+        assert outcome.symptom == second
+        assert outcome.detail.startswith(trying.TOO_LONG) == (second == "crash")
 
 
 def test_a_child_that_is_killed_is_no_find():
