@@ -66,7 +66,10 @@ KERAS = {
         ),
     },
     "jax": {
-        "keras_layers": (set(), {"float64-tanh-in-float32"}),
+        "keras_layers": (
+            {"gru-without-biases-raises"},
+            {"float64-tanh-in-float32", "float64-tanh-stops-the-loop"},
+        ),
         "keras_unrolled": (set(), {"float64-tanh-in-float32"}),
     },
 }
@@ -128,6 +131,7 @@ PROGRAM_OF = {  # the framework that a program needs, or Keras' backends
     "onnx_reference_lengths": "onnx",
     "keras_unrolled_mask": ("tensorflow", "torch"),
     "keras_float64": ("torch", "jax"),
+    "keras_gru_without_biases": ("jax",),
 }
 
 
