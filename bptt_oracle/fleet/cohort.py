@@ -126,9 +126,9 @@ def _compare_cohort(entries: Entries, members: Sequence[Record]) -> Group:
         for own in by_worker.values():
             digests = {record.digests.get(part, "") for record in own}
             votes.update(digests if len(digests) == 1 else ())
-        digest, count = votes.most_common(1)[0] if votes else ("", 0)
-        if digest and len(by_worker) >= LEAST and 2 * count > len(by_worker):
-            usual[part] = digest, count
+        found = majority(votes, len(by_worker))
+        if found is not None and found[0]:
+            usual[part] = found
     odd = []
     for worker, own in by_worker.items():
         differing = {
@@ -143,6 +143,13 @@ def _compare_cohort(entries: Entries, members: Sequence[Record]) -> Group:
             odd.append(Odd(worker, tuple(differing), usual[part][1], place))
     undecided = tuple(part for part in parts if part not in usual)
     return Group(entries, tuple(by_worker), undecided, tuple(odd))
+
+
+def majority(votes: Counter[str], voters: int) -> tuple[str, int] | None:
+    """What more than half of the voters computed, LEAST at least, and how many of them did; None if
+    there is no such thing."""
+    computed, count = votes.most_common(1)[0] if votes else ("", 0)
+    return (computed, count) if voters >= LEAST and 2 * count > voters else None
 
 
 def _witness(members: Sequence[Record], part: str, digest: str) -> Record | None:

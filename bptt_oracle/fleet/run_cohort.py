@@ -22,7 +22,7 @@ from ..runs.kept import kept_values
 from ..runs.opening import open_runs
 from ..runs.row import Row, digest, format_value
 from ..runs.run import Run, read_rows
-from .cohort import LEAST, Entries, Group, Odd, Worker
+from .cohort import Entries, Group, Odd, Worker, majority
 from .sketch import causal_order
 
 NO_INFLUENCE = ("platform", "python")  # facts of an environment that do not decide the bits
@@ -91,11 +91,12 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[dict[Member, Row]]:
 def _compare_result(rows: dict[Member, Row], odd: dict[Member, _Odd], undecided: list[str]) -> None:
     """Compare what the workers of a cohort have of one result, and note who is odd."""
     bits = {one: _bits(row) for one, row in rows.items()}
-    usual, count = Counter(bits.values()).most_common(1)[0]
+    found = majority(Counter(bits.values()), len(rows))
     part = "/".join(next(iter(rows.values())).key)
-    if len(rows) < LEAST or 2 * count <= len(rows):
+    if found is None:
         undecided.extend([part][: MOST - len(undecided)])
         return
+    usual, count = found
     witness = next(one for one in rows if bits[one] == usual)
     for one, row in rows.items():
         if bits[one] == usual:
