@@ -112,6 +112,7 @@ ADAPTERS = [
             "keras",
             *expected,
             count=30 if BACKEND == "jax" else COUNT,
+            more=("GRU.T3.B2.I3.H4.L1.nobias.time.h0.output+h_n.generic.s0",),
         )
         for name, expected in KERAS[BACKEND].items()
     ),
