@@ -90,6 +90,14 @@ def test_half_is_no_majority(tmp_path):
     assert len(odd_of(run(tmp_path, [*lines, healthy_line(host="c")]))) == 2
 
 
+def test_what_most_devices_did_not_compute_is_undecided(tmp_path):
+    digests = healthy_line()["digests"]
+    more = healthy_line(host="more", digests=digests | {"gates/float32": "0" * 16})
+    del more["sketches"]
+    fleet = run(tmp_path, [*nodes(3), more])
+    assert fleet.groups[0].undecided == ("gates/float32",) and odd_of(fleet) == []
+
+
 def test_other_drivers_are_other_cohorts(tmp_path):
     other = healthy_line()["cohort"] | {"driver": "571"}
     lines = [*nodes(3), *(odd_line(f"new{i}", cohort=other) for i in range(3))]
