@@ -112,25 +112,32 @@ VALUES_OF_JSON = (
 )
 
 
+BRIEF = {  # without it the command takes a minute or more
+    "preflight": "--dtype=float16",  # which has no truth
+    "hunt": "--minutes=0",
+}
+NEAR = {  # valid options and arguments of each command
+    "check": ["--cases=1", "--workers=1", "--path=cpu-native"],
+    "replay": [CASE],
+    "record": ["-o", "out.json", "--cases=1", "--workers=1", "--path=cpu-native"],
+    "compare": ["run", "run.json"],
+    "export": ["run", "--json=e.json", "--csv=e.csv"],
+    "versions": ["2.99.98", "2.99.99", "--python=/no/python", "--cache=cache"],
+    "faults": ["--fault=c_0_ignored", "--cases=1"],
+    "selftest": ["--comparisons=1000", "--workers=1"],
+    "claims": [],
+    "preflight": [BRIEF["preflight"]],
+    "cohort": ["lines"],
+    "hunt": [BRIEF["hunt"], "--state=hunt"],
+}
+
+
 def words(rng):
     """A command line of random words, most of them near to a valid one."""
     command = rng.choice(COMMANDS)
-    near = {
-        "check": ["--cases=1", "--workers=1", "--path=cpu-native"],
-        "replay": [CASE],
-        "record": ["-o", "out.json", "--cases=1", "--workers=1", "--path=cpu-native"],
-        "compare": ["run", "run.json"],
-        "export": ["run", "--json=e.json", "--csv=e.csv"],
-        "versions": ["2.99.98", "2.99.99", "--python=/no/python", "--cache=cache"],
-        "faults": ["--fault=c_0_ignored", "--cases=1"],
-        "selftest": ["--comparisons=1000", "--workers=1"],
-        "claims": [],
-        "preflight": ["--dtype=float16"],  # without truth
-        "cohort": ["lines"],
-    }[command]
     if rng.random() < 0.3:
         return [rng.choice(WORDS) for _ in range(rng.randrange(6))]
-    line = [command, *near]
+    line = [command, *NEAR[command]]
     for _ in range(rng.randrange(1, 4)):
         at, word = rng.randrange(len(line) + 1), rng.choice(WORDS)
         line[at : at + rng.randrange(2)] = [word]
@@ -138,8 +145,8 @@ def words(rng):
         w for w in line if w not in ("all", "--save-verdicts")
     ]  # minutes; a file of the checkout
     large = ("selftest", "faults", "preflight") if not {"--help", "--version"} & set(safe) else ()
-    if command == "preflight" and "--dtype=float16" not in safe:
-        return ["preflight", "--help"]  # a minute for each
+    if command in BRIEF and BRIEF[command] not in safe:
+        return [command, "--help"]
     return safe if safe[:1] == [command] or not set(large) & set(safe) else ["claims"]
 
 

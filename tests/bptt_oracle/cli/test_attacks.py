@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import fuzz
 from support.attacks import KINDS
 from support.command_line import bptt_oracle
 
@@ -38,6 +39,10 @@ def test_an_attack_ends_with_status_2_and_one_sentence(kind, index, capsys, tmp_
     assert code == 2, out + err
     assert is_one_sentence(err), err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_fuzz_knows_every_command():
+    assert fuzz.NEAR.keys() == {*fuzz.COMMANDS}
 
 
 def test_the_page_lists_every_kind_with_its_number():
