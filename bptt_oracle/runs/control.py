@@ -29,19 +29,27 @@ class Control(NamedTuple):
 
 
 def control(implementation: Implementation, results: Iterable[Result]) -> Control:
-    """Plant every mistake that applies in some answers that agree: those of the last cases, which
-    have the most options."""
+    """Plant every mistake that applies in the answers of `choose_answers`."""
     agreeing = [r for r in results if r.verdict == "agree" and r.path == implementation.name]
     planted = detected = 0
     missed = []
-    step = max(len(agreeing) // ANSWERS, 1)
-    for result in agreeing[::-step][:ANSWERS]:
+    for result in choose_answers(agreeing):
         case = parse(result.case)
         for fault, found in plant_all(implementation, case, result.dtype):
             planted, detected = planted + 1, detected + found
             if not found:
                 missed.append(f"{fault} in {result.case} --dtype {result.dtype}")
     return Control(planted, detected, tuple(missed))
+
+
+def choose_answers(agreeing: Sequence[Result]) -> list[Result]:
+    """Some of the results, from the last cases on, which have the most options. Only results of
+    generic numbers, if there are any: where gates are saturated, a gradient can be so small that
+    a mistake in it is smaller than rounding."""
+    generic = [r for r in agreeing if parse(r.case).regime == "generic"]
+    candidates = generic or agreeing
+    step = max(len(candidates) // ANSWERS, 1)
+    return list(candidates[::-step][:ANSWERS])
 
 
 class Detection(NamedTuple):
