@@ -9,7 +9,7 @@ import numpy as np
 from bptt_oracle.cases.case import Case
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.cli.options import Device, dtypes_of, paths_of
-from bptt_oracle.runs.examine import check
+from bptt_oracle.runs.checking import check
 
 WORKERS = 2
 RUNS = 3

@@ -14,8 +14,8 @@ from bptt_oracle.implementations.demonstrations import demonstrate
 from bptt_oracle.judging.deviations import tally
 from bptt_oracle.reports.check_tables import print_deviations, print_environment, print_results
 from bptt_oracle.reports.verdicts import check_verdict
+from bptt_oracle.runs.checking import check
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.examine import check
 from torch_impl.execution.catalogue import PATHS, devices
 
 

@@ -136,9 +136,10 @@ def check(
             check_verdict,
             numbers_judged,
         )
+        from ..runs.checking import check as run_all
+        from ..runs.checking import no_case_message
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED, Result, no_case_message
-        from ..runs.examine import check as run_all
+        from ..runs.results import UNFINISHED, Result
         from ..runs.study import diagnose_results_of
 
     chosen, skipped = paths_of(device, path)

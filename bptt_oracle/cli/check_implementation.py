@@ -43,8 +43,10 @@ def _check_one(name: str, options: Options) -> int:
             status_of,
             verdict_on,
         )
+        from ..runs.checking import check
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED, check, deviations_of
+        from ..runs.examine import deviations_of
+        from ..runs.results import UNFINISHED
         from ..runs.study import study
 
     require_report_files(reports.json, reports.junit)

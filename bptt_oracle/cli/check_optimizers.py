@@ -48,7 +48,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
         from ..reports.optimizer_tables import print_optimizers
         from ..reports.verdicts import NOT_FINISHED, UNTRUSTED, check_verdict, numbers_judged
         from ..runs.environment import environment
-        from ..runs.examine import UNFINISHED, Result
+        from ..runs.results import UNFINISHED, Result
 
     paths = optimizer_paths(compiled=True)
     for name in names:

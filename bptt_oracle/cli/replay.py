@@ -41,7 +41,7 @@ def replay(
         from ..reports.check_tables import print_environment
         from ..reports.replay_tables import print_invalid_calls, print_replay, run_case
         from ..runs.environment import environment
-        from ..runs.examine import INVALID_CALLS_PATH, UNFINISHED
+        from ..runs.results import INVALID_CALLS_PATH, UNFINISHED
         from ..runs.row import MODEL
 
     limit_threads()

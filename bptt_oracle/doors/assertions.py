@@ -15,7 +15,8 @@ from ..implementations.loading import as_implementation
 from ..judging.deviations import Deviation, concerns, expected_deviations_of
 from ..judging.judge import LIMIT
 from ..runs.control import control
-from ..runs.examine import Result, deviations_of, examine
+from ..runs.examine import deviations_of, examine
+from ..runs.results import Result
 
 CONTROL = "control"
 CASES = 64

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from ..implementations.implementation import Answer
 from ..judging.judge import LIMIT
 from ..processes.failures import CommandError
-from ..runs.examine import JudgedOutcome, Result
+from ..runs.examine import JudgedOutcome
 from ..runs.finish import code_digest, to_row
 from ..runs.kept import kept_tensors
 from ..runs.opening import open_runs
 from ..runs.record import protect_other_run
+from ..runs.results import Result
 from ..runs.row import MODEL, Row, TensorDigest, array_digest, digest
 from ..runs.schema import Head, KeptTensor
 from ..runs.store import FinishedCase, Store, Summary, open_store, publish

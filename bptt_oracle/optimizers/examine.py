@@ -20,7 +20,7 @@ from ..judging.confirmation import judge_and_confirm
 from ..judging.deviations import Deviation, in_range, load, mark_known
 from ..processes.failures import Crash, first_line, lacks_resources
 from ..processes.workers import map_unordered, run_isolated
-from ..runs.examine import OUT_OF_RESOURCES, Result, crashed
+from ..runs.results import OUT_OF_RESOURCES, Result, crashed
 from .cases import OptimizerCase, draw
 from .expectation import expect
 

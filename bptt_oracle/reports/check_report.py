@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.examine import UNFINISHED, Result
 from ..runs.files import printable, to_json
+from ..runs.results import UNFINISHED, Result
 from .check_tables import overall_verdict
 from .compare_tables import GLOSSARY, code_span, format_R, literal, markdown_table, status_word
 

@@ -11,7 +11,7 @@ from ..diagnosis.diagnose import Diagnosis
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.examine import UNFINISHED, Result
+from ..runs.results import UNFINISHED, Result
 from .console import format_R, plural
 from .styles import STYLES
 

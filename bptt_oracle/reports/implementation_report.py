@@ -14,7 +14,7 @@ from ..judging import judge
 from ..judging.deviations import Deviation, Tally
 from ..judging.offsets import Offset
 from ..runs.control import Control, Detection
-from ..runs.examine import UNFINISHED, Result
+from ..runs.results import UNFINISHED, Result
 from ..runs.study import Study
 from .check_tables import print_diagnosis
 from .console import AGREE, COULD_NOT_RUN, FAULT, format_R, plural

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from ..judging import judge
-from ..runs.examine import UNFINISHED, Result
+from ..runs.results import UNFINISHED, Result
 from .check_tables import WIDE, WORST, results_table
 from .console import format_R, plural
 from .styles import STYLES

@@ -13,7 +13,9 @@ from ..implementations.implementation import Answer, Implementation
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
-from ..runs.examine import UNFINISHED, examine_invalid_calls, judge_implementations
+from ..runs.checking import examine_invalid_calls
+from ..runs.examine import judge_implementations
+from ..runs.results import UNFINISHED
 from .console import format_R
 from .styles import STYLES
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from ..judging import judge
 from ..judging.deviations import Tally
 from ..judging.offsets import Offset
-from ..runs.examine import UNFINISHED, Result
 from ..runs.releases import Release
+from ..runs.results import UNFINISHED, Result
 from ..runs.selftest import Summary
 from .console import format_R, plural
 

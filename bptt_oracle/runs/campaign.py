@@ -20,8 +20,9 @@ from ..processes.chunks import LONGEST, Answer, Mark, no_mark
 from ..processes.failures import CommandError, Crash
 from ..processes.workers import kept_process, map_unordered
 from .environment import environment
-from .examine import JudgedOutcome, blank_result, crashed, exclusion_reason_of
+from .examine import JudgedOutcome, exclusion_reason_of
 from .finish import UnfinishedCase, code_digest, finish_case, finish_in_pieces, to_row
+from .results import blank_result, crashed
 from .store import FinishedCase
 
 _TRIALS = 3  # of asking the process what it is

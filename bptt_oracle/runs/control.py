@@ -15,7 +15,7 @@ from ..implementations.implementation import Implementation
 from ..judging.judge import Verdict, judge
 from ..judging.truth import expect
 from ..processes.failures import lacks_resources
-from .examine import Result
+from .results import Result
 
 ANSWERS = 6  # agreeing answers that are changed
 

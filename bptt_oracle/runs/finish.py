@@ -14,15 +14,9 @@ from ..implementations.loading import implementation_named
 from ..judging.deviations import mark_known
 from ..processes.failures import Crash
 from ..processes.workers import run_isolated
-from .examine import (
-    OUT_OF_RESOURCES,
-    JudgedOutcome,
-    blank_result,
-    crashed,
-    deviations_of,
-    judge_implementations,
-)
+from .examine import JudgedOutcome, deviations_of, judge_implementations
 from .files import printable
+from .results import OUT_OF_RESOURCES, blank_result, crashed
 from .row import Row, TensorDigest, array_digest, digest
 from .schema import KeptTensor
 from .store import FinishedCase

@@ -31,7 +31,7 @@ from ..processes.chunks import Engine, engine_of, map_chunks
 from ..processes.stages import work_in_stages
 from ..processes.workers import map_unordered
 from .campaign import Task, finish_chunk, give_up
-from .examine import no_case_message
+from .checking import no_case_message
 from .finish import UnfinishedCase, code_digest, finish_case, finish_in_pieces
 from .opening import open_runs
 from .read_json import is_json

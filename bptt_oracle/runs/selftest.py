@@ -35,7 +35,7 @@ from ..judging.truth import Expected, expect
 from ..judging.wide import narrow
 from ..processes.failures import Crash, first_line, lacks_resources
 from ..processes.workers import limit_threads, map_unordered
-from .examine import OUT_OF_RESOURCES
+from .results import OUT_OF_RESOURCES
 
 PLANT_EVERY = 8  # mistakes are planted in one case of 8: most time goes to the false alarms
 HIDDEN = ("elements", "by the tensor's noise", "by their own noise", "inherent")

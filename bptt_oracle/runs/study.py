@@ -21,7 +21,8 @@ from ..implementations.loading import implementation_named
 from ..judging.evaluation import evaluate
 from ..processes.failures import lacks_resources
 from .control import Control, control
-from .examine import Result, examine
+from .examine import examine
+from .results import Result
 from .shrink import shrink
 
 FAILING = 4  # cases of a run that are evidence, beside the diagnostic ones

@@ -22,7 +22,8 @@ from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import check_tables
 from bptt_oracle.reports.console import new_console
 from bptt_oracle.reports.replay_tables import print_replay
-from bptt_oracle.runs.examine import check, examine
+from bptt_oracle.runs.checking import check
+from bptt_oracle.runs.examine import examine
 from bptt_oracle.runs.files import write_text
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bptt_oracle.runs import examine, record
+from bptt_oracle.runs import checking, examine, record
 from support.command_line import bptt_oracle
 
 ID = "LSTM.T4.B3.I2.H3.L1.time.h0.output.generic.s0"
@@ -125,12 +125,12 @@ def test_one_file_for_two_reports_is_rejected(capsys, tmp_path):
 
 
 def test_a_check_that_loses_results_exits_2(capsys, monkeypatch):
-    whole = examine.check
+    whole = checking.check
 
     def losing(cases, *arguments):
         yield from whole(list(cases)[:-1], *arguments)
 
-    monkeypatch.setattr(examine, "check", losing)
+    monkeypatch.setattr(checking, "check", losing)
     options = (*SMALL, "--case", OTHER)
     code, out, err = bptt_oracle(capsys, "check", *options)
     assert code == 2 and "could not be judged completely: 1 missing" in out
@@ -138,12 +138,12 @@ def test_a_check_that_loses_results_exits_2(capsys, monkeypatch):
 
 
 def test_a_check_of_an_implementation_that_loses_results_exits_2(capsys, monkeypatch):
-    whole = examine.check
+    whole = checking.check
 
     def losing(cases, *arguments):
         yield from whole(list(cases)[:-3], *arguments)
 
-    monkeypatch.setattr(examine, "check", losing)
+    monkeypatch.setattr(checking, "check", losing)
     name = "support.written_implementations:numpy_lstm"
     options = ("--implementation", name, "--cases", "20", "--workers", "1", "--dtype", "float64")
     code, out, _ = bptt_oracle(capsys, "check", *options)

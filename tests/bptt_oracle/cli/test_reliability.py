@@ -22,8 +22,9 @@ from bptt_oracle.__main__ import main
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.torch_paths import torch_path
 from bptt_oracle.runs import finish, store
+from bptt_oracle.runs.checking import examine_dtypes
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.examine import examine_dtypes, judge_implementations
+from bptt_oracle.runs.examine import judge_implementations
 from bptt_oracle.runs.export import row_to_json
 from bptt_oracle.runs.files import write_text
 from bptt_oracle.runs.read_json import FORMAT, LARGEST, SCHEMA, values_path
@@ -116,11 +117,11 @@ def test_a_case_without_memory_is_recorded_by_the_next_command(tmp_path, monkeyp
 CRASHING = """
 import os, signal
 from pathlib import Path
-from bptt_oracle.runs import examine, finish, record
+from bptt_oracle.runs import checking, finish, record
 
 VICTIM = "{victim}"
-work, judge = finish.finish_case, examine.examine
-judge_all, judge_named = examine.examine_dtypes, examine.examine_named
+work, judge = finish.finish_case, checking.examine
+judge_all, judge_named = checking.examine_dtypes, checking.examine_named
 
 def finish_case(case, dtypes, paths, values):
     end(case, paths)
@@ -142,8 +143,8 @@ def end(case, names):
         os.kill(os.getpid(), signal.{signal})
 
 record.finish_case = finish.finish_case = finish_case
-examine.examine = examine_or_end
-examine.examine_dtypes, examine.examine_named = examine_dtypes, examine_named
+checking.examine = examine_or_end
+checking.examine_dtypes, checking.examine_named = examine_dtypes, examine_named
 """
 
 

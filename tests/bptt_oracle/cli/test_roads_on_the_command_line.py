@@ -5,7 +5,8 @@ import pytest
 from bptt_oracle.cli.options import Device, paths_of
 from bptt_oracle.implementations import demonstrations, demonstrations_of_roads
 from bptt_oracle.judging.deviations import load
-from bptt_oracle.runs.examine import INVALID_CALLS_PATH, check
+from bptt_oracle.runs.checking import check
+from bptt_oracle.runs.results import INVALID_CALLS_PATH
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 from torch_impl.roads.catalogue import ROADS

@@ -24,7 +24,8 @@ from bptt_oracle.implementations.loading import load
 from bptt_oracle.judging.deviations import load as load_deviations
 from bptt_oracle.processes.failures import Crash
 from bptt_oracle.processes.workers import run_isolated
-from bptt_oracle.runs.examine import examine, examine_named
+from bptt_oracle.runs.checking import examine_named
+from bptt_oracle.runs.examine import examine
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "implementations" / "frameworks.md"

@@ -20,7 +20,8 @@ from bptt_oracle.judging.deviations import (
 )
 from bptt_oracle.judging.invalid_calls import INVALID_CALLS, has_invalid_calls
 from bptt_oracle.ledger.claims import ROOT
-from bptt_oracle.runs.examine import Result, examine_dtypes, examine_invalid_calls
+from bptt_oracle.runs.checking import examine_dtypes, examine_invalid_calls
+from bptt_oracle.runs.results import Result
 from support.command_line import bptt_oracle
 from support.drawn_cases import pinned
 

@@ -17,7 +17,7 @@ from bptt_oracle.reports.check_report import (
     check_to_markdown,
 )
 from bptt_oracle.runs.compare import WORDS, Change
-from bptt_oracle.runs.examine import UNFINISHED, Result
+from bptt_oracle.runs.results import UNFINISHED, Result
 from support.command_line import bptt_oracle
 from support.runs import write_both
 

@@ -16,7 +16,7 @@ from bptt_oracle.reports.replay_tables import mark_difference, print_replay
 from bptt_oracle.reports.verdicts import check_verdict
 from bptt_oracle.runs.compare import WORDS
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.examine import Result
+from bptt_oracle.runs.results import Result
 from support.drawn_cases import pinned
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
 

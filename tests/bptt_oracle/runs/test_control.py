@@ -1,7 +1,7 @@
 """The answers in which a control plants mistakes."""
 
 from bptt_oracle.runs.control import ANSWERS, choose_answers
-from bptt_oracle.runs.examine import Result
+from bptt_oracle.runs.results import Result
 
 GENERIC = "LSTM.T2.B2.I3.H4.L1.time.h0.output.generic.s{}"
 SATURATED = "LSTM.T2.B2.I3.H4.L1.time.h0.output.saturated.s{}"

@@ -10,7 +10,8 @@ from bptt_oracle.cli.options import Device, paths_of
 from bptt_oracle.implementations.torch_paths import torch_implementation, torch_path
 from bptt_oracle.judging import truth
 from bptt_oracle.judging.judge import LIMIT
-from bptt_oracle.runs.examine import examine, examine_dtypes, judge_implementations
+from bptt_oracle.runs.checking import examine_dtypes
+from bptt_oracle.runs.examine import examine, judge_implementations
 from support.drawn_cases import pinned
 from torch_impl.execution import calls
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
