@@ -46,6 +46,7 @@ NOT_THERE = (  # in messages that say that torch lacks something
     "no batching rule",
     "batching rule not implemented",
     "does not have a",
+    "no attribute 'auto'",  # of torch.export.Dim, in 2.4
 )
 
 

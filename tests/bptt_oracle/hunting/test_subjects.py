@@ -189,3 +189,16 @@ def test_a_child_that_is_killed_is_no_find():
         assert trier.attempt("optimizers", program).symptom == ""
         trier.process.kill()
         assert trier._attempt_once("optimizers", program).symptom == "unsupported"
+
+
+@pytest.mark.parametrize(
+    "line, symptom",
+    [("torch.export.Dim.AUTO", "unsupported"), ("torch.export.Dim.OTHER", "rejected valid input")],
+)
+def test_what_an_older_torch_does_not_have_is_no_find(monkeypatch, line, symptom):
+    """torch 2.4 has no sizes that are dynamic by themselves, with which the hunt exports nets."""
+
+    monkeypatch.setattr(torch.export, "Dim", lambda name: None)  # a function, as in 2.4
+    with pytest.raises(AttributeError) as raised:
+        written.run(f"results = {{'x': {line}}}\n", {})
+    assert written._of_exception(raised.value, expected=False).symptom == symptom
