@@ -90,14 +90,19 @@ def while_loop(mode: str) -> AbstractContextManager[None] | None:
 def _dispatched_anew(mode: str, register: Callable[[], AbstractContextManager[None]]) -> Any:
     """What `register` does, and nothing afterwards: torch keeps what it has dispatched to before,
     so that a loop has no effect after an export without it, and goes on after its own end."""
-    kept = getattr(torch.ops.aten, mode.lower()).input._dispatch_cache
-    kept.clear()
+    forget_dispatch(mode)
     torch._dynamo.reset()  # which traces the loop, and would keep sizes of the export before
     try:
         with register():
             yield
     finally:
-        kept.clear()
+        forget_dispatch(mode)
+
+
+def forget_dispatch(mode: str) -> None:
+    """Let torch choose anew to what it dispatches a GRU or an LSTM in exports and compiled code."""
+    if mode in ("GRU", "LSTM"):
+        getattr(torch.ops.aten, mode.lower()).input._dispatch_cache.clear()
 
 
 def _export(call: Call, any_length: bool = False) -> Any:

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..execution.calls import Call, Prepared, Result, axes
 from ..execution.problem import Problem
-from .exported import evaluate_values
+from .exported import evaluate_values, forget_dispatch
 from .lowered import example_inputs, wrapped
 from .road import module_of, require
 
@@ -117,6 +117,7 @@ def _session(call: Call, dynamo: bool) -> tuple[Any, list[str]]:
         torch.onnx.export(
             net, (*example, *state), file, input_names=names, dynamo=dynamo, **options
         )
+    forget_dispatch(call.net.mode)  # torch 2.15 goes through a while loop, which cannot be compiled
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = 4
     session_options.intra_op_num_threads = 1

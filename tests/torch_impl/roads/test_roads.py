@@ -63,6 +63,18 @@ def test_a_road_agrees_with_truth(name, record_cases):
     record_cases(name, ran)
 
 
+@pytest.mark.slow
+def test_an_export_to_onnx_leaves_nets_that_can_be_compiled():
+    """torch 2.15 keeps the while loop of such an export, and then runs eagerly what it compiles."""
+    case = SMALL[0]
+    if reason := exclusion_reason(path_named("cpu-onnx-dynamo"), draw(case), "float32"):
+        pytest.skip(reason)
+    for name in ("cpu-onnx-dynamo", "cpu-aot-eager"):
+        (result,) = examine(case, "float32", [torch_path(name)])
+        assert result.verdict == "agree", result
+
+
+
 def scaled(forward):
     def wrapped(call):
         output, final = forward(call)
