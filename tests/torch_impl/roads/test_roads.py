@@ -74,7 +74,6 @@ def test_an_export_to_onnx_leaves_nets_that_can_be_compiled():
         assert result.verdict == "agree", result
 
 
-
 def scaled(forward):
     def wrapped(call):
         output, final = forward(call)
