@@ -36,7 +36,7 @@ from distributed import LocalCluster
 from bptt_oracle.cases.case import Case, draw
 from bptt_oracle.processes.chunks import Engine
 from bptt_oracle.processes.cluster import connect
-from bptt_oracle.processes.workers import initialize_worker, worker_context
+from bptt_oracle.processes.workers import initialize_worker, limit_threads, worker_context
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.finish import finish_case
 from bptt_oracle.runs.opening import open_runs
@@ -235,6 +235,7 @@ def measure_kills(chosen: argparse.Namespace) -> None:
     plan = plan_of(chosen.cases or 4000, chosen.seed)
     with in_folder(chosen.folder) as folder:
         if not (folder / "serial").exists():  # of an earlier call with the same folder
+            limit_threads()  # as each worker
             record(folder / "serial", plan, environment())
         survived = record_under_kills(folder, plan, chosen.kills, chosen.seed)
         same = rows_of(folder / "run") == rows_of(folder / "serial")

@@ -45,15 +45,17 @@ def open_engine(
         yield engine
 
 
-def devices_of(engine: Engine) -> dict[str, str]:
+def devices_of(engine: Engine, trials: int = 3) -> dict[str, str]:
     """For each kind of device, why a worker cannot use it; empty if it can. Raises CommandError if
-    no worker can tell."""
+    no worker can tell. If a worker dies, another one is tried."""
     from ..runs.campaign import find_devices
 
     try:
         found: dict[str, str] = engine.submit(find_devices).result(_ANSWER)
     except (Exception, CancelledError) as error:
         engine.require_alive()
+        if isinstance(error, engine.deaths) and trials > 1:
+            return devices_of(engine, trials - 1)
         raise CommandError(
             f"a worker of the scheduler cannot run bptt-oracle ({first_line(error)[:200]}); "
             "install the same version for all workers and for the scheduler"

@@ -2,9 +2,11 @@
 
     work of an evaluation   6 · rows · weights          operations: two for each product, and the
                                                         backward pass takes twice as many as (1)–(6)
-    sums over steps         SUM · pieces · weights      an addition and a random factor come from
-                                                        memory; counted as operations
-    time                    the work of all evaluations (`truth`) over the measured rate
+    sums over steps         SUM · pieces · weights      seconds: an addition and a random factor
+                                                        come from memory, at no rate of products
+    time                    the work of all evaluations (`truth`) over the measured rate, and sums
+
+The time of the implementation that is judged is not part of it.
 
 Memory is that of one evaluation in the wide type, which holds a tape of every layer, and of the
 problem and a few of its results.
@@ -25,7 +27,7 @@ from .rounding import LARGE, ROWS, ROWS_OF_LARGE
 from .truth import MOVED_RUNS, RENUMBERED_RUNS
 
 LARGE_CASE = 10**8  # numbers, from which the cost is estimated before the work
-SUM = 150
+SUM = 1e-8  # seconds, measured
 WIDE_RUNS = 2 + MOVED_RUNS
 NARROW_RUNS = 1 + RENUMBERED_RUNS
 LONGDOUBLE = 16  # times as long as float64, with products of slices
@@ -52,12 +54,12 @@ def numbers_of(case: Case) -> float:
 def estimate(case: Case, dtype: str, rate: float) -> Cost:
     """The cost of judging one result of a case, at `rate` operations a second in float64."""
     rows, weights = _rows(case), _weights(case)
-    run = 6 * rows * weights
+    run = 6 * rows * weights / rate
     most = ROWS_OF_LARGE if weights * rows / ROWS > LARGE else ROWS
     pieces = max(rows / most, case.T)
     summed = run + SUM * pieces * weights
     truth = LONGDOUBLE * run if dtype == "float64" else run
-    seconds = (truth + run + MOVED_RUNS * summed + NARROW_RUNS * summed / 2) / rate
+    seconds = truth + run + MOVED_RUNS * summed + NARROW_RUNS * summed / 2
     width = np.dtype(np.longdouble).itemsize if dtype == "float64" else 8
     return Cost(seconds, width * numbers_of(case))
 

@@ -6,12 +6,14 @@ it has finished, and the rest is sent again.
 
 A worker marks the item that it works on where the mark outlives it. If it dies, this item is sent
 again alone, and the rest of the chunk together; an item that was worked on when its workers died,
-twice, is given up. A chunk that waited behind such an item is sent again as it was. Without a mark,
-the chunk is halved until a single item is left, and that is given up when its workers died twice.
+three times, is given up. Twice may be chance where workers are killed every few seconds. A chunk
+that waited behind such an item is sent again as it was. Without a mark, the chunk is halved until a
+single item is left, and that is given up when its workers died three times; more often if workers
+can mark, because then they most likely died before they began.
 """
 
 import queue
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from itertools import islice
@@ -25,7 +27,8 @@ Output = TypeVar("Output")
 
 AIM, LONGEST, SHORTEST = 8.0, 15.0, 0.5  # seconds of a chunk
 IN_FLIGHT = 2  # chunks for each worker
-TRIALS = 2  # of an item whose workers die
+TRIALS = 3  # of an item whose workers die
+BEFORE_WORK = 0.25  # of a trial: a death without a mark of workers that can mark
 _FIRST, _MOST = 1, 10_000  # items of a chunk
 _GROWTH = 4  # from one chunk to a later one
 _PAUSE = 0.5  # seconds between two looks at the engine
@@ -77,7 +80,7 @@ def map_chunks(
     queued: _Queue[Item] = _Queue(iter(items), number)
     running: dict[Future[Answer[Item, Output]], Sequence[Item]] = {}
     done: queue.SimpleQueue[Future[Answer[Item, Output]]] = queue.SimpleQueue()
-    deaths: Counter[Item] = Counter()  # of items that were worked on, or alone
+    deaths: defaultdict[Item, float] = defaultdict(float)  # of items in work, or alone
     while True:
         workers = engine.workers()
         while len(running) < IN_FLIGHT * workers and (chunk := queued.take(workers)):
@@ -95,8 +98,10 @@ def map_chunks(
         try:
             answer = future.result()
         except engine.deaths as error:
-            suspects, others = _separate(chunk, engine.marked(error), name)
-            deaths.update(suspects)
+            marked = engine.marked(error)
+            suspects, others = _separate(chunk, marked, name)
+            for item in suspects:
+                deaths[item] += 1 if marked or engine.mark is no_mark else BEFORE_WORK
             given_up = [item for item in suspects if deaths[item] >= TRIALS]
             queued.put_back(*([item] for item in suspects if item not in given_up), *others)
             for item in given_up:

@@ -159,9 +159,18 @@ def not_exported(problem: Problem, dtype: str) -> str:
     """Why a problem is not exported."""
     if problem.net.dropout:
         return "the exported program draws other masks"
-    return not_packed(problem, dtype)
+    return without_dynamic_sizes() or not_packed(problem, dtype)
 
 
 def not_packaged(problem: Problem, dtype: str) -> str:
     """Why a problem is not compiled ahead of time."""
-    return small(problem, dtype) if compiler() else "this machine has no C++ compiler"
+    if not compiler():
+        return "this machine has no C++ compiler"
+    return without_dynamic_sizes() or small(problem, dtype)
+
+
+def without_dynamic_sizes() -> str:
+    """Why no net is exported by this torch for other sizes than those of the example."""
+    if hasattr(torch.export.Dim, "DYNAMIC"):
+        return ""
+    return "this torch has no torch.export.Dim.DYNAMIC, for other sizes than those of the example"

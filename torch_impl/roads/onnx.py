@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..execution.calls import Call, Prepared, Result, axes
 from ..execution.problem import Problem
-from .exported import evaluate_values, forget_dispatch
+from .exported import evaluate_values, forget_dispatch, without_dynamic_sizes
 from .lowered import example_inputs, wrapped
 from .road import module_of, require
 
@@ -156,4 +156,4 @@ def not_by_dynamo(problem: Problem, dtype: str) -> str:
     """Why the other exporter cannot export a problem."""
     if problem.lengths is not None:
         return "an export takes no packed data: their sizes decide its control flow"
-    return not_installed(problem, dtype)
+    return without_dynamic_sizes() or not_installed(problem, dtype)

@@ -28,7 +28,8 @@ def test_the_cost_of_a_case_grows_as_its_sizes_do():
     assert 600 < whole.seconds < 6000 and 5e9 < whole.memory < 24e9
     smaller = parse(LARGE.replace("T1000", "T250"))
     assert 3 < whole.seconds / estimate(smaller, "float32", 1e10).seconds < 5
-    assert estimate(case, "float32", 2e10).seconds == whole.seconds / 2
+    faster = estimate(case, "float32", 2e10).seconds  # products alone
+    assert whole.seconds / 2 < faster < whole.seconds
     assert estimate(case, "float64", 1e10).seconds > 1.5 * whole.seconds
     assert estimate(case, "float64", 1e10).memory > 1.5 * whole.memory
     assert max(map(numbers_of, corpus(300))) < LARGE_CASE / 10, "no case of the corpus is large"

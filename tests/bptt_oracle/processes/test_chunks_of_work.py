@@ -110,12 +110,12 @@ def test_an_item_that_ends_its_workers_is_found_by_halving():
 @pytest.mark.parametrize(
     "poison", [(0,), (1,), (137,), (137, 138), (136, 138, 139, 300), (498, 499), range(100, 120)]
 )
-def test_a_marked_item_is_given_up_at_the_second_death(poison):
+def test_a_marked_item_is_given_up_at_the_third_death(poison):
     """And no other, and nothing is lost or done twice."""
     workers = Workers(poison=poison, marks=True)
     expected = [n * n for n in range(500) if n not in poison] + [f"{n} Death" for n in poison]
     assert outputs(workers, 500) == sorted(expected, key=str)
-    assert workers.deaths == dict.fromkeys(poison, 2)
+    assert workers.deaths == dict.fromkeys(poison, 3)
     assert workers.most <= 2 * chunks.IN_FLIGHT
 
 
@@ -123,6 +123,25 @@ def test_a_marked_item_is_given_up_at_the_second_death(poison):
 def test_an_item_whose_worker_was_killed_once_is_not_given_up(marks):
     workers = Workers(once=(0, 1, 2, 77), marks=marks)
     assert outputs(workers, 100) == sorted((n * n for n in range(100)), key=str)
+
+
+@pytest.mark.parametrize(("marks", "given_up"), [(True, 0), (False, 1)])
+def test_an_item_whose_workers_died_before_they_marked_it_is_not_given_up(marks, given_up):
+    """Five deaths one after the other, as of workers that are killed while they start."""
+    deaths = iter(range(5))
+
+    def submit(work, chunk):
+        future = Future()
+        if next(deaths, None) is None:
+            future.set_result(work(chunk))
+        else:
+            future.set_exception(Death())
+        return future
+
+    mark = {"mark": lambda name: None} if marks else {}
+    engine = Engine(submit, lambda: 1, lambda: None, (Death,), **mark)
+    found = [one for a in map_chunks(square, range(9), 9, engine, give_up) for one in a.outputs]
+    assert len(found) == 9 and sum(isinstance(one, str) for one in found) == given_up
 
 
 @pytest.mark.parametrize("error", [CancelledError(), BrokenProcessPool("a process died")])

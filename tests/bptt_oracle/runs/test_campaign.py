@@ -168,6 +168,26 @@ def test_workers_without_bptt_oracle_are_reported():
         assert devices_of(engine_of(executor, 1)) == devices()
 
 
+@pytest.mark.parametrize(("deaths", "reported"), [(2, False), (3, True)])
+def test_a_worker_that_dies_when_it_is_asked_for_devices_is_no_wrong_installation(deaths, reported):
+    left = iter(range(deaths))
+
+    def submit(work):
+        future = Future()
+        if next(left, None) is None:
+            future.set_result({"cuda": "none"})
+        else:
+            future.set_exception(EOFError("the worker was killed"))
+        return future
+
+    engine = Engine(submit, lambda: 1, lambda: None, (EOFError,))
+    if not reported:
+        assert devices_of(engine) == {"cuda": "none"}
+        return
+    with pytest.raises(CommandError, match=r"cannot run bptt-oracle \(EOFError: the worker"):
+        devices_of(engine)
+
+
 PAGE = (ROOT / "docs" / "runs" / "campaigns.md").read_text()
 
 
