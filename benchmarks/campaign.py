@@ -1,6 +1,8 @@
 """What a campaign costs and survives: `record` on the workers of a Dask scheduler of this machine.
 
     python -m benchmarks.campaign efficiency         # against plain processes, in turns; minutes
+    python -m benchmarks.campaign efficiency --all   # with every path and dtype, as by default
+    python -m benchmarks.campaign efficiency --workers 1   # with a processor for the scheduler
     python -m benchmarks.campaign kills --kills 20   # of workers, schedulers and clients
     python -m benchmarks.campaign poison             # a case that ends its process; one that ends
                                                      # its worker
@@ -26,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +37,7 @@ import psutil
 from distributed import LocalCluster
 
 from bptt_oracle.cases.case import Case, draw
+from bptt_oracle.cli.options import Device, dtypes_of, paths_of
 from bptt_oracle.processes.chunks import Engine
 from bptt_oracle.processes.cluster import connect
 from bptt_oracle.processes.workers import initialize_worker, limit_threads, worker_context
@@ -56,9 +60,12 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def plan_of(cases: int, seed: int = 0) -> Plan:
-    """Small cases on one path in one dtype."""
-    return Plan(cases, seed, ["float32"], ["cpu-native"], [])
+def plan_of(cases: int, seed: int = 0, whole: bool = False) -> Plan:
+    """Small cases on one path in one dtype; or `whole`, as `record` has them without options."""
+    if not whole:
+        return Plan(cases, seed, ["float32"], ["cpu-native"], [])
+    (paths, _), dtypes = paths_of(Device.cpu, None), dtypes_of(None)
+    return Plan(cases, seed, dtypes, paths, [])
 
 
 # --- a cluster of processes of this machine ------------------------------------------------------
@@ -119,12 +126,12 @@ class Cluster:
 
 
 @contextmanager
-def open_local() -> Iterator[Engine]:
+def open_local(workers: int = WORKERS) -> Iterator[Engine]:
     """The workers of a cluster of this process."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
-            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
         connect(cluster.scheduler_address) as engine,
     ):
@@ -252,11 +259,11 @@ def measure_kills(chosen: argparse.Namespace) -> None:
 # --- efficiency -----------------------------------------------------------------------------------
 
 
-def finish_all(cases: Sequence[Case]) -> tuple[float, float]:
+def finish_all(cases: Sequence[Case], plan: Plan) -> tuple[float, float]:
     """Finish cases one after the other, as a program without a scheduler does; the seconds."""
     start, used = time.perf_counter(), time.process_time()
     for case in cases:
-        finish_case(case, ["float32"], ["cpu-native"], frozenset())
+        finish_case(case, plan.dtypes, plan.paths, frozenset())
     return time.perf_counter() - start, time.process_time() - used
 
 
@@ -266,25 +273,27 @@ def measure_efficiency(chosen: argparse.Namespace) -> None:
     machine slows both, but the campaign more: it has more processes, which compete with that work.
     The other two numbers do not have this error: the share of the time in which workers worked on
     chunks, and the time of the processor, of which that of Dask grows with the time on the wall."""
-    plan = plan_of(chosen.cases or 3000, chosen.seed)
+    plan = plan_of(chosen.cases or 3000, chosen.seed, chosen.all)
     cases = list(select_cases(plan))
+    finish = partial(finish_all, plan=plan)
     ratios, busy, others = [], [], []
-    pool = ProcessPoolExecutor(WORKERS, worker_context(), initializer=initialize_worker)
-    with in_folder(chosen.folder) as folder, pool, open_local() as engine:
+    workers = chosen.workers
+    pool = ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
+    with in_folder(chosen.folder) as folder, pool, open_local(workers) as engine:
         warm = plan_of(20)
         record(folder / "warm", warm, {}, executor=engine)
-        list(pool.map(finish_all, [list(select_cases(warm))] * WORKERS))
+        list(pool.map(finish, [list(select_cases(warm))] * workers))
         for turn in range(chosen.rounds):
             start = time.perf_counter()
-            shares = list(pool.map(finish_all, [cases[n::WORKERS] for n in range(WORKERS)]))
-            plain = sum(wall for wall, _ in shares) / WORKERS
+            shares = list(pool.map(finish, [cases[n::workers] for n in range(workers)]))
+            plain = sum(wall for wall, _ in shares) / workers
             slowest = time.perf_counter() - start
             used, start, chunks = processor_time(), time.perf_counter(), list[float]()
             record(folder / f"run{turn}", plan, {}, executor=_timed(engine, chunks))
             seconds = time.perf_counter() - start
             used = processor_time() - used
             ratios.append(plain / seconds)
-            busy.append(sum(chunks) / WORKERS / seconds)
+            busy.append(sum(chunks) / workers / seconds)
             others.append(used - sum(cpu for _, cpu in shares))
             print(
                 f"plain {plain:.1f} s (slowest {slowest:.1f}), campaign {seconds:.1f} s: "
@@ -423,6 +432,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="of efficiency")
     parser.add_argument("--folder", type=Path)
     chosen = parser.parse_args()
     MEASURES[chosen.measure](chosen)
