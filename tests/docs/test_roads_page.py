@@ -36,6 +36,21 @@ def test_the_command_writes_a_table_of_a_report(tmp_path, monkeypatch, capsys):
     assert len(lines) == 2 + sum(len(road.dtypes) for road in ROADS.values())
 
 
+def test_the_command_compares_the_reports_of_two_versions(tmp_path, monkeypatch, capsys):
+    common = {"path": "cpu-jvp", "dtype": "float32", "note": ""}
+    words = {"2.4.1+cu121": "known deviation", "2.13.0+cpu": "agree"}
+    for version, word in words.items():
+        results = [common | {"verdict": word, "R": 1.26}, common | {"verdict": "untrusted", "R": 0}]
+        report = {"environment": {"torch": version}, "results": results}
+        (tmp_path / version).write_text(json.dumps(report))
+    files = [str(tmp_path / version) for version in words]
+    monkeypatch.setattr(sys, "argv", ["roads_table.py", *files])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| road | dtype | 2.4.1 | 2.13.0 |"
+    assert "| `cpu-jvp` | float32 | 1: 1 known | 1: 1.3 |" in lines
+
+
 @pytest.mark.parametrize(
     "command",
     [
