@@ -23,7 +23,7 @@ from torch_impl.execution.backend import compiler
 
 FINDS = {find.id: find for find in published.load()}
 SLOW = {
-    "aoti_steps", "aoti_strides", "compiled_lstm_backward", "onnx_lstm_output",
+    "aoti_equal_sizes", "aoti_steps", "aoti_strides", "compiled_lstm_backward", "onnx_lstm_output",
     "onnx_lstm_projection", "onnx_rnn_steps", "while_loop_kept",
 }  # fmt: skip
 
