@@ -30,14 +30,16 @@ RUNS = 3  # of each contestant, for the system time
 def measure_pages(size: Size, seconds: float) -> Iterable[dict[str, Any]]:
     """One row for each cell and setting, float64."""
     inherited = {name: value for name, value in os.environ.items() if name not in MALLOC}
+    command = [sys.executable, "-m", "benchmarks.pages", json.dumps([size, seconds])]
+    measured: dict[str, Any] = {}
+    for setting, changes in CHANGES.items():
+        process = subprocess.run(
+            command, env=inherited | changes, capture_output=True, text=True, check=True
+        )
+        measured[setting] = json.loads(process.stdout)
     for cell in GATES:
-        for setting, changes in CHANGES.items():
-            command = [sys.executable, "-m", "benchmarks.pages", json.dumps([cell, size, seconds])]
-            process = subprocess.run(
-                command, env=inherited | changes, capture_output=True, text=True, check=True
-            )
-            row = {"size": tuple(size), "cell": cell, "memory": setting}
-            yield row | json.loads(process.stdout)
+        for setting, rows in measured.items():
+            yield {"size": tuple(size), "cell": cell, "memory": setting} | rows[cell]
 
 
 def system_ms(contestant: Contestant) -> float:
@@ -48,23 +50,27 @@ def system_ms(contestant: Contestant) -> float:
     return 1e3 * (os.times().system - start) / RUNS
 
 
-def main() -> None:
-    """Print the measurements of one cell under the settings of this process."""
-    import torch
-
-    torch.set_num_threads(1)
-    cell, size, seconds = json.loads(sys.argv[1])
-    workload = draw(cell, Size(*size))
+def measure_here(cell: str, size: Size, seconds: float) -> dict[str, float]:
+    """The measurements of one cell under the settings of this process."""
+    workload = draw(cell, size)
     contestants = [reference_net(workload), torch_net(workload)]
     times = time_rounds(contestants, seconds)
     ratio = median_ratio(times, 0, 1)[:, 1]
-    row = {
+    return {
         "ours system ms": system_ms(contestants[0]),
         "torch system ms": system_ms(contestants[1]),
         "ours / torch": ratio[PROCESSOR],
         "wall, ours / torch": ratio[WALL],
     }
-    print(json.dumps(row))
+
+
+def main() -> None:
+    """Print the measurements of all cells."""
+    import torch
+
+    torch.set_num_threads(1)
+    size, seconds = json.loads(sys.argv[1])
+    print(json.dumps({cell: measure_here(cell, Size(*size), seconds) for cell in GATES}))
 
 
 if __name__ == "__main__":
