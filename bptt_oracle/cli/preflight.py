@@ -11,7 +11,7 @@ from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import run_isolated, worker_context
 from ..reports.console import notify, write_output
 from .exits import stop
-from .options import Device, DeviceOption, Dtypes, dtypes_of
+from .options import Device, DeviceOption, Dtypes, Quiet, dtypes_of
 from .output_files import require_writable
 
 
@@ -27,10 +27,11 @@ def preflight(
             "element that differs: 200 kB a device.",
         ),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Judge every device of this machine against a shipped truth: under a minute each.
 
-    Standard output has one line of JSON for each device. Exit 0 healthy, 1 a device computes
+    Standard output has one line of JSON for each device, standard error a sentence. Exit 0 healthy, 1 a device computes
     wrongly, 2 a device could not be examined.
     """
     worker_context()  # it imports torch while this process does
@@ -59,7 +60,8 @@ def preflight(
         except Crash as crash:
             line = failed_line(name, str(crash))
         examined.append(line)
-        write_output(lines.to_text(line, brief=True))
+        if not quiet:
+            write_output(lines.to_text(line, brief=True))
         if output is not None:
             lines.append(output, line)
         notify(lines.sentence_of(line))

@@ -197,6 +197,14 @@ def test_the_command_prints_one_line_and_one_sentence(capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_quiet_leaves_the_sentence_and_the_file(capsys, tmp_path):
+    file = tmp_path / "lines"
+    status, out, err = bptt_oracle(capsys, "preflight", "--device=cpu", "-q", "-o", str(file))
+    assert (status, out) == (0, "") and "healthy" in err and err.count("\n") == 1
+    assert json.loads(file.read_text())["verdict"] == "healthy"
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_the_command_exits_with_1_for_a_wrong_device(capsys, monkeypatch):
     compute = computing.compute
 
