@@ -31,8 +31,8 @@ def preflight(
 ) -> None:
     """Judge every device of this machine against a shipped truth: under a minute each.
 
-    Standard output has one line of JSON for each device, standard error a sentence. Exit 0 healthy, 1 a device computes
-    wrongly, 2 a device could not be examined.
+    Standard output has one line of JSON for each device, standard error a sentence. Exit 0
+    healthy, 1 a device computes wrongly, 2 a device could not be examined.
     """
     worker_context()  # it imports torch while this process does
     with terminate_on_interrupt():
