@@ -280,7 +280,7 @@ def measure_efficiency(chosen: argparse.Namespace) -> None:
     workers = chosen.workers
     pool = ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
     with in_folder(chosen.folder) as folder, pool, open_local(workers) as engine:
-        warm = plan_of(20)
+        warm = plan_of(20, whole=chosen.all)
         record(folder / "warm", warm, {}, executor=engine)
         list(pool.map(finish, [list(select_cases(warm))] * workers))
         for turn in range(chosen.rounds):

@@ -14,24 +14,29 @@ from torch_impl.roads.catalogue import ROADS
 HEAD = ("road", "what", "dtype", "cases", "worst R", "not agreeing")
 
 
+def of_road(results, name, dtype):
+    """The results of a road in a dtype, those that ran, and the worst R of those that agree."""
+    own = [r for r in results if (r["path"], r["dtype"]) == (name, dtype)]
+    ran = [r for r in own if r["verdict"] != "excluded"]
+    agreeing = [r["R"] for r in ran if r["verdict"] == "agree"]
+    return own, ran, f"{max(agreeing):.1f}" if agreeing else ""
+
+
 def rows(results):
     """A row for each road and dtype."""
     for name, road in ROADS.items():
         for dtype in road.dtypes:
-            own = [r for r in results if (r["path"], r["dtype"]) == (name, dtype)]
-            ran = [r for r in own if r["verdict"] != "excluded"]
+            own, ran, worst = of_road(results, name, dtype)
             words = Counter(
                 r["note"] if r["verdict"] == "known deviation" else r["verdict"]
                 for r in ran
                 if r["verdict"] != "agree"
             )
-            agreeing = [r["R"] for r in ran if r["verdict"] == "agree"]
-            worst = f"{max(agreeing):.1f}" if agreeing else "–"
             wrong = ", ".join(f"{n} {word}" for word, n in words.items()) or "none"
             reasons = Counter(r["note"] for r in own)
             if not ran:
                 wrong = f"not run: {reasons.most_common(1)[0][0]}" if own else "not run"
-            yield f"`{name}`", road.what, dtype, str(len(ran)), worst, wrong
+            yield f"`{name}`", road.what, dtype, str(len(ran)), worst or "–", wrong
 
 
 def rows_of_versions(results):
@@ -41,14 +46,13 @@ def rows_of_versions(results):
         for dtype in road.dtypes:
             row = [f"`{name}`", dtype]
             for found in results.values():
-                own = [r for r in found if (r["path"], r["dtype"]) == (name, dtype)]
-                ran = [r for r in own if r["verdict"] not in ("excluded", "untrusted")]
-                agreeing = [r["R"] for r in ran if r["verdict"] == "agree"]
-                known = sum(r["verdict"] == "known deviation" for r in ran)
-                wrong = len(ran) - len(agreeing) - known
-                words = [f"{max(agreeing):.1f}"] if agreeing else []
-                words += [f"{known} known"] * bool(known) + [f"{wrong} wrong"] * bool(wrong)
-                row.append(f"{len(ran)}: {', '.join(words)}" if ran else "not run")
+                _, ran, worst = of_road(found, name, dtype)
+                counts = Counter(r["verdict"] for r in ran)
+                judged = len(ran) - counts["untrusted"]
+                known = counts["known deviation"]
+                wrong = judged - counts["agree"] - known
+                words = [worst, f"{known} known" * bool(known), f"{wrong} wrong" * bool(wrong)]
+                row.append(f"{judged}: {', '.join(filter(None, words))}" if judged else "not run")
             yield row
 
 
