@@ -4,12 +4,12 @@ A chunk takes some seconds, so that sending it costs little, and there are at mo
 worker, so that no worker waits for the next one. A worker that reaches LONGEST seconds returns what
 it has finished, and the rest is sent again.
 
-A worker marks the item that it works on where the mark outlives it. If it dies, this item is sent
-again alone, and the rest of the chunk together; an item that was worked on when its workers died,
-three times, is given up. Twice may be chance where workers are killed every few seconds. A chunk
-that waited behind such an item is sent again as it was. Without a mark, the chunk is halved until a
-single item is left, and that is given up when its workers died three times; more often if workers
-can mark, because then they most likely died before they began.
+A worker marks the few items that it works on next where the mark outlives it. If it dies, each of
+these items is sent again alone, and the rest of the chunk together; an item that was marked when
+its workers died, three times, is given up. Twice may be chance where workers are killed every few
+seconds. A chunk that waited behind such an item is sent again as it was. Without a mark, the chunk
+is halved until a single item is left, and that is given up when its workers died three times; more
+often if workers can mark, because then they most likely died before they began.
 """
 
 import queue
@@ -43,10 +43,10 @@ class Answer(NamedTuple, Generic[Item, Output]):
     facts: dict[str, Any]  # of the worker
 
 
-Mark = Callable[[str], None]  # called by a worker with the name of the item that it works on
+Mark = Callable[[Sequence[str]], None]  # called by a worker: what it works on, by name
 
 
-def no_mark(name: str) -> None:
+def no_mark(names: Sequence[str]) -> None:
     """The mark where nothing outlives a worker."""
 
 

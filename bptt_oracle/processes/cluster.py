@@ -3,7 +3,7 @@
 Dask (`distributed`) is imported only here and only when a scheduler is named. A worker that dies
 is replaced by its nanny, or not at all; its chunk goes to another one, and KilledWorker is raised
 when that has happened too often (`distributed.scheduler.allowed-failures`). The metadata of the
-scheduler, which outlive a worker, hold the item that it works on.
+scheduler, which outlive a worker, hold the items that it works on.
 """
 
 import json
@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import floor
 from pathlib import Path
@@ -73,8 +73,8 @@ def connect(
             client.close(timeout=2)
 
 
-def mark(name: str) -> None:
-    """In a thread of a worker: let the scheduler know the item that it works on, before it goes on.
+def mark(names: Sequence[str]) -> None:
+    """In a thread of a worker: let the scheduler know the items that it works on, before it does.
     Nothing is marked if the scheduler does not answer."""
     from distributed import get_worker
     from distributed.utils import sync
@@ -85,7 +85,7 @@ def mark(name: str) -> None:
             worker.loop,
             worker.scheduler.set_metadata,
             keys=[_PLACE, worker.address, str(threading.get_ident())],
-            value=name,
+            value=list(names),
             callback_timeout=_TRIAL,
         )
 
@@ -147,8 +147,8 @@ class _Fleet:
         """The items that a worker worked on when it died, on all its threads."""
         worker = death.last_worker  # type: ignore[attr-defined]  # of KilledWorker
         keys, ask = [_PLACE, worker.address], self._client.scheduler.get_metadata
-        threads: dict[str, str] = self._ask(ask, keys=keys, default={})
-        return [name for name in threads.values() if name]
+        threads: dict[str, list[str]] = self._ask(ask, keys=keys, default={})
+        return [name for names in threads.values() for name in names]
 
     def _ask(self, ask: Any, **arguments: Any) -> Any:
         """The answer of the scheduler. It may be busy, and a call to one that has ended does not

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from functools import cache, partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ..cases.case import Case, draw
@@ -25,6 +26,7 @@ from .finish import UnfinishedCase, code_digest, finish_case, finish_in_pieces, 
 from .results import blank_result, crashed
 from .store import FinishedCase
 
+MARKED = 0.25  # seconds of the cases that are marked together, because a mark takes milliseconds
 _TRIALS = 3  # of asking the process what it is
 
 
@@ -35,7 +37,7 @@ class Task(NamedTuple):
     paths: Sequence[str]
     values: frozenset[str]  # ids of the cases whose tensors are kept
     code: str  # its digest
-    mark: Mark = no_mark  # of the case in work
+    mark: Mark = no_mark  # of the cases in work
 
 
 Finished = FinishedCase | UnfinishedCase
@@ -54,14 +56,16 @@ def finish_chunk(cases: Sequence[Case], task: Task) -> Answer[Case, Finished]:
     options: dict[str, Any] = {"dtypes": task.dtypes, "paths": task.paths, "values": task.values}
     work, rest, start = partial(finish_case, **options), deque(cases), time.monotonic()
     crashes: list[Crash] = []
-    latest: deque[str] = deque(maxlen=2)  # one is in work, and the next waits in the process
 
     def begun() -> Iterator[Case]:
-        while rest and not crashes and time.monotonic() - start < LONGEST:
-            latest.append(rest[0].id)
-            task.mark(latest[0])
+        marked = 0  # how many of the next cases are
+        latest: list[str] = []  # the id of the one before, which is still in work
+        while rest and not crashes and (seconds := time.monotonic() - start) < LONGEST:
+            if not marked:
+                marked = max(1, int(MARKED * (len(cases) - len(rest)) / seconds))
+                task.mark(latest + [case.id for case in islice(rest, marked)])
+            marked, latest = marked - 1, [rest[0].id]
             yield rest.popleft()
-        task.mark(latest[-1])
 
     def in_pieces(case: Case, crash: Crash) -> Finished:
         crashes.append(crash)
@@ -70,7 +74,7 @@ def finish_chunk(cases: Sequence[Case], task: Task) -> Answer[Case, Finished]:
     try:
         outputs = list(map_unordered(work, begun(), 1, in_pieces, open_pool=kept_process))
     finally:
-        task.mark("")
+        task.mark([])
     return Answer(outputs, list(rest), time.monotonic() - start, facts)
 
 

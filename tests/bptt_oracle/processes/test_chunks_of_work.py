@@ -17,8 +17,8 @@ class Death(Exception):
 
 class Workers:
     """An engine in this process. `poison` are items that end their worker, and `once` those that do
-    so the first time. With `marks`, it knows the item, and the chunk that waits behind is lost as
-    well."""
+    so the first time. With `marks`, it knows four items, of which one did so, and the chunk that
+    waits behind is lost as well."""
 
     def __init__(self, number=2, poison=(), once=(), marks=False):
         self.number, self.poison, self.once, self.marks = number, poison, set(once), marks
@@ -52,7 +52,8 @@ class Workers:
         item = chunk[places[0]]
         self.deaths[item] += 1
         self.once.discard(item)
-        death = Death(str(item)) if self.marks else Death()
+        group = chunk[max(places[0] - 1, 0) : places[0] + 3]
+        death = Death(*map(str, group)) if self.marks else Death()
         if self.marks and self.waiting:
             self.waiting.pop(0)[0].set_exception(death)
         future.set_exception(death)
@@ -115,7 +116,8 @@ def test_a_marked_item_is_given_up_at_the_third_death(poison):
     workers = Workers(poison=poison, marks=True)
     expected = [n * n for n in range(500) if n not in poison] + [f"{n} Death" for n in poison]
     assert outputs(workers, 500) == sorted(expected, key=str)
-    assert workers.deaths == dict.fromkeys(poison, 3)
+    assert {*workers.deaths} == {*poison}
+    assert {*workers.deaths.values()} <= {2, 3}, "2: marked when the worker of another died"
     assert workers.most <= 2 * chunks.IN_FLIGHT
 
 

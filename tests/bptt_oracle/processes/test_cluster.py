@@ -67,10 +67,11 @@ def test_a_run_equals_the_serial_run_row_for_row(address, tmp_path, capsys):
     assert read(tmp_path / "run").environment["torch"] == environment()["torch"]
 
 
-def test_cases_that_end_their_workers_are_named_after_three_deaths_each(
+def test_cases_that_end_their_workers_are_named_after_three_deaths(
     address, tmp_path, monkeypatch
 ):
-    """Also if both are in one chunk; and the others of the chunk are no crashes."""
+    """Also if both are in one chunk, and at one death both are marked; and the others of the chunk
+    are no crashes."""
     monkeypatch.setattr(chunks, "_FIRST", 12)
     file = tmp_path / "run"
     with clusters.connect(address) as engine:
@@ -80,7 +81,7 @@ def test_cases_that_end_their_workers_are_named_after_three_deaths_each(
     assert all("its workers died" in crash.note for crash in summary.crashes)
     assert summary.verdicts == {"agree": 38, "crash": 2}
     deaths = len(Path(os.environ["POISON_DEATHS"]).read_text().split())
-    assert 6 <= deaths <= 8, "on a busy machine a mark may come late; halving takes 12 or more"
+    assert 5 <= deaths <= 8, "on a busy machine a mark may come late; halving takes 12 or more"
     unknown = [read(file).environments[r.environment] for r in read(file).rows if r.note]
     assert unknown == [{}, {}]
 
