@@ -42,7 +42,6 @@ from bptt_oracle.processes.chunks import Engine
 from bptt_oracle.processes.cluster import connect
 from bptt_oracle.processes.workers import initialize_worker, limit_threads, worker_context
 from bptt_oracle.runs.environment import environment
-from bptt_oracle.runs.finish import finish_case
 from bptt_oracle.runs.opening import open_runs
 from bptt_oracle.runs.record import Plan, record, select_cases
 from bptt_oracle.runs.row import Row
@@ -266,33 +265,33 @@ def measure_kills(chosen: argparse.Namespace) -> None:
 # --- efficiency -----------------------------------------------------------------------------------
 
 
-def finish_all(cases: Sequence[Case], plan: Plan) -> tuple[float, float]:
-    """Finish cases one after the other, as a program without a scheduler does; the seconds."""
+def record_share(cases: Sequence[Case], plan: Plan) -> tuple[float, float]:
+    """Record cases in this process, as the command does without a scheduler; the seconds."""
     start, used = time.perf_counter(), time.process_time()
-    for case in cases:
-        finish_case(case, plan.dtypes, plan.paths, frozenset())
+    with in_folder(None) as folder:
+        record(folder / "share", plan._replace(own=cases), {})
     return time.perf_counter() - start, time.process_time() - used
 
 
 def measure_efficiency(chosen: argparse.Namespace) -> None:
-    """The time of plain processes, each with its share of the cases, over that of a campaign with
-    as many workers; the two take turns. In plain processes nothing is written. Other work on the
-    machine slows both, but the campaign more: it has more processes, which compete with that work.
-    The other two numbers do not have this error: the share of the time in which workers worked on
-    chunks, and the time of the processor, of which that of Dask grows with the time on the wall."""
+    """The time of plain processes, each of which records its share of the cases, over that of a
+    campaign with as many workers; the two take turns. Other work on the machine slows both, but the
+    campaign more: it has more processes, which compete with that work. The other two numbers do not
+    have this error: the share of the time in which workers worked on chunks, and the time of the
+    processor, of which that of Dask grows with the time on the wall."""
     plan = plan_of(chosen.cases or 3000, chosen.seed, chosen.all)
     cases = list(select_cases(plan))
-    finish = partial(finish_all, plan=plan)
+    share = partial(record_share, plan=plan)
     ratios, busy, others = [], [], []
     workers = chosen.workers
     pool = ProcessPoolExecutor(workers, worker_context(), initializer=initialize_worker)
     with in_folder(chosen.folder) as folder, pool, open_local(workers) as engine:
         warm = plan_of(20, whole=chosen.all)
         record(folder / "warm", warm, {}, executor=engine)
-        list(pool.map(finish, [list(select_cases(warm))] * workers))
+        list(pool.map(share, [list(select_cases(warm))] * workers))
         for turn in range(chosen.rounds):
             start = time.perf_counter()
-            shares = list(pool.map(finish, [cases[n::workers] for n in range(workers)]))
+            shares = list(pool.map(share, [cases[n::workers] for n in range(workers)]))
             plain = sum(wall for wall, _ in shares) / workers
             slowest = time.perf_counter() - start
             used, start, chunks = processor_time(), time.perf_counter(), list[float]()
@@ -305,8 +304,8 @@ def measure_efficiency(chosen: argparse.Namespace) -> None:
             print(
                 f"plain {plain:.1f} s (slowest {slowest:.1f}), campaign {seconds:.1f} s: "
                 f"{ratios[-1]:.3f}; workers busy {busy[-1]:.3f}, {len(chunks)} chunks, the longest "
-                f"{max(chunks):.1f} s; processor: cases {sum(cpu for _, cpu in shares):.1f} s, all "
-                f"else {others[-1]:.1f} s; {load()}",
+                f"{max(chunks):.1f} s; processor: plain {sum(cpu for _, cpu in shares):.1f} s, "
+                f"campaign {others[-1]:.1f} s more; {load()}",
                 flush=True,
             )
     print(
