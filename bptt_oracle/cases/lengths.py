@@ -32,7 +32,7 @@ def rule_from_words(words: str) -> str:
     for pattern, name in _WORDS.items():
         if match := re.fullmatch(pattern, text):
             return name + "".join(match.groups())
-    raise ValueError(f"{words!r} is no rule for lengths; write {EXAMPLES}, or a list of numbers")
+    raise ValueError(f"{words!r} is not a rule for lengths; write {EXAMPLES}, or a list of numbers")
 
 
 def lengths_by_rule(rule: str, T: int, B: int, seed: int, descending: bool) -> tuple[int, ...]:

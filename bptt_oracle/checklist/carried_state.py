@@ -142,7 +142,7 @@ def _matched(call: Call, leaving: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 def _carried(chunks: Sequence[_Chunk]) -> Carried:
     """The steps of a module's chunks. A chunk without a graph beside others that have one, such as
-    a validation, is no step."""
+    a validation, is not a step."""
     _require_one_stream(chunks)
     chunks = _first_epoch(chunks)
     training = any(chunk.trains for chunk in chunks)

@@ -132,7 +132,7 @@ def _weighted_failures(
 
 
 def _scalar(returned: Any) -> Tensor:
-    """The loss in what a function returned. Raises ValueError if it is no scalar."""
+    """The loss in what a function returned. Raises ValueError if it is not a scalar."""
     value = named_values(returned).get("loss", returned)
     if not isinstance(value, Tensor) or value.numel() != 1:
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__

@@ -29,7 +29,7 @@ def check_implementations(names: Sequence[str], options: Options) -> NoReturn:
 def _check_one(name: str, options: Options) -> int:
     dtypes, count, seed, own, max_faults, reports, workers, quiet, verbose = options
     with terminate_on_interrupt():
-        from ..implementations.fitting import fit
+        from ..implementations.fitting import fit, lacking_in
         from ..implementations.growing import growing_cases
         from ..implementations.loading import load
         from ..judging.deviations import mark_known, tally
@@ -62,7 +62,7 @@ def _check_one(name: str, options: Options) -> int:
         fitted = fit(implementation, case)
         if implementation.exclusion_reason is None and fitted != case:
             nearest = f"; it can compute {fitted.id}" if fitted is not None else ""
-            stop(f"{name} lacks an option of {case.id}{nearest}")
+            stop(f"{name} cannot compute {case.id}: {lacking_in(implementation, case)}{nearest}")
     cases = list(own) or growing_cases(implementation, count, seed)
     count = len(own) or count
     is_quiet = quiet or reports.markdown

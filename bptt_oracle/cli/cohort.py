@@ -47,5 +47,8 @@ def cohort(
     status = status_of(fleet)
     print_verdict(verdict_of(fleet), status)
     if status == COULD_NOT_RUN:
-        stop("a device or a line could not be compared; without --quiet it is listed")
+        stop(
+            "a device or a line could not be compared; "
+            + ("without --quiet it is listed" if quiet else "it is listed above")
+        )
     raise typer.Exit(status)

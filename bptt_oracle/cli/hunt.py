@@ -32,8 +32,8 @@ def hunt(
 ) -> None:
     """Run random programs, judge them, and print the smallest ones that fail, the worst first.
 
-    A cause that was found before is not reported again. Exit status: 0 nothing new was found,
-    1 something was, 2 could not run.
+    With --state, a cause that an earlier hunt found is not reported again; docs/finds/finds.md has
+    those found so far. Exit status: 0 nothing new was found, 1 something was, 2 could not run.
     """
     worker_context()
     with terminate_on_interrupt():

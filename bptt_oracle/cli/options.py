@@ -59,8 +59,8 @@ Dtypes = Annotated[
 Paths = Annotated[
     list[str] | None,
     typer.Option(
-        help="Path to test; may be repeated; all: every path that does not compile; roads: nets "
-        "copied, scripted, exported, mapped, differentiated twice and more. "
+        help="Path to test; may be repeated; all: every path that neither compiles nor is a "
+        "road; roads: nets copied, scripted, exported, mapped, differentiated twice and more. "
         "Default: the common ones."
     ),
 ]
@@ -101,6 +101,14 @@ FailOnOption = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict line.")]
 
 
+def require_default(context: typer.Context, message: str, *names: str) -> None:
+    """Stop with the message, in which {} is the name of an option, if one of them was given."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            stop(message.format(name))
+
+
 def own_cases_of(context: typer.Context, ids: list[str] | None, file: Path | None) -> "list[Case]":
     """The cases of --case and --cases-file, each once; none if neither is given. Stops if one is
     wrong, and if the corpus is asked for as well."""
@@ -109,10 +117,8 @@ def own_cases_of(context: typer.Context, ids: list[str] | None, file: Path | Non
 
     if not ids and file is None:
         return []
-    for name in ("cases", "seed"):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            stop(f"--case and --cases-file replace the corpus; leave --{name} out")
+    message = "--case and --cases-file replace the corpus; leave --{} out"
+    require_default(context, message, "cases", "seed")
     try:
         cases = [parse(name) for name in ids or ()]
         cases += read_cases(file) if file is not None else []

@@ -31,6 +31,7 @@ from .options import (
     dtypes_of,
     own_cases_of,
     paths_of,
+    require_default,
     warn_of_large,
     workers_of,
 )
@@ -85,6 +86,7 @@ def record(
     if model is None and (inputs or script):
         stop(f"{'--inputs' if inputs else '--script'} needs --model")
     if model is not None:
+        require_default(context, "--model records your model; leave --{} out", "cases", "seed")
         if implementation or path or dtype or values or case or cases_file:
             stop(
                 "--model replaces --path, --dtype, --implementation, --values and --case; leave "

@@ -35,15 +35,17 @@ def _lengths() -> Iterator[Mistake]:
 
     yield Mistake(
         "lengths ignored, padding run like data",
-        tuple(
-            Change(equations, problem)
-            for equations in (Equations(active=always), Equations(active=always, clear=keep))
-            for problem in (lambda p: p, _without_padding)
+        (
+            *_with_any_padding(Equations(active=always)),
+            *_with_any_padding(Equations(active=always, clear=keep)),
         ),
     )
     yield Mistake(
         "the reverse direction starts in the padding",
-        tuple(Change(Equations(active=in_padding), p) for p in (lambda p: p, _without_padding)),
+        (
+            *_with_any_padding(Equations(active=in_padding)),
+            *_with_any_padding(Equations(active=in_padding, between=clear_padding)),
+        ),
     )
     yield Mistake(
         "the last step of shorter rows not run",
@@ -52,6 +54,21 @@ def _lengths() -> Iterator[Mistake]:
     yield Mistake(
         "the last state repeated in the padding of the output", (Change(Equations(clear=keep)),)
     )
+
+
+def _with_any_padding(equations: Equations) -> Iterator[Change]:
+    """Padding of x that is read as it comes; that is 0; and that is not part of the input, as in a
+    PackedSequence, so that its gradient is 0 as well."""
+
+    def without_gradient(results: Results, problem: Problem) -> Results:
+        if problem.lengths is None or "d_x" not in results:
+            return results
+        mask = np.arange(len(problem.x))[:, None] < np.array(problem.lengths)
+        return results | {"d_x": results["d_x"] * mask[..., None]}
+
+    yield Change(equations)
+    yield Change(equations, _without_padding)
+    yield Change(equations, _without_padding, without_gradient)
 
 
 def _shortened(problem: Problem) -> Problem:

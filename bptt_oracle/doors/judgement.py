@@ -59,9 +59,11 @@ def judge(
     function     a torch.nn.Module with torch's parameter names, called as nn.LSTM is called, or a
                  function of x, or of x and state, that returns the output [T, B, D·H], or the
                  output and the final state: h_n, or (h_n, c_n), each [L·D, B, H]
-    x            [T, B, I], [B, T, I] with batch_first, or [T, I]; an array or a tensor
+    x            [T, B, I], [B, T, I] with batch_first, or [T, I]; a tensor for a module or function
+                 of torch, an array for one of NumPy
     state        h_0, for an LSTM (h_0, c_0); None for zeros
-    lengths      of the B rows; a module then gets a PackedSequence, and `at` counts as [T, B, ·]
+    lengths      of the B rows, the longest T; a module then gets a PackedSequence, and `at` counts
+                 as [T, B, ·]
     params       of a function, by torch's names, as arrays or tensors
     cell         RNN_TANH, RNN_RELU, GRU or LSTM; needed unless the module's class says it
     d_output, d_state    the cotangents; drawn from `seed` if None
@@ -81,11 +83,18 @@ def judge(
             f"the parameters are {', '.join(map(str, params))}; expected torch's names, "
             "weight_ih_l0 [G·H, I], weight_hh_l0 [G·H, H] …; see docs/porting/porting.md"
         )
+    if hasattr(x, "batch_sizes"):
+        raise ValueError("x is a PackedSequence; give the padded batch [T, B, I] and lengths=")
     if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
         x, batch_first = x.swapaxes(0, 1), False
         d_output = None if d_output is None else d_output.swapaxes(0, 1)
     if lengths is not None and len(lengths) != x.shape[1]:
         raise ValueError(f"{len(lengths)} lengths came for {x.shape[1]} rows; give one for each")
+    if lengths is not None and (min(lengths) < 1 or max(lengths) != len(x)):
+        raise ValueError(
+            f"the lengths are {min(lengths)} to {max(lengths)} for x of {len(x)} steps; expected 1 "
+            "or more, the longest as many as there are steps"
+        )
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
     own_state = None if state is None else tuple(pair_of(net, state))
@@ -188,12 +197,22 @@ def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
     rows = () if problem.x.ndim == 2 else (problem.x.shape[0 if net.batch_first else 1],)
     shapes = [(net.num_layers * net.directions, *rows, width) for width in net.state_sizes]
     drawn = rng.standard_normal((*batch_shape, net.directions * net.output_size))
-    if d_output is not None:
-        drawn = arrays_of({"d": d_output})[0]["d"]
     states = [rng.standard_normal(shape) for shape in shapes]
+    if d_output is not None:
+        drawn = _given("d_output", d_output, drawn.shape)
     if d_state is not None:
-        states = [*arrays_of(dict(enumerate(pair_of(net, d_state))))[0].values()]
+        states = [
+            _given("d_state", d, s) for d, s in zip(pair_of(net, d_state), shapes, strict=True)
+        ]
     return problem._replace(d_output=drawn, d_state=tuple(states))
+
+
+def _given(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A cotangent of the caller. Raises ValueError if it has another shape."""
+    array = arrays_of({name: value})[0][name]
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {list(array.shape)}, expected {list(shape)}")
+    return array
 
 
 def _call_numpy(function: Any, problem: Problem, x: Any, state: Any) -> dict[str, np.ndarray]:

@@ -65,8 +65,9 @@ def cohort_of(device: str, facts: dict[str, str]) -> dict[str, str]:
 
 
 def copies_on(device: str, numbers: int, most: int) -> int:
-    """How often the batch of a case is repeated: once on a CPU; elsewhere the largest power of two
-    that is at most `most` and fits, where `numbers` float64 values are held for one copy."""
+    """How often the batch of a case is repeated: once unless the device is CUDA; there the largest
+    power of two that is at most `most` and fits, where `numbers` float64 values are held for one
+    copy."""
     if not device.startswith("cuda"):
         return 1
     memory = torch.cuda.get_device_properties(torch.device(device)).total_memory * MOST_MEMORY

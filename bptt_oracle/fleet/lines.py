@@ -98,7 +98,7 @@ def parse(content: bytes) -> Line:
         raise BadLine("it names neither a host nor a device's UUID")
     findings = raw.get("findings")
     if not isinstance(findings, list) or not all(isinstance(f, dict) for f in findings):
-        raise BadLine("its findings are no list of objects")
+        raise BadLine("its findings are not a list of objects")
     if bool(findings) != (verdict == UNWELL) and verdict != FAILED:
         raise BadLine("its verdict contradicts its findings")
     if verdict != FAILED:

@@ -27,7 +27,15 @@ STATES = ("h_0", "c_0")
 
 def compute(implementation: Implementation, problem: Problem, dtype: str) -> Answer:
     """What the implementation returns for a problem in a tested dtype, before it is reviewed.
-    Raises whatever the implementation raises."""
+    Raises whatever the implementation raises; RuntimeError if it ends the program."""
+    try:
+        return _compute(implementation, problem, dtype)
+    except SystemExit as error:
+        ended = RuntimeError(f"it ended the program, SystemExit: {error.code}")
+        raise ended.with_traceback(error.__traceback__) from None
+
+
+def _compute(implementation: Implementation, problem: Problem, dtype: str) -> Answer:
     if implementation.run is not None:
         returned = implementation.run(problem, dtype)
         return returned if isinstance(returned, Answer) else Answer(dict(returned))

@@ -55,6 +55,23 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
     return None if fitted is None or contradiction(fitted) else fitted
 
 
+def lacking_in(implementation: Implementation, case: Case) -> str:
+    """What of a case the implementation cannot compute, in words; empty if it can compute it."""
+    fitted = fit(implementation, case)
+    if fitted == case:
+        return ""
+    if case.cell not in implementation.cells:
+        return f"it computes {', '.join(implementation.cells)}, and the case is {case.cell}"
+    if fitted is None:
+        return "the case has options that it lacks"
+    changed = [name for name in case._fields if getattr(case, name) != getattr(fitted, name)]
+    words = [_WORDS.get(name, name) for name in changed]
+    return f"the case has an option that it lacks: {', '.join(dict.fromkeys(words))}"
+
+
+_WORDS = {"P": "projection", "rule": "lengths", "strided": "strides", "tied": "tied parameters"}
+
+
 def _in_any_order(case: Case) -> dict[str, Any]:
     """The changes that make a sorted pack one of any order; a rule orders its rows anew."""
     if not case.rule:

@@ -61,6 +61,11 @@ def object_named(name: str, expected: str) -> Any:
         if not hasattr(error, "name") or error.name not in attribute.split("."):
             raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
         raise CommandError(f"{source} has no {attribute!r}; name {expected} in it") from None
+    except SystemExit as error:
+        raise CommandError(
+            f"{name} cannot be loaded, because it ends the program: {describe(error)}; let it do "
+            'so only if __name__ == "__main__"'
+        ) from None
     except Exception as error:
         raise CommandError(f"{name} cannot be loaded: {describe(error)}") from None
     return found
@@ -122,15 +127,16 @@ def cells_of_class(value: type) -> tuple[str, ...]:
 
 def describe(error: BaseException) -> str:
     """The first line of an exception, and the last line of the user's code that it passed."""
-    return f"{first_line(error)}{place_of(error)}"
+    return f"{first_line(error)}{_place_of(error)}"
 
 
-def place_of(error: BaseException) -> str:
-    """The last line of the user's code that an exception passed, in parentheses; empty if none."""
+def _place_of(error: BaseException) -> str:
+    """The last line of the user's code that an exception passed, in parentheses; empty if none. The
+    message of a SyntaxError has its place."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_users(frame.filename)]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f" ({Path(error.filename).name}, line {error.lineno})"
+    if isinstance(error, SyntaxError):
+        return ""
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 

@@ -2,8 +2,8 @@
 
 The loss is not derived by hand, so its truth comes from torch: the same model and batch in float64.
 The noise is how far the loss moves when every weight and every number of the batch is moved by one
-unit roundoff. A model may amplify rounding in other ways than this shows, so a large R is no fault:
-above the limit the loss is untrusted, with R in the note.
+unit roundoff. A model may amplify rounding in other ways than this shows, so a large R is not a
+fault: above the limit the loss is untrusted, with R in the note.
 
 Page: docs/runs/your_model.md
 """

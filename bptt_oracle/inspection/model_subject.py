@@ -76,7 +76,7 @@ def run_users_code(name: str, function: Callable[..., Any], *arguments: Any) -> 
         return function(*arguments)
     except CommandError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if lacks_resources(error):
             raise
         raise CommandError(f"{name} raised {describe(error)}") from None

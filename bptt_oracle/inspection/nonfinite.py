@@ -8,8 +8,8 @@
 What torch's kernels keep inside (c, δh, δc) is computed again in float64 from the recorded values;
 a value above the largest of the kernel's dtype is one that the kernel could not hold.
 
-An infinity that the model itself absorbs is no finding: a mask of −∞ before a softmax leaves loss
-and gradients finite.
+An infinity that the model itself absorbs is not a finding: a mask of −∞ before a softmax leaves the
+loss and the gradients finite.
 
 Page: docs/inspection/nonfinite.md
 """

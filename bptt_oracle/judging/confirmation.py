@@ -1,7 +1,8 @@
 """A fault is confirmed with more runs before it is reported.
 
 Where rounding is amplified until a gate flips, a flip of the framework may be one that none of the
-few runs had. With eight times as many runs it is among them, or it is not rounding.
+few runs had. With eight times as many renumbered, moved and random bent runs it is among them, or
+it is not rounding.
 """
 
 from collections.abc import Callable, Mapping

@@ -4,10 +4,10 @@
 
 It is the largest of four ratios, each measured by its own noise (`noise`):
 
-    of the largest error          one wrong element cannot hide among many
-    of the root mean square       nor a slight error of all elements
-    of every element              nor an error of what is small beside its neighbours
-    of the standardised sum       nor an offset of one sign
+    of the largest error          detects one wrong element among many
+    of the root mean square       a small error of all elements
+    of every element              an error of what is small beside its neighbours
+    of the standardised sum       an offset of one sign
 
 Verdicts
     agree      R ≤ LIMIT in every tensor, and NaN and infinities where truth has them
@@ -81,8 +81,9 @@ def score(
 ) -> Score:
     """The measure of one tensor.
 
-    R is infinite for what is not a plain array of numbers, for a wrong shape, and for NaN where
-    truth has none.
+    `value` and `truth` are arrays [...] of one shape, of a floating-point dtype or of objects. R is
+    infinite if `value` is anything else, if it has NaN or an infinity where truth has another
+    value, and, if `exact`, for any difference.
     """
     if type(value) is not np.ndarray or value.dtype.kind not in "fO" or value.shape != truth.shape:
         return Score(name, np.inf, (), False)
@@ -104,7 +105,7 @@ def score(
     if not math.isfinite(largest):  # rounding makes no NaN, unless the careful evaluation did too
         return Score(name, np.inf, index, math.isinf(noise[0]))
     R = _ratio(largest, error, noise) if largest else 0.0
-    ill = _zeros_agree(R, truth, noise)
+    ill = _zeros_agree(R, truth, noise) or not np.isfinite(truth).any()
     if elements is None:
         return Score(name, R, index, ill)
     ratios = error / elements.sizes

@@ -89,8 +89,8 @@ def expect(
     """Truth and noise of a problem in a tested dtype.
 
     `u` is the unit roundoff of its products, that of the dtype unless given; `product_dtype` is the
-    narrower dtype in which autocast computes them. `effort` multiplies the number of runs that make
-    the noise.
+    narrower dtype in which autocast computes them. `effort` multiplies the number of renumbered,
+    moved and random bent runs that make the noise.
     """
     wide, tested = wide_dtype(dtype), product_dtype or dtype
     if wide.kind == "O" and _products(problem) > LARGEST_MULTIPRECISION:

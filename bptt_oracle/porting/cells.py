@@ -36,6 +36,11 @@ def read(arrays: Arrays, framework: str, cell: str) -> dict[str, np.ndarray]:
     """
     convention = convention_of(framework, cell)
     torch = FRAMEWORKS["torch"].cells[cell]
+    if sorted(convention.gates) != sorted(torch.gates):
+        raise ValueError(
+            f"Expected the gates of {cell} in {FRAMEWORKS[framework].title} to be "
+            f"{', '.join(torch.gates)}, each once, in any order, got {convention.gates!r}."
+        )
     _check_names(arrays, framework, cell)
     found = {ours: arrays[name] for ours, name in convention.names.items() if name in arrays}
     found = {n: v.T if n in convention.transposed else v for n, v in found.items()}

@@ -41,6 +41,8 @@ def unpack(weights: Any, framework: str, cell: str) -> Layers:
     Raises ValueError if `weights` does not have the framework's form.
     """
     title, holds, cells, _ = FRAMEWORKS[framework]
+    if holds not in FORMS:
+        raise ValueError(f"{title} holds weights as {holds!r}; expected one of {', '.join(FORMS)}.")
     layers = FORMS[holds].read(weights, list(cells[cell].names.values()))
     if not layers or len({len(layer) for layer in layers}) != 1:
         raise ValueError(

@@ -8,8 +8,8 @@ A worker marks the few items that it works on next where the mark outlives it. I
 these items is sent again alone, and the rest of the chunk together; an item that was marked when
 its workers died, three times, is given up. Twice may be chance where workers are killed every few
 seconds. A chunk that waited behind such an item is sent again as it was. Without a mark, the chunk
-is halved until a single item is left, and that is given up when its workers died three times; more
-often if workers can mark, because then they most likely died before they began.
+is halved until a single item is left, and that is given up after three deaths of its workers; after
+twelve if workers can mark, because a death without a mark most likely came before the work began.
 """
 
 import queue

@@ -27,7 +27,7 @@ from ..processes.stages import read_stages
 
 AGREE, FAULT, COULD_NOT_RUN = 0, 1, 2
 NARROWEST = 80  # columns of a terminal for which tables are laid out
-PIPED = 160  # columns where standard output is no terminal
+PIPED = 160  # columns where standard output is not a terminal
 
 
 @contextmanager

@@ -56,6 +56,8 @@ def count_run(
         )
         if raised:
             reason += f"; {plural(len(raised), 'result')} raised, the first {raised[0].note}"
+        elif unfinished := [r for r in results if r.verdict in UNFINISHED]:
+            reason += f"; of {plural(len(unfinished), 'case')} {unfinished[0].note}"
     elif not stopped and len(results) < cases * dtypes:
         reason = f"{plural(cases * dtypes - len(results), 'result')} did not come"
     elif not control.planted and not any(r.verdict == "fault" for r in results):
@@ -120,11 +122,15 @@ def status_of(
     stale_fails: bool = True,
 ) -> int:
     """The exit status of a run: 1 if the implementation is wrong or, if `stale_fails`, an expected
-    deviation no longer occurs, 2 if too little was judged or the control failed."""
-    if counts.too_little or study.control.detected < study.control.planted:
+    deviation no longer occurs, 2 if too little was judged, or if nothing is wrong and the control
+    failed."""
+    if counts.too_little:
         return COULD_NOT_RUN
-    is_stale = stale_fails and any(t.stale for t in tallies)
-    if offsets or any(r.verdict == "fault" for r in results) or is_stale:
+    if any(r.verdict == "fault" for r in results):  # also if the control failed
+        return FAULT
+    if study.control.detected < study.control.planted:
+        return COULD_NOT_RUN
+    if offsets or (stale_fails and any(t.stale for t in tallies)):
         return FAULT
     return COULD_NOT_RUN if any(r.verdict in UNFINISHED for r in results) else AGREE
 
@@ -141,10 +147,10 @@ def verdict_on(
     name = f"{implementation.name} {implementation.version()}".strip()
     count = Counter(r.verdict for r in results)
     total = plural(count.total() - count["excluded"], "result")
-    if study.control.detected < study.control.planted:
-        return f"{name} was not judged: the control failed, see above"
     if counts.too_little:
         return f"{name} was not judged: {counts.too_little}"
+    if study.control.detected < study.control.planted and not count["fault"]:
+        return f"{name} was not judged: the control did not detect {study.control.missed[0]}"
     if count["fault"]:
         worst = max((r for r in results if r.verdict == "fault"), key=lambda r: r.R)
         size = (

@@ -62,7 +62,7 @@ def finish_chunk(cases: Sequence[Case], task: Task) -> Answer[Case, Finished]:
         latest: list[str] = []  # the id of the one before, which is still in work
         while rest and not crashes and (seconds := time.monotonic() - start) < LONGEST:
             if not marked:
-                marked = max(1, int(MARKED * (len(cases) - len(rest)) / seconds))
+                marked = max(1, int(MARKED * (len(cases) - len(rest)) / max(seconds, 1e-3)))
                 task.mark(latest + [case.id for case in islice(rest, marked)])
             marked, latest = marked - 1, [rest[0].id]
             yield rest.popleft()
@@ -88,7 +88,7 @@ def _ask_process(implementations: tuple[str, ...]) -> tuple[str, dict[str, Any]]
             continue  # it was killed
     raise CommandError(
         f"the processes of the worker on {platform.node()} end before they do anything, as happens "
-        "when memory runs out"
+        "when memory runs out; give it more memory, and run the same command again"
     )
 
 
@@ -108,8 +108,8 @@ def find_devices() -> dict[str, str]:
 
 
 def give_up(case: Case, error: Exception, task: Task) -> Answer[Case, Finished]:
-    """A crash on every path and dtype: all workers died that had only this case. In which
-    environment is unknown."""
+    """The answer that records a crash on every path and dtype, because workers died too often while
+    they had this case. Their environment is unknown."""
     whole, drawn = FinishedCase(case.id, [], []), draw(case)
     crash = Crash(f"its workers died, the last of them at {_last_worker(error)}", killed=False)
     for dtype in task.dtypes:

@@ -18,7 +18,7 @@ from torch_impl.execution.problem import Problem
 from ..cases.case import Case, draw
 from ..cases.masks import draw_masks
 from ..implementations.compute import compute, review
-from ..implementations.fitting import fit
+from ..implementations.fitting import lacking_in
 from ..implementations.implementation import Answer, Implementation
 from ..implementations.loading import describe
 from ..judging.confirmation import judge_and_confirm
@@ -175,8 +175,8 @@ def exclusion_reason_of(
     implementation: Implementation, case: Case, problem: Problem, dtype: str
 ) -> str:
     """Why an implementation cannot compute a problem of a case in a dtype; empty if it can."""
-    if implementation.exclusion_reason is None and fit(implementation, case) != case:
-        return "the case has an option that it lacks"
+    if implementation.exclusion_reason is None and (lacking := lacking_in(implementation, case)):
+        return lacking
     if dtype not in implementation.dtypes:
         return f"it has no {dtype}"
     if implementation.exclusion_reason is None:

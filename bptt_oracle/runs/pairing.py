@@ -37,7 +37,7 @@ def pairs_of(old: Run, new: Run, given: Sequence[str] = ()) -> Names:
     for pair in given:
         ends = pair.split("=")
         if len(ends) != 2 or not all(ends):
-            raise BadRun(f"{pair!r} is no pair of names; expected OLD=NEW")
+            raise BadRun(f"{pair!r} is not a pair of names; expected OLD=NEW")
         for end, names, run in zip(ends, (before, after), (old, new), strict=True):
             if end not in names:
                 raise BadRun(f"{run.file} has no results of {end!r}; it has {', '.join(names)}")

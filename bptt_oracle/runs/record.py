@@ -9,9 +9,10 @@ ends processes.
 The cases are worked on in this process, in worker processes, or in chunks on the workers of an
 executor; see `campaign.py`. The environment is then that of the worker, and a run may have several.
 
-An existing RUN or unfinished run is overwritten only if its plan and environment are the same, or
-if it is damaged. That includes files recorded by other code, because this code can neither repeat
-nor continue them.
+A finished RUN of the same plan and environment is overwritten, and so is a damaged one; a finished
+run of an executor is not. An unfinished run is continued by the code that began it. BadRun is
+raised for an unfinished run of other code, for a damaged one, and for a file of another plan or
+environment.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,9 +88,10 @@ def record(
     recorded again. What each of the `workers` is doing is written to the folder `stages`, if any;
     not by an executor.
 
-    Raises OSError; and BadRun if the plan yields no result, or if it would overwrite a file that is
-    not a run or is another run; UnfinishedRun if memory or another resource ran out in a case; and
-    CommandError if the executor ends, or if its workers have other code.
+    Raises OSError if the file cannot be written; ValueError for an id in `plan.values` that is not
+    one; BadRun if the plan yields no result, if it would overwrite a file that is not a run or is
+    another run, or if an executor's run is finished; UnfinishedRun if memory or another resource
+    ran out in a case; and CommandError if the executor ends, or if its workers have other code.
     """
     total = sum(1 for _ in select_cases(plan))
     engine = engine_of(executor, workers) if isinstance(executor, Executor) else executor
@@ -183,7 +185,7 @@ def _unfinished_run(cases: Sequence[UnfinishedCase], file: Path) -> UnfinishedRu
     more = f"; and {len(cases) - 3} more" if len(cases) > 3 else ""
     return UnfinishedRun(
         f"not finished: {shown}{more}; {file} keeps the other cases, and the same command tries "
-        "these again, with fewer --workers in more memory for each"
+        "these again; give it fewer --workers if memory ran out"
     )
 
 

@@ -71,7 +71,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(file: Path) -> Kind | None:
-    """The kind of a run; None if the file is no database, or that of another program. Raises
+    """The kind of a run; None if the file is not a database, or that of another program. Raises
     OSError."""
     with file.open("rb") as content:
         header = content.read(HEADER)

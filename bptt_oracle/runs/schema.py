@@ -109,7 +109,10 @@ def as_text(head: Head) -> dict[str, str]:
     }
     for name, text in entries.items():
         if len(text) > LONGEST_HEAD - 100:
-            raise BadRun(f"the {name} takes {len(text)} bytes, which is too long for a run")
+            raise BadRun(
+                f"the {name} takes {len(text)} bytes, and a run holds {LONGEST_HEAD - 100}; make "
+                "it shorter"
+            )
     return entries
 
 
@@ -122,7 +125,8 @@ def insert_environment(
     earlier, length = connection.execute(query).fetchone()
     if earlier >= MOST_ENVIRONMENTS or length + len(text) > LONGEST_HEAD - 100:
         raise BadRun(
-            f"{earlier + 1} environments take {length + len(text)} bytes, too much for a run"
+            f"{earlier + 1} environments take {length + len(text)} bytes, and a run holds "
+            f"{MOST_ENVIRONMENTS} of {LONGEST_HEAD - 100} bytes; record on fewer kinds of machines"
         )
     connection.execute("INSERT INTO environments VALUES (?, ?)", (number, text))
 

@@ -134,10 +134,9 @@ def _insert(connection: sqlite3.Connection, finished: FinishedCase) -> None:
 @contextmanager
 def open_store(output: Path, head: Head) -> Iterator[Store]:
     """The unfinished run of the file `output`, with the cases of it that are whole; a new one if
-    there is none, or if it was recorded by other code. It is locked for this process, and deleted
-    at the end if it has no case. The environments of a head without any are those of the run.
-    Raises BadRun if another process has it open, if it cannot be opened, or if it has another plan
-    or environment."""
+    there is none. It is locked for this process, and deleted at the end if it has no case. The
+    environments of a head without any are those of the run. Raises BadRun if another process has it
+    open, if it cannot be opened, or if it has another plan or environment or is of other code."""
     file = unfinished_path(output)
     with writing(file):
         if file.exists() and not file.is_file():
@@ -178,7 +177,7 @@ def writing(file: Path) -> Iterator[None]:
             ) from None
         if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
             raise BadRun(
-                f"{file} is damaged, or no unfinished run; remove it, or name another output"
+                f"{file} is damaged, or is not an unfinished run; remove it, or name another output"
             ) from None
         if name == "SQLITE_NOMEM":
             raise MemoryError from None
@@ -222,8 +221,8 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _is_continued(store: Store, head: Head) -> bool:
-    """Whether the store has cases of this head; False if it is to be made anew, because it is
-    empty or of other code. Raises BadRun if it is of another plan or environment."""
+    """Whether the store has cases of this head; False if it is to be made anew, as it has none.
+    Raises BadRun if it is of another plan or environment or of other code."""
     if not _has_tables(store.connection):
         return False
     try:
@@ -237,7 +236,15 @@ def _is_continued(store: Store, head: Head) -> bool:
             f"{store.file} belongs to an unfinished run of {mismatch}; continue that run with its "
             "own command, or remove the file"
         )
-    return as_text(recorded) == as_text(head) and _version(store.connection) == VERSION
+    if as_text(recorded) == as_text(head) and _version(store.connection) == VERSION:
+        return True
+    if cases := store.number_of_cases():
+        raise BadRun(
+            f"{store.file} is an unfinished run of {cases} cases by other code of bptt-oracle "
+            f"(digest {recorded.code_digest}, here {head.code_digest}); install the version that "
+            "began it to continue, or remove the file to begin anew"
+        )
+    return False
 
 
 def describe_mismatch(recorded: Head, head: Head) -> str:
@@ -270,7 +277,7 @@ def _remove_damaged(store: Store, head: Head) -> None:
 
 
 def _checksum_of(store: Store, case: str, head: Head) -> str:
-    """The checksum of what the database holds of a case; empty if that is no result."""
+    """The checksum of what the database holds of a case; empty if that is not a result."""
     execute = store.connection.execute
     records = execute(f"SELECT {COLUMNS} FROM results WHERE case_id = ? ORDER BY {KEY}", (case,))
     kept = execute(f"SELECT * FROM kept WHERE case_id = ? ORDER BY {KEY}, tensor, part", (case,))

@@ -84,14 +84,20 @@ def net_input(params: Params, x: np.ndarray) -> np.ndarray:
 
 
 def new_tape(u: np.ndarray) -> Tape:
-    """Room for the tape of N rows; `step` overwrites u with the gates."""
+    """The tape of N rows: u [3, N, H] itself and an empty v_n [N, H]; `step` fills both.
+
+    `step` overwrites its rows of u with the gates.
+    """
     return Tape(u, np.empty_like(u[0]))
 
 
 def step(
     params: Params, u: np.ndarray, before: State, tape: Tape, after: State, arithmetic: Arithmetic
 ) -> None:
-    """Fill `tape` and `after` with one step from `before`."""
+    """Fill `tape` and `after`, views of n rows, with one step from `before`.
+
+    u [3, n, H] shares the memory of `tape.gates`; h is [n, H].
+    """
     w = by_gate(params.weight_hh).swapaxes(1, 2)
     u[:2] += before.h @ w[:2]
     v_n = np.matmul(before.h, w[2], out=tape.v_n)  # (2)
@@ -116,7 +122,10 @@ def new_delta(params: Params, before: State, tape: Tape) -> Delta:
 def step_back(
     params: Params, before: State, tape: Tape, after: State, total: State, delta: Delta
 ) -> None:
-    """Replace δh of this step in `total` by that of the step before; fill `delta`."""
+    """Replace δh [n, H] of this step in `total` by that of the step before.
+
+    Fills `delta`. All arguments but `params` are views of the n rows of this step.
+    """
     (r, z, n), v_n = tape
     delta_h = total.h
     delta_n = delta_h * (1 - z)  # (5′)

@@ -84,7 +84,7 @@ def run(problem: OptimizerProblem, dtype: str, form: str) -> Answer:
     tensors = {n: p.tensor if differentiable else _leaf(p.tensor) for n, p in placed.items()}
     before = {n: p.bits() for n, p in placed.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of .grad of a tensor that is no leaf, of the compiler
+        warnings.simplefilter("ignore")  # of .grad of a tensor that is not a leaf, of the compiler
         optimizer = getattr(torch.optim, problem.optimizer)(
             list(tensors.values()), **problem.options, **_FLAGS[form]
         )

@@ -35,7 +35,7 @@ class Size(NamedTuple):
 
 
 Fields = Mapping[str, Choice | Size]
-SEED = "seed"  # of the numbers in the arrays; no field, because it is no part of a cause
+SEED = "seed"  # of the numbers in the arrays; not a field, because it is not a part of a cause
 
 
 def draw_program(fields: Fields, rng: np.random.Generator) -> Program:

@@ -40,7 +40,7 @@ class Function(NamedTuple):
     """A function of tensors.
 
     shapes      of the inputs by which it is differentiated, by name; the first has the layout
-    others      arrays that are no such input: targets, lengths
+    others      arrays that are not such an input: targets, lengths
     expression  the call in torch, of the names of the inputs and `NAME_values` of the others
     formula     the same in NumPy; must be analytic, or piecewise so by real parts
     """

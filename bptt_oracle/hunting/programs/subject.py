@@ -13,7 +13,7 @@ SYMPTOMS = (  # the worst first
     "crash",
     "rejected valid input",
 )
-RIGHT, UNSUPPORTED = "", "unsupported"  # what torch says that it does not have is no find
+RIGHT, UNSUPPORTED = "", "unsupported"  # what torch says that it does not have is not a find
 
 
 class Outcome(NamedTuple):

@@ -105,7 +105,7 @@ def _formula(program: Program, inputs: Arrays) -> np.ndarray:
 
 
 def _invalid(program: Program) -> str:
-    return "a label that is no class" if program["labels"] == "outside" else ""
+    return "a label that is not a class" if program["labels"] == "outside" else ""
 
 
 FUNCTION = Function(

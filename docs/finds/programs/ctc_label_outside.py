@@ -1,4 +1,4 @@
-"""ctc_loss on the CPU accepts labels that are no class and reads log_probs beyond the row.
+"""ctc_loss on the CPU accepts labels that are not classes and reads log_probs beyond the row.
 
 Expected twice: nll_loss rejects the same labels, and the loss does not depend on other memory.
 """

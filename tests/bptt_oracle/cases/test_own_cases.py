@@ -174,7 +174,7 @@ def test_without_pyyaml_yaml_is_rejected_in_one_sentence(tmp_path, monkeypatch):
         ("a.toml", TABLE + "bias = 1", "bias must be true or false, not 1"),
         ("a.toml", TABLE + "lengths = 3", "must be a list of whole numbers, or a rule"),
         ("a.toml", TABLE + "lengths = [20, 1]", "one length for each of the B rows"),
-        ("a.toml", TABLE + 'lengths = "uniform"', "'uniform' is no rule for lengths; write"),
+        ("a.toml", TABLE + 'lengths = "uniform"', "'uniform' is not a rule for lengths; write"),
         ("a.toml", TABLE + 'lengths = "uniform 0..T"', "must be from 1 to T, which is 20"),
         ("a.toml", TABLE + 'lengths = "uniform 21..T"', "must be from 1 to T, which is 20"),
         ("a.toml", TABLE + 'layout = "time"\nlengths = "full"', "other layouts have none"),

@@ -171,7 +171,7 @@ def test_a_transposed_gradient_of_a_square_matrix_is_seen():
     assert [w.name for w in result.wrong] == ["W"]
 
 
-# Rounding is no mistake
+# Rounding is not a mistake
 
 
 def logistic_map(steps):
@@ -466,7 +466,7 @@ def test_an_exponential_that_overflows_at_complex_numbers_only_is_rejected():
     assert "exponential that overflows" in rejected(f, lambda x, d: d * f(x) * (1 - f(x)), [x])
 
 
-# What f_back returns that is no gradient
+# What f_back returns that is not a gradient
 
 
 @pytest.mark.parametrize(

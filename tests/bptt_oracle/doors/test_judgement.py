@@ -162,6 +162,18 @@ X = torch.randn(5, 2, 3)
             "output has shape [4, 2, 4], expected [5, 2, 4]",
         ),
         (dict(function=LSTM, x=X, lengths=[5, 2, 2]), "3 lengths came for 2 rows; give one"),
+        (dict(function=LSTM, x=X, lengths=[4, 2]), "the lengths are 2 to 4 for x of 5 steps; exp"),
+        (dict(function=LSTM, x=X, lengths=[6, 5]), "the lengths are 5 to 6 for x of 5 steps; exp"),
+        (dict(function=LSTM, x=X, lengths=[5, 0]), "the lengths are 0 to 5 for x of 5 steps; exp"),
+        (
+            dict(function=LSTM, x=torch.nn.utils.rnn.pack_padded_sequence(X, [5, 2])),
+            "x is a PackedSequence; give the padded batch [T, B, I] and lengths=",
+        ),
+        (dict(function=LSTM, x=X, d_output=X), "d_output has shape [5, 2, 3], expected [5, 2, 4]"),
+        (
+            dict(function=LSTM, x=X, d_state=(X, X)),
+            "d_state has shape [5, 2, 3], expected [1, 2, 4]",
+        ),
     ],
 )
 def test_contradictions_are_one_sentence(arguments, words):
@@ -187,3 +199,14 @@ def test_weights_of_one_row_permuted_are_a_fault():
     params = {n: p.detach().clone() for n, p in module.named_parameters()}
     params["weight_hh_l0"][[0, 1]] = params["weight_hh_l0"][[1, 0]]
     assert not bptt_oracle.judge(module, X, params=params, cell="LSTM")
+
+
+def test_numbers_that_are_not_finite_decide_nothing():
+    """Whatever a module returns, where the truth is NaN everywhere."""
+    x = torch.full((5, 2, 3), torch.nan)
+    judgement = bptt_oracle.judge(LSTM, x)
+    assert judgement.verdict == "untrusted" and not judgement
+    x = X.clone()
+    x[4, 0, 0] = torch.nan  # the output before it is finite
+    judgement = bptt_oracle.judge(LSTM, x)
+    assert judgement.verdict == "agree" and np.isnan(judgement.R["d_weight_ih_l0"])

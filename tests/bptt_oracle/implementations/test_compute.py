@@ -263,3 +263,16 @@ def test_one_array_under_two_names_is_one_parameter():
     expected = expect(problem, "float64")
     assert judge(answer.results, expected).word == "agree"
     assert np.array_equal(answer.results["d_weight_ih_l0"], answer.results["d_weight_hh_l0"])
+
+
+@pytest.mark.parametrize("status", [0, 3, None])
+def test_an_implementation_that_ends_the_program_has_raised(status):
+    def leaves(problem, dtype):
+        raise SystemExit(status)
+
+    implementation = Implementation("leaves", run=leaves)
+    with pytest.raises(RuntimeError, match=f"it ended the program, SystemExit: {status}"):
+        compute(implementation, draw(PLAIN), "float32")
+    (outcome,) = examine(PLAIN, "float32", [implementation])
+    assert outcome.verdict == "fault" and "SystemExit" in outcome.note
+    assert "(test_compute.py, line" in outcome.note

@@ -55,6 +55,10 @@ def test_what_cannot_be_loaded_is_one_sentence(name, words):
         ("x = 1\n\ny = x / 0\n", "ZeroDivisionError: division by zero (broken.py, line 3)"),
         ("def f():\n    return x.y\nf()\n", "NameError: name 'x' is not defined (broken.py, line"),
         ("import math\nmath.nothing\n", "AttributeError: module 'math' has no attribute 'nothing'"),
+        (
+            "import sys\nsys.exit(0)\n",
+            "it ends the program: SystemExit: 0 (broken.py, line 2); let",
+        ),
     ],
 )
 def test_an_error_in_the_adapter_is_told_with_its_line(tmp_path, monkeypatch, text, words):

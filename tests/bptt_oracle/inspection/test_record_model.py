@@ -240,6 +240,8 @@ def test_options_that_need_or_exclude_a_model_are_rejected(tmp_path, capsys):
     assert "--inputs needs --model" in err
     _, _, err = bptt_oracle(capsys, "record", "-o", run, "--model", "a:b", "--path", "cpu-native")
     assert "--model replaces --path" in err
+    _, _, err = bptt_oracle(capsys, "record", "-o", run, "--model", "a:b", "--cases", "200")
+    assert "--model records your model; leave --cases out" in err
 
 
 def test_the_results_can_be_compared_exported_and_shown(tmp_path, capsys):

@@ -172,7 +172,7 @@ def test_agreement_that_zeros_would_find_as_well_is_untrusted():
     expected = Expected({"x": truth}, {"x": noise}, False)
     for value in truth, truth + 0.1, np.zeros(2), -0.5 * truth:
         assert judge({"x": value}, expected).word == "untrusted"
-    assert judge({"x": 3 * truth}, expected).word == "fault", "20 noises off are no agreement"
+    assert judge({"x": 3 * truth}, expected).word == "fault", "20 noises off are not an agreement"
     for noise in (0.12, 0.2), (0.2, 0.09):  # by its largest element, by its mean
         assert judge({"x": truth}, Expected({"x": truth}, {"x": noise}, False)).word == "agree"
         zeros = judge({"x": 0 * truth}, Expected({"x": truth}, {"x": noise}, False))

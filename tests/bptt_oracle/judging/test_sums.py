@@ -1,4 +1,4 @@
-"""Sums over time: a loop of steps rounds more than one sum over all rows, and is no fault."""
+"""Sums over time: a loop of steps rounds more than one sum over all rows, and is not a fault."""
 
 import numpy as np
 import pytest

@@ -426,3 +426,22 @@ def test_no_framework_is_imported_not_even_torch():
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (ran.stdout.strip(), ran.stderr) == ("set()", "")
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({"holds": "list"}, "holds weights as 'list'; expected one of arrays, node, cells, net"),
+        ({"gates": "fiig"}, "to be i, f, g, o, each once, in any order, got 'fiig'."),
+        ({"gates": "fio"}, "each once, in any order, got 'fio'."),
+    ],
+)
+def test_a_convention_with_a_typo_is_one_sentence(monkeypatch, changed, words):
+    keras = FRAMEWORKS["keras"]
+    gates = {"gates": changed.pop("gates")} if "gates" in changed else {}
+    own = keras._replace(cells={"LSTM": keras.cells["LSTM"]._replace(**gates)}, **changed)
+    monkeypatch.setitem(FRAMEWORKS, "own", own)
+    weights = [np.ones((3, 16)), np.ones((4, 16)), np.ones(16)]
+    with pytest.raises(ValueError) as raised:
+        to_torch_names(weights, framework="own", cell="LSTM")
+    assert words in str(raised.value)

@@ -67,11 +67,9 @@ def test_a_run_equals_the_serial_run_row_for_row(address, tmp_path, capsys):
     assert read(tmp_path / "run").environment["torch"] == environment()["torch"]
 
 
-def test_cases_that_end_their_workers_are_named_after_three_deaths(
-    address, tmp_path, monkeypatch
-):
+def test_cases_that_end_their_workers_are_named_after_three_deaths(address, tmp_path, monkeypatch):
     """Also if both are in one chunk, and at one death both are marked; and the others of the chunk
-    are no crashes."""
+    are not crashes."""
     monkeypatch.setattr(chunks, "_FIRST", 12)
     file = tmp_path / "run"
     with clusters.connect(address) as engine:

@@ -106,7 +106,9 @@ def test_the_environments_of_added_cases_get_numbers(tmp_path):
         finished = store.connection.execute("SELECT environment FROM results ORDER BY case_id")
         assert finished.fetchall() == [(0,), (1,), (0,), (2,)]
         many = [{"host": str(n)} for n in range(MOST_ENVIRONMENTS)]
-        with pytest.raises(BadRun, match="1001 environments take .* bytes, too much for a run"):
+        with pytest.raises(
+            BadRun, match="1001 environments take .* bytes, and a run holds 1000 of"
+        ):
             for n, facts in enumerate(many):
                 store.add(FinishedCase(f"c{n}", [], []), environment=facts)
 

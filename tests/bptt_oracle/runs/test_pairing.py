@@ -60,8 +60,8 @@ def test_kept_values_are_compared_under_the_new_name():
 @pytest.mark.parametrize(
     "given, words",
     [
-        (["a"], "'a' is no pair of names; expected OLD=NEW"),
-        (["a="], "'a=' is no pair of names"),
+        (["a"], "'a' is not a pair of names; expected OLD=NEW"),
+        (["a="], "'a=' is not a pair of names"),
         (["x=c"], "has no results of 'x'; it has a, b"),
         (["a=x"], "has no results of 'x'; it has c, d"),
         (["a=c", "b=c"], "'b=c' has a name that another pair has"),

@@ -175,11 +175,16 @@ record.record(Path(sys.argv[1]), PLAN, environment(), report_progress=die)
 """
 
 
-def test_an_unfinished_run_of_other_code_is_not_continued(tmp_path, monkeypatch):
+def test_an_unfinished_run_of_other_code_is_kept_and_not_continued(tmp_path, monkeypatch):
     file = tmp_path / "run"
-    stop(file, 3)
+    unfinished = stop(file, 3)
+    before = unfinished.read_bytes()
     seen = examined_cases(monkeypatch)
     monkeypatch.setattr(recording, "code_digest", lambda: "another")
+    with pytest.raises(BadRun, match=r"3 cases by other code .*here another\); install .* remove"):
+        record(file, PLAN, environment())
+    assert seen == [] and unfinished.read_bytes() == before
+    unfinished.unlink()
     record(file, PLAN, environment())
     assert len(seen) == PLAN.cases and read(file).code_digest == "another"
 
@@ -254,7 +259,7 @@ def test_an_unfinished_run_whose_pages_are_damaged_is_named(tmp_path, damage):
     unfinished = stop(file, 3)
     content = damage(unfinished.read_bytes())
     unfinished.write_bytes(content)
-    with pytest.raises(BadRun, match="is damaged, or no unfinished run; remove it, or name"):
+    with pytest.raises(BadRun, match="is damaged, or is not an unfinished run; remove it, or name"):
         record(file, PLAN, environment())
     assert unfinished.read_bytes() == content
 
