@@ -83,7 +83,8 @@ def versions(
     users_code = [model] if model else implementations
     if reason := find_problem(package, users_code, requirements, path or []):
         stop(reason)
-    options = [f"--cases={cases}", f"--seed={seed}", f"--workers={workers}"]
+    options = [f"--workers={workers}"]
+    options += [f"--cases={cases}", f"--seed={seed}"] if not model else []
     options += [f"--dtype={name.value}" for name in dtype or ()]
     options += [f"--path={name}" for name in path or ()]
     options += ["--quiet"] * quiet

@@ -16,6 +16,7 @@ from torch_impl.execution.problem import Problem
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
+from ..judging.wide import narrow
 from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
 from .values import NAMES, named_values, pair_of
 
@@ -140,9 +141,17 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
             )
     returned = expected.of(name for name in expected.truth if name in results)
     word, worst, scores = judge_results(results, returned)
-    R = {s.tensor: math.nan if s.ill else s.R for s in scores}
+    empty = {n for n, true in returned.truth.items() if true.size and not _has_finite(true)}
+    if word == "agree" and all(s.ill or s.tensor in empty for s in scores):
+        word = "untrusted"
+    R = {s.tensor: math.nan if s.ill or s.tensor in empty and not s.R else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)
     return Judgement(word, R, worst.tensor, worst.at, missing)
+
+
+def _has_finite(truth: np.ndarray) -> bool:
+    """Whether a tensor has a number that decides anything."""
+    return bool(np.isfinite(narrow(truth)).any())
 
 
 def net_of_parameters(

@@ -13,7 +13,7 @@ from support.command_line import bptt_oracle
 from support.fleet_lines import healthy_line, write_lines
 
 PART = "steps/float32"
-LEFT_OUT = "bptt-oracle: a device or a line could not be compared; without --quiet it is listed\n"
+LEFT_OUT = "bptt-oracle: a device or a line could not be compared; it is listed above\n"
 PLACES = [
     ("weight_hh_l0", (255, 3), "[255, 3]"),
     ("gates", (7, 200), "[113, 7, 200]"),
