@@ -36,7 +36,7 @@ def run_case(
     (outcome,) = judge_implementations(case, dtype, [implementation])
     result, answer, expected = outcome.result, outcome.answer, outcome.expected
     if expected is None or result.verdict in UNFINISHED:
-        advice = "; choose another --path or --dtype" * (result.verdict == "excluded")
+        advice = "; choose another case, path or dtype" * (result.verdict == "excluded")
         raise CannotReplay(
             f"{implementation.name} cannot compute this case in {dtype}: {result.note}{advice}"
         )
