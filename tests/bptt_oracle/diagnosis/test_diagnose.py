@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import bptt_oracle
 from bptt_oracle.cases.case import contradiction, draw
@@ -264,3 +265,27 @@ def test_every_mistake_has_a_name_of_its_own_and_changes_something():
                     assert any(
                         not _same(q.truth(change), q.truth(RIGHT_EQUATIONS)) for q in questions
                     ), (cell, mistake.name)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padding is read", "as from a pack"])
+def test_a_reverse_direction_from_the_padding_is_named_if_padding_is_cleared(packed):
+    """After each layer; as from a pack, padding of x is 0 and has no gradient."""
+
+    def layer(mode, p, x, state, lengths, reverse):
+        T, B, _ = x.shape
+        inside = (torch.arange(T)[:, None] < torch.tensor(lengths or [T] * B))[..., None]
+        x = torch.where(inside, x, 0) if packed else x
+        h, outputs = state[0] if state else x.new_zeros(B, p["weight_hh"].shape[1]), [None] * T
+        for t in reversed(range(T)) if reverse else range(T):
+            u = x[t] @ p["weight_ih"].T + p["bias_ih"]
+            v = h @ p["weight_hh"].T + p["bias_hh"]
+            (u_r, u_z, u_n), (v_r, v_z, v_n) = u.chunk(3, 1), v.chunk(3, 1)
+            z = torch.sigmoid(u_z + v_z)
+            after = (1 - z) * torch.tanh(u_n + torch.sigmoid(u_r + v_r) * v_n) + z * h
+            h = after if reverse else torch.where(inside[t], after, h)
+            outputs[t] = torch.where(inside[t], after, 0)
+        return torch.stack(outputs), [h]
+
+    options = {"cells": ("GRU",), "engine": "torch", "no_biases": False}
+    found = bptt_oracle.diagnose(Implementation("mine", layer, **options))
+    assert found.names == ("the reverse direction starts in the padding",), found
