@@ -288,4 +288,4 @@ def test_a_reverse_direction_from_the_padding_is_named_if_padding_is_cleared(pac
 
     options = {"cells": ("GRU",), "engine": "torch", "no_biases": False}
     found = bptt_oracle.diagnose(Implementation("mine", layer, **options))
-    assert found.names == ("the reverse direction starts in the padding",), found
+    assert found.sentence.startswith("agrees with the reverse direction starts in the padding in")
