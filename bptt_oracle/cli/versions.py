@@ -84,7 +84,7 @@ def versions(
     if reason := find_problem(package, users_code, requirements, path or []):
         stop(reason)
     options = [f"--workers={workers}"]
-    options += [f"--cases={cases}", f"--seed={seed}"] if not model else []
+    options += [] if model else [f"--cases={cases}", f"--seed={seed}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]
     options += [f"--path={name}" for name in path or ()]
     options += ["--quiet"] * quiet

@@ -16,7 +16,6 @@ from torch_impl.execution.problem import Problem
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
-from ..judging.wide import narrow
 from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
 from .values import NAMES, named_values, pair_of
 
@@ -141,17 +140,17 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
             )
     returned = expected.of(name for name in expected.truth if name in results)
     word, worst, scores = judge_results(results, returned)
-    empty = {n for n, true in returned.truth.items() if true.size and not _has_finite(true)}
-    if word == "agree" and all(s.ill or s.tensor in empty for s in scores):
+    undecided = {s.tensor for s in scores if s.ill}
+    undecided |= {  # both have NaN or the same infinity everywhere
+        s.tensor
+        for s in scores
+        if not s.R and results[s.tensor].size and not np.isfinite(results[s.tensor]).any()
+    }
+    if word == "agree" and len(undecided) == len(scores):
         word = "untrusted"
-    R = {s.tensor: math.nan if s.ill or s.tensor in empty and not s.R else s.R for s in scores}
+    R = {s.tensor: math.nan if s.tensor in undecided else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)
     return Judgement(word, R, worst.tensor, worst.at, missing)
-
-
-def _has_finite(truth: np.ndarray) -> bool:
-    """Whether a tensor has a number that decides anything."""
-    return bool(np.isfinite(narrow(truth)).any())
 
 
 def net_of_parameters(
@@ -208,20 +207,21 @@ def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
     drawn = rng.standard_normal((*batch_shape, net.directions * net.output_size))
     states = [rng.standard_normal(shape) for shape in shapes]
     if d_output is not None:
-        drawn = _given("d_output", d_output, drawn.shape)
+        (drawn,) = _given("d_output", [d_output], [drawn.shape])
     if d_state is not None:
-        states = [
-            _given("d_state", d, s) for d, s in zip(pair_of(net, d_state), shapes, strict=True)
-        ]
+        states = _given("d_state", pair_of(net, d_state), shapes)
     return problem._replace(d_output=drawn, d_state=tuple(states))
 
 
-def _given(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A cotangent of the caller. Raises ValueError if it has another shape."""
-    array = arrays_of({name: value})[0][name]
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {list(array.shape)}, expected {list(shape)}")
-    return array
+def _given(name: str, values: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """The cotangents of the caller. Raises ValueError if their number or a shape is another."""
+    arrays = [*arrays_of(dict(enumerate(values)))[0].values()]
+    if len(arrays) != len(shapes):
+        raise ValueError(f"{name} has {len(arrays)} arrays, expected {len(shapes)}")
+    for array, shape in zip(arrays, shapes, strict=True):
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {list(array.shape)}, expected {list(shape)}")
+    return arrays
 
 
 def _call_numpy(function: Any, problem: Problem, x: Any, state: Any) -> dict[str, np.ndarray]:

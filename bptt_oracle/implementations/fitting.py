@@ -16,6 +16,9 @@ from ..cases.case import Case, contradiction, draw
 from ..cases.lengths import lengths_by_rule
 from .implementation import Implementation
 
+# The options of a case whose names are not words.
+_WORDS = {"P": "projection", "rule": "lengths", "strided": "strides", "tied": "tied parameters"}
+
 
 def fit(implementation: Implementation, case: Case) -> Case | None:
     """The case as the implementation can compute it; None if it cannot."""
@@ -67,9 +70,6 @@ def lacking_in(implementation: Implementation, case: Case) -> str:
     changed = [name for name in case._fields if getattr(case, name) != getattr(fitted, name)]
     words = [_WORDS.get(name, name) for name in changed]
     return f"the case has an option that it lacks: {', '.join(dict.fromkeys(words))}"
-
-
-_WORDS = {"P": "projection", "rule": "lengths", "strided": "strides", "tied": "tied parameters"}
 
 
 def _in_any_order(case: Case) -> dict[str, Any]:

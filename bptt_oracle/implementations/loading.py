@@ -133,10 +133,10 @@ def describe(error: BaseException) -> str:
 def _place_of(error: BaseException) -> str:
     """The last line of the user's code that an exception passed, in parentheses; empty if none. The
     message of a SyntaxError has its place."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(frame.filename)]
     if isinstance(error, SyntaxError):
         return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename)]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 

@@ -57,7 +57,8 @@ def count_run(
         if raised:
             reason += f"; {plural(len(raised), 'result')} raised, the first {raised[0].note}"
         elif unfinished := [r for r in results if r.verdict in UNFINISHED]:
-            reason += f"; of {plural(len(unfinished), 'case')} {unfinished[0].note}"
+            reason += f"; {plural(len(unfinished), 'result')} did not come, of the first "
+            reason += unfinished[0].note
     elif not stopped and len(results) < cases * dtypes:
         reason = f"{plural(cases * dtypes - len(results), 'result')} did not come"
     elif not control.planted and not any(r.verdict == "fault" for r in results):

@@ -283,9 +283,9 @@ def names():
 
 
 @lru_cache(maxsize=400)
-def expected_of(case, dtype):
+def expected_of(case, dtype, effort=1):
     """Truth and noise of a case, which several mistakes are planted in."""
-    return expect(draw(case, dtype), dtype)
+    return expect(draw(case, dtype), dtype, effort)
 
 
 def plant_in_cases(name, count, dtypes=("float64", "float32"), seed=0):
@@ -305,12 +305,12 @@ def plant_in_cases(name, count, dtypes=("float64", "float32"), seed=0):
             expected = expected_of(case, dtype)
             results = {n: v for n, v in results.items() if n in expected.truth}
             verdict = judge(results, expected.of(results), False)
-            if verdict.worst.R < 10 * LIMIT:  # far above, more runs decide nothing
+            if verdict.worst.R < 1000 * LIMIT:  # far above, more runs decide nothing
                 verdict, _ = judge_and_confirm(
                     results,
                     expected.of(results),
                     False,
-                    lambda effort, p=problem, d=dtype, n=results: expect(p, d, effort).of(n),
+                    lambda effort, c=case, d=dtype, n=results: expected_of(c, d, effort).of(n),
                 )
             if verdict.word != "untrusted":
                 ratios.append(verdict.worst.R)

@@ -73,6 +73,12 @@ def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys, workers):
     assert re.search(r"could not be judged completely: \d+ × crash in \d+ results", out), out
 
 
+def test_where_every_case_crashes_the_verdict_says_how(capsys):
+    code, out, _ = check(capsys, "crashing", "--cases", "3", "--dtype", "float32")
+    assert code == 2 and "only 0 cases could be judged, and at least 3 must be; " in out
+    assert "3 results did not come, of the first its process was ended by SIGSEGV" in out
+
+
 def test_a_crash_is_recorded_by_one_worker_too(capsys, tmp_path):
     name = f"{MODULE}:crashing"
     arguments = ["record", "-o", str(tmp_path / "run"), "--cases", "2", "--workers", "1"]

@@ -174,6 +174,7 @@ X = torch.randn(5, 2, 3)
             dict(function=LSTM, x=X, d_state=(X, X)),
             "d_state has shape [5, 2, 3], expected [1, 2, 4]",
         ),
+        (dict(function=torch.nn.GRU(3, 4), x=X, d_state=(X, X)), "d_state has 2 arrays, expected"),
     ],
 )
 def test_contradictions_are_one_sentence(arguments, words):

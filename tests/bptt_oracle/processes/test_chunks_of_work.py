@@ -17,10 +17,10 @@ class Death(Exception):
 
 class Workers:
     """An engine in this process. `poison` are items that end their worker, and `once` those that do
-    so the first time. With `marks`, it knows four items, of which one did so, and the chunk that
-    waits behind is lost as well."""
+    so the first time. It knows `marks` items, of which one did so, and the chunk that waits behind
+    is then lost as well."""
 
-    def __init__(self, number=2, poison=(), once=(), marks=False):
+    def __init__(self, number=2, poison=(), once=(), marks=0):
         self.number, self.poison, self.once, self.marks = number, poison, set(once), marks
         self.sizes, self.deaths, self.waiting, self.most = [], Counter(), [], 0
 
@@ -52,8 +52,7 @@ class Workers:
         item = chunk[places[0]]
         self.deaths[item] += 1
         self.once.discard(item)
-        group = chunk[max(places[0] - 1, 0) : places[0] + 3]
-        death = Death(*map(str, group)) if self.marks else Death()
+        death = Death(*map(str, chunk[places[0] :][: self.marks]))
         if self.marks and self.waiting:
             self.waiting.pop(0)[0].set_exception(death)
         future.set_exception(death)
@@ -111,11 +110,14 @@ def test_an_item_that_ends_its_workers_is_found_by_halving():
 @pytest.mark.parametrize(
     "poison", [(0,), (1,), (137,), (137, 138), (136, 138, 139, 300), (498, 499), range(100, 120)]
 )
-def test_a_marked_item_is_given_up_at_the_third_death(poison):
-    """And no other, and nothing is lost or done twice."""
-    workers = Workers(poison=poison, marks=True)
+@pytest.mark.parametrize("marks", [1, 4])
+def test_a_marked_item_is_given_up_at_the_third_death(poison, marks):
+    """And no other, and nothing is lost or done twice. Of several marked items, each has died."""
+    workers = Workers(poison=poison, marks=marks)
     expected = [n * n for n in range(500) if n not in poison] + [f"{n} Death" for n in poison]
     assert outputs(workers, 500) == sorted(expected, key=str)
+    if marks == 1:
+        assert workers.deaths == dict.fromkeys(poison, 3)
     assert {*workers.deaths} == {*poison}
     assert {*workers.deaths.values()} <= {2, 3}, "2: marked when the worker of another died"
     assert workers.most <= 2 * chunks.IN_FLIGHT

@@ -20,6 +20,8 @@ from bptt_oracle.implementations.implementation import Implementation
 from bptt_oracle.ledger.claims import ROOT
 from bptt_oracle.processes.chunks import Engine, engine_of
 from bptt_oracle.processes.failures import CommandError
+from bptt_oracle.processes.workers import worker_context
+from bptt_oracle.runs import campaign
 from bptt_oracle.runs import record as recording
 from bptt_oracle.runs.environment import environment
 from bptt_oracle.runs.record import Plan, UnfinishedRun, record, select_cases
@@ -222,3 +224,26 @@ def test_options_that_contradict_each_other_are_rejected(tmp_path, capsys, optio
         main(["record", "-o", str(tmp_path / "run"), *options])
     out, err = capsys.readouterr()
     assert (stopped.value.code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(0.0, [1, 9]), (0.1, [1, 1, 1, 1, 2, 2, 2])])
+def test_the_next_cases_are_marked_together_with_the_one_in_work(monkeypatch, seconds, sizes):
+    """As many as take a quarter of a second at the rate so far; the clock may stand still."""
+    cases, marks = [*select_cases(PLAN._replace(cases=10))], []
+    clock = iter(round(seconds * n, 9) for n in range(100))
+    monkeypatch.setattr(campaign.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(campaign, "_ask_process", lambda implementations: ("code", {}))
+    monkeypatch.setattr(campaign, "map_unordered", lambda work, items, *a, **options: items)
+    task = campaign.Task(["float32"], ["cpu-native"], frozenset(), "code", marks.append)
+    assert campaign.finish_chunk(cases, task).rest == []
+    names = [case.id for case in cases]
+    begins = [sum(sizes[:n]) for n in range(len(sizes))]
+    expected = [names[max(b - 1, 0) : b + size] for b, size in zip(begins, sizes, strict=True)]
+    assert marks == [*expected, []]
+
+
+def test_the_process_of_the_cases_keeps_freed_memory(monkeypatch):
+    """Dask's nanny sets the variable for its workers."""
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    worker_context()
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
