@@ -4,6 +4,7 @@ from functools import cache
 
 from .factor import factor_mistakes
 from .mistake import Mistake
+from .mistakes_in_adjoints import adjoint_mistakes
 from .mistakes_in_dropout import dropout_mistakes
 from .mistakes_in_gradients import gradient_mistakes
 from .mistakes_in_parameters import parameter_mistakes
@@ -26,6 +27,7 @@ def mistakes() -> tuple[Mistake, ...]:
         *sequence_mistakes(),
         *dropout_mistakes(),
         *path_mistakes(),
+        *adjoint_mistakes(),
         *slope_mistakes(),
         *gradient_mistakes(),
         *factor_mistakes(),

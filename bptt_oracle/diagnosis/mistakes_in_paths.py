@@ -7,7 +7,7 @@ import numpy as np
 
 from torch_impl.execution.problem import Problem
 
-from .equations import CELLS, GRUS, LSTMS, Candidate, Equations, Fields, Moment
+from .equations import CELLS, GRUS, LSTMS, Equations, Fields, Moment
 from .mistake import Change, Mistake, only_gradients
 from .tape import Tape, Var
 
@@ -109,22 +109,10 @@ def _paths() -> Iterator[Mistake]:
     yield through("no gradient through the gate g", LSTMS, tanh=_stopped("g"))
     yield through("no gradient through the candidate n", GRUS, tanh=_stopped("n"))
     yield through("no gradient through tanh of c", LSTMS, tanh=_stopped("c"))
-    yield through("the gradient of c₋ lacks the factor f", LSTMS, cell=_without_f)
-    yield through("c_t in place of c_{t−1} in the gradient of f", LSTMS, cell=_of_new_c)
     yield through(
         "no gradient through z ⊙ h₋",
         GRU,
         blend=lambda tape, z, n, h: (1 - z) * n + z * _stop(tape, h),
-    )
-    yield through(
-        "the gradient of n lacks the factor r on the way to h₋ and weight_hh",
-        GRU,
-        candidate=_without_r,
-    )
-    yield through(
-        "the gradient of z lacks n",
-        GRU,
-        blend=lambda tape, z, n, h: n + z * h + _stop(tape, z) * n * -1,
     )
     yield through(
         "no gradient through h₋ W_hhᵀ to h₋",
@@ -150,23 +138,6 @@ def _stopped(stopped: str) -> Callable[[Tape, Var, str], Var]:
         return tape.tanh(a) if stopped in "gnc" else tape.sigmoid(a)
 
     return function
-
-
-def _without_r(tape: Tape, c: Candidate, tanh: Callable[[Var], Var]) -> Var:
-    v = c.v if c.bias is None else c.v + c.bias
-    product = tape.record(c.r.value * v.value, (c.r, lambda g: g * v.value), (v, lambda g: g))
-    return tanh(c.u + product)
-
-
-def _without_f(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
-    kept = tape.record(f.value * c.value, (f, lambda d: d * c.value), (c, lambda d: d))
-    return kept + i * g
-
-
-def _of_new_c(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
-    new = f.value * c.value + i.value * g.value
-    kept = tape.record(f.value * c.value, (f, lambda d: d * new), (c, lambda d: d * f.value))
-    return kept + i * g
 
 
 def _only(first: bool) -> Callable[[Tape, Var, str, Moment], Var]:

@@ -38,7 +38,7 @@ FAMILIES = (  # the first expression that a name contains
     ("(initial state|h_0|c_0)", "initial states and their gradients"),
     ("(final state|h_n|c_n|last column)", "final states and their gradients"),
     ("(length|padding|rows|direction|output|input of the step|run)", "lengths, directions, output"),
-    ("gradient", "paths without a gradient"),
+    ("gradient", "paths with no gradient, or with a wrong factor"),
     ("", "equations of a step"),
 )
 

@@ -81,6 +81,17 @@ def in_text():
         GRU,
         ("d_u_n * r])", "d_u_n])"),
     )
+    for name, gradient in {
+        "the gradient of z has the wrong sign": "d_h * (n - h)",
+        "h_t in place of h_{t−1} in the gradient of z": "d_h * (new - n)",
+    }.items():
+        yield _mutant(name, GRU, ("d_z = d_h * (h - n)", f"d_z = {gradient}"))
+    yield _mutant(
+        "z and 1 − z exchanged in the gradients of n and h₋",
+        GRU,
+        ("d_n = d_h * (1 - z)", "d_n = d_h * z"),
+        ("d_h = d_h * z + p", "d_h = d_h * (1 - z) + p"),
+    )
     yield _mutant("no gradient through z ⊙ h₋", GRU, ("d_h = d_h * z + p", "d_h = p"))
     yield _mutant(
         "no gradient through the gate r", GRU, ("d_r = d_u_n * v[2 * H :]", "d_r = 0 * d_u_n")
@@ -130,6 +141,22 @@ def in_text():
     yield _mutant("the gradient of c₋ lacks the factor f", LSTM, ("d_c = d_c * f", "d_c = d_c"))
     yield _mutant(
         "c_t in place of c_{t−1} in the gradient of f", LSTM, ("d_f = d_c * c", "d_f = d_c * c_new")
+    )
+    yield _mutant(
+        "the gradients of i and g exchanged, δc ⊙ i and δc ⊙ g",
+        LSTM,
+        ("d_i = d_c * g", "d_i = d_c * i"),
+        ("d_g = d_c * i", "d_g = d_c * g"),
+    )
+    yield _mutant(
+        "c in place of tanh c in the gradient of o",
+        LSTM,
+        ("d_o = d_m * np.tanh(c_new)", "d_o = d_m * c_new"),
+    )
+    yield _mutant(
+        "the gradient of c overwritten at each step, not added to",
+        LSTM,
+        (LSTM_A_C, LSTM_A_C.replace("d_c + ", "")),
     )
     for limit in (8, 10, 15, 20):
         sigma = "return 1 / (1 + np.exp(-a))"

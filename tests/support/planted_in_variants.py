@@ -81,3 +81,20 @@ def in_text_of_variants():
     yield _mutant(
         "the gradient of c₋ lacks the factor f", PEEPHOLE, ("d_c = d_c * f +", "d_c = d_c +")
     )
+    for name, gradient in {
+        "the gradient of z lacks n": "-d_h * h",
+        "the gradient of z has the wrong sign": "d_h * (h - n)",
+        "h_t in place of h_{t−1} in the gradient of z": "d_h * (n - new)",
+    }.items():
+        yield _mutant(name, TEXTBOOK, ("d_h * (n - h)", gradient))
+    yield _mutant(
+        "z and 1 − z exchanged in the gradients of n and h₋",
+        TEXTBOOK,
+        ("d_u_n = d_h * z *", "d_u_n = d_h * (1 - z) *"),
+        ("d_h = d_h * (1 - z) + d_q", "d_h = d_h * z + d_q"),
+    )
+    yield _mutant(
+        "the gradient of c overwritten at each step, not added to",
+        PEEPHOLE,
+        ("d_c = d_c + d_h", "d_c = d_h"),
+    )
