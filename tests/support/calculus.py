@@ -59,24 +59,26 @@ def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
     )
 
 
-def agrees_with_torch_in_float32(run, graph, inputs, seed=1):
+def agrees_with_torch_in_float32(run, graph, inputs, seed=1, terms=None):
     """Assert that torch's error in float32 is at most 32 times that of a careful evaluation."""
-    agrees_with_torch_to_rounding(run, graph, inputs, seed, np.float32, np.float64)
+    agrees_with_torch_to_rounding(run, graph, inputs, seed, np.float32, np.float64, terms)
 
 
-def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide):
+def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide, terms=None):
     """Assert that torch's error in a narrow dtype is at most 32 times that of a careful evaluation.
 
     The truth is the reference in the wide dtype. The error of a careful evaluation is that of the
     reference in the narrow dtype: the worst of three runs whose inputs and cotangents are perturbed
-    by about one unit roundoff, and at least one unit roundoff of the largest element.
+    by about one unit roundoff, and at least one unit roundoff of the largest element. `terms` gives
+    by name the size of the numbers that are summed, where a result is smaller than they are.
     """
     inputs = {name: v.astype(narrow) for name, v in inputs.items()}
     cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}
     exact = {name: v.astype(wide) for name, v in inputs.items()}
     truth = evaluate(run, exact, {n: d.astype(wide) for n, d in cotangents.items()})
     unit = np.finfo(narrow).eps / 2
-    noise = {name: unit * np.abs(v).max(initial=0) for name, v in truth.items()}
+    sizes = {name: np.abs(v).max(initial=0) for name, v in truth.items()} | (terms or {})
+    noise = {name: unit * size for name, size in sizes.items()}
     for trial in range(3):
         rng = np.random.default_rng(trial)
         perturbed = [
