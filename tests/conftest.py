@@ -11,7 +11,9 @@ if the variable CI is set, and full otherwise. dev is for quick runs between two
 tests marked slow, and reports them as skipped.
 
 --hypothesis-seed works under every profile, ci included. Every library uses one thread, so that a
-run does not depend on the number of cores; use `pytest -n` for more cores.
+run does not depend on the number of cores. There is one process more than there are processors,
+because tests wait for other programs for a fifth of their time; `pytest -n` gives another number.
+What torch compiles is kept for one run, in a folder that all its processes share.
 """
 
 import os
@@ -19,6 +21,7 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -90,8 +93,20 @@ def pytest_cmdline_main(config):
             raise pytest.UsageError(f"there is no path {path!r}; choose from all, {names}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    affinity = getattr(os, "sched_getaffinity", None)
+    return 1 + (len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # workers inherit it
+        compiled = tempfile.TemporaryDirectory(prefix="bptt-oracle-compiled-")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
+        config.add_cleanup(compiled.cleanup)
     config.addinivalue_line(
         "markers", "claim(id, ...): the rows of the ledger that this test checks"
     )
