@@ -27,7 +27,7 @@ from torch_impl.optimizers.table import (
 from ..judging.noise import deviation_of, element_noise, tensor_noise
 from ..judging.truth import Expected, floors_of, largest_of
 from ..judging.wide import difference, narrow, wide_dtype, widen
-from .rounded import Rounding, as_rounded, moved, to_nearest
+from .rounded import DifferentBranches, Rounding, as_rounded, moved, to_nearest
 
 MOVED_RUNS = 6
 Results = dict[str, np.ndarray]
@@ -71,11 +71,11 @@ def _flat(arrays: Results) -> np.ndarray:
 
 
 def _by_name(problem: OptimizerProblem, suffix: str, flat: np.ndarray) -> Results:
-    """The parts of a vector under the names of the parameters with a suffix."""
+    """The parts of [n] or [n, runs] under the names of the parameters with a suffix."""
     flat, found, start = np.asarray(flat), {}, 0
     for name, value in problem.theta.items():
-        part = flat[start : start + value.size]
-        found[name + suffix] = part.view(np.ndarray).reshape(value.shape)
+        part = flat[start : start + value.size].view(np.ndarray)
+        found[name + suffix] = part.reshape(value.shape + flat.shape[1:])
         start += value.size
     return found
 
@@ -88,10 +88,7 @@ def expect(problem: OptimizerProblem, dtype: str, effort: int = 1) -> Expected:
     with np.errstate(all="ignore"):
         truth = evaluate(problem, lambda v: widen(v, wide), lambda v: widen(v, wide)[()])
         nearest = _run(problem, to_nearest(dtype), np.dtype(np.float64))
-        runs = [nearest] + [
-            _run(problem, moved(dtype, np.random.default_rng([k, len(problem.grads)])), wide)
-            for k in range(effort * MOVED_RUNS)
-        ]
+        runs = [nearest, *moved_runs(problem, dtype, effort * MOVED_RUNS, wide)]
         errors = [_errors(run, truth, dtype) for run in runs]
         overflow = any(np.isinf(e).any() for e in errors[0].values()) or any(
             largest_of(value) > limits.max for value in truth.values()
@@ -117,6 +114,28 @@ def _run(problem: OptimizerProblem, rounding: Rounding, wide: np.dtype) -> Resul
 
     results = evaluate(problem, convert, convert)
     return {name: np.asarray(value).view(np.ndarray) for name, value in results.items()}
+
+
+def moved_runs(problem: OptimizerProblem, dtype: str, count: int, wide: np.dtype) -> list[Results]:
+    """The results of `count` moved evaluations, all at once if they take the same branches."""
+    steps = len(problem.grads)
+    rounding = moved(dtype, np.random.default_rng([count, steps]), axes=1)
+
+    def repeated(value: Any) -> Any:
+        wider = widen(value, wide)
+        return as_rounded(np.repeat(wider[..., None], count, axis=-1), rounding)
+
+    try:
+        stacked = evaluate(problem, repeated, repeated)
+    except DifferentBranches:
+        return [
+            _run(problem, moved(dtype, np.random.default_rng([k, steps])), wide)
+            for k in range(count)
+        ]
+    # A number that no moved number enters has no axis for the evaluations.
+    every = {n: np.asarray(v).view(np.ndarray) for n, v in stacked.items()}
+    every = {n: v if v.ndim else np.repeat(v[None], count) for n, v in every.items()}
+    return [{n: v[..., k] for n, v in every.items()} for k in range(count)]
 
 
 def _errors(run: Results, truth: Results, dtype: str) -> Results:

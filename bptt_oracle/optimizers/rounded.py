@@ -43,6 +43,11 @@ class Rounding(NamedTuple):
     array: Round  # every element of an array
     number: Round  # a number
     cast: Round  # a number that meets an array
+    axes: int = 0  # of a number: 1 for several evaluations at once
+
+
+class DifferentBranches(Exception):
+    """A condition holds in some of the evaluations that are made at once."""
 
 
 class Rounded(np.ndarray):
@@ -55,19 +60,35 @@ class Rounded(np.ndarray):
             self.rounding = source.rounding
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        plain = [x.view(np.ndarray) if isinstance(x, Rounded) else x for x in inputs]
         rounding = next(x.rounding for x in inputs if isinstance(x, Rounded))
-        with_number = any(np.ndim(x) for x in plain) and not all(np.ndim(x) for x in plain)
+        plain = [x.view(np.ndarray) if isinstance(x, np.ndarray) else x for x in inputs]
+        numbers = [np.ndim(x) <= rounding.axes for x in plain]
+        with_number = any(numbers) and not all(numbers)
         if with_number:
             plain = [
-                rounding.cast(x) if isinstance(x, np.ndarray) and not x.ndim else x for x in plain
+                rounding.cast(x) if number and isinstance(x, np.ndarray) else x
+                for x, number in zip(plain, numbers, strict=True)
             ]
         result = np.asarray(getattr(ufunc, method)(*plain, **options))
         if ufunc in _LOGICAL:
-            return result
+            return result.view(Condition)
         if ufunc not in _EXACT or with_number:  # a bound of a clamp is stored as an element
-            result = rounding.array(result) if result.ndim else rounding.number(result)
+            is_number = result.ndim <= rounding.axes
+            result = rounding.number(result) if is_number else rounding.array(result)
         return as_rounded(result, rounding)
+
+    def __bool__(self) -> bool:
+        return bool((self != 0).view(Condition))
+
+
+class Condition(np.ndarray):
+    """What a comparison gives; as a bool, what it gives in all evaluations."""
+
+    def __bool__(self) -> bool:
+        true = self.view(np.ndarray).reshape(-1)
+        if true.all() != true.any():
+            raise DifferentBranches
+        return bool(true.all())
 
 
 def as_rounded(value: np.ndarray, rounding: Rounding) -> Rounded:
@@ -90,10 +111,11 @@ def to_nearest(dtype: str) -> Rounding:
     return Rounding(array, lambda value: value, cast)
 
 
-def moved(dtype: str, rng: np.random.Generator) -> Rounding:
+def moved(dtype: str, rng: np.random.Generator, axes: int = 0) -> Rounding:
     """Every result moved by one unit roundoff of a dtype, up or down at random.
 
-    The unit of a result below the smallest normal number is half of the smallest number.
+    The unit of a result below the smallest normal number is half of the smallest number. Numbers
+    have `axes` axes.
     """
     limits = np.finfo("float32" if dtype == "bfloat16" else dtype)
     least = float(limits.smallest_subnormal) / 2
@@ -108,10 +130,9 @@ def moved(dtype: str, rng: np.random.Generator) -> Rounding:
         return move(value, UNIT_ROUNDOFF[dtype], least)
 
     def number(value: np.ndarray) -> np.ndarray:
-        sign = 2 * rng.integers(0, 2) - 1  # drawn alone: there are many numbers
-        return np.asarray(value + sign * UNIT_ROUNDOFF["float64"] * abs(value))
+        return move(value, UNIT_ROUNDOFF["float64"], 0.0)
 
     def cast(value: np.ndarray) -> np.ndarray:
         return value if dtype == "float64" else move(value, UNIT_ROUNDOFF["float32"], 0.0)
 
-    return Rounding(array, number, cast)
+    return Rounding(array, number, cast, axes)
