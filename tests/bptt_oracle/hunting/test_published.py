@@ -1,10 +1,5 @@
 """The mistakes found in PyTorch: each still exists where it should, and the hunt finds it."""
 
-import ast
-import io
-import runpy
-import sys
-from contextlib import redirect_stdout
 from importlib.util import find_spec
 
 import pytest
@@ -18,7 +13,7 @@ from bptt_oracle.judging import deviations
 from bptt_oracle.judging.deviations import installed_torch
 from bptt_oracle.optimizers import examine
 from bptt_oracle.optimizers.cases import OptimizerCase
-from bptt_oracle.processes.workers import run_isolated
+from support.programs import imported_by, run_program
 from torch_impl.execution.backend import compiler
 
 FINDS = {find.id: find for find in published.load()}
@@ -41,19 +36,6 @@ def require(find):
         pytest.skip("needs a C++ compiler")
 
 
-def run_program(file):
-    """In a process of its own, forked from one that has torch: the exit status, and what the
-    program printed. An exception, such as that the two evaluations differ, is raised."""
-    printed = io.StringIO()
-    sys.argv = [file]
-    with redirect_stdout(printed):
-        try:
-            runpy.run_path(file, run_name="__main__")
-        except SystemExit as end:
-            return int(end.code or 0), printed.getvalue()
-    return 0, printed.getvalue()
-
-
 @pytest.fixture(scope="module")
 def trier():
     with new_trier() as made:
@@ -64,7 +46,7 @@ def trier():
 def test_its_program_exits_with_1_while_the_mistake_exists(name):
     find = FINDS[name]
     require(find)
-    status, printed = run_isolated(run_program, str(find.program))
+    status, printed = run_program(find.program)
     assert status in (0, 1), printed
     if find.expected():
         assert status, mended(find)
@@ -138,15 +120,8 @@ def test_the_page_is_up_to_date():
 
 def test_programs_need_torch_and_numpy_alone():
     for find in FINDS.values():
-        tree = ast.parse(find.program.read_text(encoding="utf-8"))
-        imported = [
-            (getattr(node, "module", None) or alias.name).split(".")[0]
-            for node in ast.walk(tree)
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-            for alias in node.names
-        ]
-        allowed = {*sys.stdlib_module_names, "numpy", "torch", *find.needs.split()}
-        assert {*imported} <= allowed, find.id
+        allowed = {"numpy", "torch", *find.needs.split()}
+        assert imported_by(find.program) <= allowed, find.id
 
 
 def test_a_report_has_the_program_and_its_output():

@@ -1,7 +1,5 @@
 """The programs that show the deviations of torch's optimisers."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from bptt_oracle.judging.deviations import in_range, installed_torch, load
 from bptt_oracle.optimizers.cases import OptimizerCase
 from bptt_oracle.optimizers.examine import FILE
+from support.programs import imported_by, run_program
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "optimizers" / "optimizers.md"
@@ -45,11 +44,12 @@ def test_every_deviation_has_a_program_and_the_page_links_to_each():
 )
 def test_a_program_ends_with_1_as_long_as_torch_has_the_mistake(name):
     deviation = {d.id: d for d in load(FILE, OptimizerCase)}[SHOWS[name]]
-    command = [sys.executable, str(PROGRAMS / f"{name}.py")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert "Traceback" not in ended.stderr, ended.stderr
+    status, printed = run_program(PROGRAMS / f"{name}.py")
     if in_range(deviation):
-        assert ended.returncode, (
-            f"mended in torch {installed_torch()}: close the range of {deviation.id}"
-        )
-    assert not ended.returncode or in_range(deviation), ended.stdout
+        assert status, f"mended in torch {installed_torch()}: close the range of {deviation.id}"
+    assert not status or in_range(deviation), printed
+
+
+def test_programs_need_torch_alone():
+    for name in SHOWS:
+        assert imported_by(PROGRAMS / f"{name}.py") <= {"numpy", "torch"}, name
