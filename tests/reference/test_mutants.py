@@ -14,7 +14,7 @@ from bptt_oracle.ledger.margins import stated
 from support.mutants import MUTANTS as CORE
 from support.mutants_dynamics import DYNAMICS
 from support.mutants_losses import LOSSES
-from support.planting import SOURCE, broken_equation, plant
+from support.planting import SOURCE, broken_equation, compiling_once, plant
 
 MUTANTS = CORE + DYNAMICS + LOSSES
 
@@ -43,7 +43,8 @@ def fresh_modules(folder, examples):
     path = sys.path[:]
     sys.path[:0] = [str(folder), *sorted({str(file.parent) for file in TESTS.rglob("test_*.py")})]
     try:
-        yield
+        with compiling_once():
+            yield
     finally:
         sys.path[:] = path
         for name in [name for name in sys.modules if name.partition(".")[0] in stale]:

@@ -4,12 +4,17 @@ import importlib
 import shutil
 import sys
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from unittest import mock
+
+from _pytest.assertion.rewrite import AssertionRewritingHook
 
 import reference
 from bptt_oracle.ledger.margins import Lines, computed
 
 SOURCE = Path(reference.__file__).parent
+CODE = {}  # by text
 
 
 def place(mutant):
@@ -53,6 +58,22 @@ def plant(mutant, folder):
 
 
 @contextmanager
+def compiling_once():
+    """Within the block a text is compiled once, in whatever copy it stands, and pytest does not
+    rewrite its assertions."""
+
+    def source_to_code(_, text, path, **options):
+        if text not in CODE:
+            CODE[text] = compile(text, path, "exec", dont_inherit=True)
+        return CODE[text]
+
+    finders = [f for f in sys.meta_path if not isinstance(f, AssertionRewritingHook)]
+    patched = mock.patch.object(SourceFileLoader, "source_to_code", source_to_code)
+    with mock.patch.object(sys, "meta_path", finders), patched:
+        yield
+
+
+@contextmanager
 def imported_from(folder):
     """The package `reference` of `folder`, which replaces the imported one within the block."""
     before = {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "reference"}
@@ -61,7 +82,8 @@ def imported_from(folder):
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        yield importlib.import_module("reference")
+        with compiling_once():
+            yield importlib.import_module("reference")
     finally:
         sys.path.remove(str(folder))
         for name in [n for n in sys.modules if n.partition(".")[0] == "reference"]:
