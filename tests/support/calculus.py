@@ -2,12 +2,13 @@
 
 `run(inputs) -> outputs, pull` returns the outputs by name, and a function from cotangents by name
 to gradients by name. `graph(tensors) -> outputs` is the same in torch, differentiated by autograd.
+`terms` gives by name the size of the numbers that a result is a sum of, where they may cancel.
 """
 
 import numpy as np
 import torch
 
-from bptt_oracle.doors.complex_step import complex_step, relative_gap
+from bptt_oracle.doors.complex_step import adjoint_gap, complex_step
 from support.adjoints import failing_parts, message
 
 
@@ -17,23 +18,24 @@ def random_like(arrays, seed):
     return {n: rng.standard_normal(v.shape).astype(v.dtype) for n, v in arrays.items()}
 
 
-def agree(found, expected, tolerance=1e-12):
+def agree(found, expected, tolerance=1e-12, terms=None):
     """Assert the same names and shapes, and elements that differ by no more than `tolerance`
     times the largest element of their own array.
     """
+    sizes = terms or {}
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert np.shape(found[name]) == np.shape(value), name
-        bound = tolerance * np.abs(value).max(initial=0)
+        bound = tolerance * max(sizes.get(name, 0), np.abs(value).max(initial=0))
         error = np.abs(found[name] - value).max(initial=0)
         assert error <= bound, f"{name}: off by {error:.3g}, allowed {bound:.3g}"
 
 
-def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12):
+def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12, terms=None):
     """Assert ⟨ȳ, J u⟩ = ⟨Jᵀȳ, u⟩ for random ȳ and u, with J u by complex step.
 
-    The difference is compared with the sum of the magnitudes of all products. The message names
-    the inputs for which it fails.
+    The difference is compared with the sum of the magnitudes of all products, in which a gradient
+    is not less than its `terms`. The message names the inputs for which it fails.
     """
     outputs, pull = run(inputs)
     outputs = {name: np.asarray(v) for name, v in outputs.items()}
@@ -44,19 +46,22 @@ def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12):
     def push(u):
         return complex_step(lambda arrays: run(arrays)[0], inputs, u)
 
-    gap = relative_gap(cotangents, push(direction), pulled, direction)
+    moved, least = push(direction), terms or {}
+    gap, _ = adjoint_gap(cotangents, moved, pulled, direction)
+    sizes = {n: np.maximum(np.abs(g), least.get(n, 0)) for n, g in pulled.items()}
+    _, scale = adjoint_gap(cotangents, moved, sizes, direction)
+    gap = gap / scale if scale else gap
     if not gap <= tolerance:
         parts = failing_parts(push, cotangents, pulled, direction, tolerance)
         raise AssertionError(message(gap, parts))
 
 
-def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12):
+def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12, terms=None):
     """Assert that outputs and gradients agree with torch to rounding."""
     outputs, _ = run(inputs)
     cotangents = random_like(outputs, seed)
-    agree(
-        evaluate(run, inputs, cotangents), evaluate_in_torch(graph, inputs, cotangents), tolerance
-    )
+    expected = evaluate_in_torch(graph, inputs, cotangents)
+    agree(evaluate(run, inputs, cotangents), expected, tolerance, terms)
 
 
 def agrees_with_torch_in_float32(run, graph, inputs, seed=1, terms=None):
@@ -69,8 +74,7 @@ def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide, terms=
 
     The truth is the reference in the wide dtype. The error of a careful evaluation is that of the
     reference in the narrow dtype: the worst of three runs whose inputs and cotangents are perturbed
-    by about one unit roundoff, and at least one unit roundoff of the largest element. `terms` gives
-    by name the size of the numbers that are summed, where a result is smaller than they are.
+    by about one unit roundoff, and at least one unit roundoff of the largest element.
     """
     inputs = {name: v.astype(narrow) for name, v in inputs.items()}
     cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}

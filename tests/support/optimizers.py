@@ -32,7 +32,7 @@ def trajectory(step, optimizer_of, seed, steps=40, tolerance=1e-13):
     """
     rng = np.random.default_rng(seed)
     params, state = {n: rng.standard_normal(s) for n, s in SHAPES.items()}, None
-    leaves, unit = leaves_of(params), {n: 0.0 for n in NAMES}
+    leaves, unit = leaves_of(params), {n: np.abs(params[n]).max() for n in NAMES}
     optimizer = optimizer_of(leaves)
     for _ in range(steps):
         grads = gradients(rng)
