@@ -13,7 +13,7 @@ tests marked slow, and reports them as skipped.
 --hypothesis-seed works under every profile, ci included. Every library uses one thread, so that a
 run does not depend on the number of cores. There is one process more than there are processors,
 because tests wait for other programs for a fifth of their time; `pytest -n` gives another number.
-What torch compiles is kept for one run, in a folder that all its processes share.
+What torch compiles is kept in pytest's cache, which all processes share.
 """
 
 import os
@@ -21,7 +21,6 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import sys
-import tempfile
 from collections import Counter, defaultdict
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -103,10 +102,8 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # workers inherit it
-        compiled = tempfile.TemporaryDirectory(prefix="bptt-oracle-compiled-")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = compiled.name
-        config.add_cleanup(compiled.cleanup)
+    if hasattr(config, "cache"):  # workers inherit it
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(config.cache.mkdir("compiled")))
     config.addinivalue_line(
         "markers", "claim(id, ...): the rows of the ledger that this test checks"
     )
@@ -127,6 +124,7 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))  # no process waits at the end
 
 
 def _claims_of(item):
