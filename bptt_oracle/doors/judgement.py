@@ -16,6 +16,7 @@ from torch_impl.execution.problem import Problem
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
+from .naming import mistakes_of
 from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
 from .values import NAMES, named_values, pair_of
 
@@ -28,6 +29,7 @@ class Judgement(NamedTuple):
     worst: str  # the tensor with the largest R
     at: tuple[int, ...]  # the index of its worst element
     not_returned: tuple[str, ...]  # tensors that could not be judged because they did not come
+    mistakes: tuple[str, ...] = ()  # that give these results; several if the numbers fit them all
 
     def __bool__(self) -> bool:
         return self.verdict == "agree"
@@ -38,6 +40,8 @@ class Judgement(NamedTuple):
         last = f"{self.verdict}: the worst is {place}; R above {LIMIT:g} is a fault"
         if self.not_returned:
             lines.append(f"not judged, because they did not come: {', '.join(self.not_returned)}")
+        if self.mistakes:
+            last += f"; this is what a net gives with {', or '.join(self.mistakes[:6])}"
         return "\n".join([*lines, last])
 
 
@@ -70,7 +74,9 @@ def judge(
 
     Gradients are judged if torch can differentiate what is returned; NumPy functions have none
     here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
-    stay as they are. Raises ValueError, in one sentence, for arguments that contradict each other.
+    stay as they are. The known mistakes that give the results of a fault are named if the net is
+    small, up to 10⁶ products of weights. Raises ValueError, in one sentence, for arguments that
+    contradict each other.
     """
     if not callable(function):
         raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
@@ -150,7 +156,8 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
         word = "untrusted"
     R = {s.tensor: math.nan if s.tensor in undecided else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)
-    return Judgement(word, R, worst.tensor, worst.at, missing)
+    mistakes = mistakes_of(problem, results, dtype) if word == "fault" else ()
+    return Judgement(word, R, worst.tensor, worst.at, missing, mistakes)
 
 
 def net_of_parameters(

@@ -93,7 +93,7 @@ def expect(
     moved and random bent runs that make the noise.
     """
     wide, tested = wide_dtype(dtype), product_dtype or dtype
-    if wide.kind == "O" and _products(problem) > LARGEST_MULTIPRECISION:
+    if wide.kind == "O" and products_of(problem) > LARGEST_MULTIPRECISION:
         return _without_truth(problem, masks)
     u = UNIT_ROUNDOFF[tested] if u is None else u
     numpy_dtype = "float32" if tested == "bfloat16" else tested
@@ -277,7 +277,7 @@ def largest_of(value: np.ndarray) -> float:
     return float(largest)
 
 
-def _products(problem: Problem) -> int:
+def products_of(problem: Problem) -> int:
     """How many products of weights a forward pass takes, roughly."""
     rows = math.prod(problem.x.shape[:-1])
     return rows * sum(p.size for name, p in problem.params.items() if name.startswith("weight"))

@@ -211,3 +211,103 @@ def test_numbers_that_are_not_finite_decide_nothing():
     x[4, 0, 0] = torch.nan  # the output before it is finite
     judgement = bptt_oracle.judge(LSTM, x)
     assert judgement.verdict == "agree" and np.isnan(judgement.R["d_weight_ih_l0"])
+
+
+def in_gate_order(module, order):
+    """The module as a function of x that reads the blocks of its parameters in another order."""
+
+    def read(p):
+        return torch.cat([p.chunk(4)[k] for k in order])
+
+    def function(x):
+        own = {name: read(p) for name, p in module.named_parameters()}
+        return torch.func.functional_call(module, own, (x,))
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "lengths"),
+    [
+        ({}, (5, 2, 3), None),
+        ({"batch_first": True}, (2, 5, 3), None),
+        ({}, (5, 3), None),
+        ({"bidirectional": True}, (5, 2, 3), [3, 5]),
+        ({"num_layers": 2, "bias": False}, (5, 2, 3), None),
+    ],
+    ids=["time", "batch", "unbatched", "lengths", "layers"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_known_mistake_is_named(options, shape, lengths, dtype):
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(3, 4, dtype=dtype, **options)
+    judgement = bptt_oracle.judge(
+        in_gate_order(module, (0, 1, 3, 2)),
+        torch.randn(shape, dtype=dtype),
+        params=dict(module.named_parameters()),
+        cell="LSTM",
+        batch_first=options.get("batch_first", False),
+        lengths=lengths,
+    )
+    name = "gate order i f o g in place of i f g o"
+    assert judgement.mistakes == (name,)
+    assert str(judgement).endswith(f"; this is what a net gives with {name}")
+
+
+def test_a_mistake_is_named_by_values_alone():
+    module = torch.nn.LSTM(3, 4)
+    wrong = in_gate_order(module, (1, 0, 2, 3))
+
+    def function(x):
+        with torch.no_grad():
+            output, (h, c) = wrong(torch.from_numpy(x))
+        return output.numpy(), (h.numpy(), c.numpy())
+
+    params = {n: p.detach().numpy() for n, p in module.named_parameters()}
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype("float32")
+    judgement = bptt_oracle.judge(function, x, params=params, cell="LSTM")
+    assert judgement.mistakes == ("gate order f i g o in place of i f g o",)
+
+
+def test_numbers_that_fit_several_mistakes_name_all_of_them():
+    """A gradient that is halved is that of the mean over two rows."""
+    module = torch.nn.GRU(3, 4)
+
+    class Halved(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, d):
+            return d / 2
+
+    def function(x):
+        return module(Halved.apply(x))
+
+    params = dict(module.named_parameters())
+    judgement = bptt_oracle.judge(function, torch.randn(5, 2, 3), params=params, cell="GRU")
+    names = ("the gradient of x halved", "the gradient of x divided by B")
+    assert judgement.mistakes == names
+    assert str(judgement).endswith(", or ".join(names))
+
+
+def test_no_mistake_is_named_where_there_is_none_or_the_net_is_large():
+    assert bptt_oracle.judge(torch.nn.LSTM(3, 4), torch.randn(5, 2, 3)).mistakes == ()
+    module = torch.nn.LSTM(64, 64)
+    function = in_gate_order(module, (0, 1, 3, 2))
+    params = dict(module.named_parameters())
+    judgement = bptt_oracle.judge(function, torch.randn(40, 4, 64), params=params, cell="LSTM")
+    assert judgement.verdict == "fault" and judgement.mistakes == ()
+
+
+def test_a_mistake_that_is_not_known_has_no_name():
+    def function(x):
+        output, final = module(x)
+        return output * 1.01, final
+
+    module = torch.nn.LSTM(3, 4)
+    params = dict(module.named_parameters())
+    judgement = bptt_oracle.judge(function, torch.randn(5, 2, 3), params=params, cell="LSTM")
+    assert judgement.verdict == "fault" and judgement.mistakes == ()
+    assert str(judgement).endswith("R above 16 is a fault")
