@@ -49,6 +49,7 @@ class Diagnosis(NamedTuple):
     names: tuple[str, ...]
     sentence: str
     start: str  # empty if all results are right
+    values_only: bool = False  # the values agree with the mistakes, and the gradients do not
 
 
 def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
@@ -76,7 +77,8 @@ def diagnose_results(evidence: Iterable[Evidence]) -> Diagnosis:
             for i in in_order(wrong)
         ]
     )
-    return Diagnosis(names, _sentence(findings), start)
+    values_only = any(found.values_only for found in findings.values())
+    return Diagnosis(names, _sentence(findings), start, values_only)
 
 
 class Finding(NamedTuple):
@@ -220,6 +222,11 @@ def _of_cell(found: Finding) -> str:
     only = ", but the gradients do not" * found.values_only
     if len(found.names) == 1:
         return f"{what} with {found.names[0]} {cases}{only}"
-    names = ", or ".join(found.names[:6])
-    more = f", or one of {len(found.names) - 6} more" * (len(found.names) > 6)
-    return f"{what} {cases} with mistakes that these cases cannot tell apart: {names}{more}{only}"
+    names = listed(found.names)
+    return f"{what} {cases} with mistakes that these cases cannot tell apart: {names}{only}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Six names, and how many more there are."""
+    more = f", or one of {len(names) - 6} more" * (len(names) > 6)
+    return ", or ".join(names[:6]) + more

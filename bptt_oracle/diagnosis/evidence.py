@@ -11,6 +11,7 @@ from torch_impl.execution.problem import Problem
 from ..cases.case import Case, draw
 from ..judging.judge import LIMIT, judge
 from ..judging.truth import Expected
+from ..judging.wide import narrow
 from .question import Question
 
 MOST_CASES = 18  # of each cell and dtype, wrong ones and right ones
@@ -98,10 +99,13 @@ def _ability(case: Case) -> tuple[object, ...]:
 
 
 def is_readable(item: Item) -> bool:
-    """Whether every tensor is an array of floating-point numbers in its shape."""
+    """Whether every tensor is an array of floating-point numbers in its shape, finite where the
+    truth is."""
     truth, results = item.question.right().truth, item.evidence.results
-    return all(
-        type(value) is np.ndarray and value.dtype.kind == "f" and value.shape == truth[name].shape
-        for name, value in results.items()
-        if name in truth
-    )
+
+    def is_array(value: object, true: np.ndarray) -> bool:
+        if type(value) is not np.ndarray or value.dtype.kind != "f" or value.shape != true.shape:
+            return False
+        return bool((np.isfinite(value) | ~np.isfinite(narrow(true))).all())
+
+    return all(is_array(value, truth[name]) for name, value in results.items() if name in truth)

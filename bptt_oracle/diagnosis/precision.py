@@ -77,7 +77,8 @@ def lower_precision(cases: Sequence[Judged]) -> str:
 
 
 def _is_biased(cases: Sequence[Judged]) -> bool:
-    """Whether the errors of the output point away from zero, or towards it, too often."""
+    """Whether the errors of the output point away from zero, or towards it, too often. True if
+    there are so few that all of them may do so by chance."""
     balance = count = 0
     for case in cases:
         if "output" in case.results:
@@ -85,7 +86,7 @@ def _is_biased(cases: Sequence[Judged]) -> bool:
             signs = np.sign(difference(case.results["output"], truth)) * np.sign(narrow(truth))
             balance += int(signs.sum())
             count += int(np.count_nonzero(signs))
-    return abs(balance) > MOST_BIASED * math.sqrt(count)
+    return count <= MOST_BIASED**2 or abs(balance) > MOST_BIASED * math.sqrt(count)
 
 
 def _sizes(case: Judged, lower: str) -> list[float]:

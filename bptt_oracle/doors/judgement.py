@@ -13,10 +13,11 @@ import reference
 from reference.cells.table import CELL_TABLE
 from torch_impl.execution.problem import Problem
 
+from ..diagnosis.diagnose import listed
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
-from .naming import mistakes_of
+from .naming import NOTHING, diagnose_call
 from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
 from .values import NAMES, named_values, pair_of
 
@@ -30,6 +31,7 @@ class Judgement(NamedTuple):
     at: tuple[int, ...]  # the index of its worst element
     not_returned: tuple[str, ...]  # tensors that could not be judged because they did not come
     mistakes: tuple[str, ...] = ()  # that give these results; several if the numbers fit them all
+    values_only: bool = False  # the values are those of the mistakes, and the gradients are not
 
     def __bool__(self) -> bool:
         return self.verdict == "agree"
@@ -41,7 +43,9 @@ class Judgement(NamedTuple):
         if self.not_returned:
             lines.append(f"not judged, because they did not come: {', '.join(self.not_returned)}")
         if self.mistakes:
-            last += f"; this is what a net gives with {', or '.join(self.mistakes[:6])}"
+            what = "the values are" if self.values_only else "this is"
+            last += f"; {what} what a net gives with {listed(self.mistakes)}"
+            last += ", but the gradients are not" * self.values_only
         return "\n".join([*lines, last])
 
 
@@ -75,8 +79,8 @@ def judge(
     Gradients are judged if torch can differentiate what is returned; NumPy functions have none
     here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
     stay as they are. The known mistakes that give the results of a fault are named if the net is
-    small, up to 10⁶ products of weights. Raises ValueError, in one sentence, for arguments that
-    contradict each other.
+    small, up to 500,000 products of weights, in float32 and float64. Raises ValueError, in one
+    sentence, for arguments that contradict each other.
     """
     if not callable(function):
         raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
@@ -156,8 +160,8 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
         word = "untrusted"
     R = {s.tensor: math.nan if s.tensor in undecided else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)
-    mistakes = mistakes_of(problem, results, dtype) if word == "fault" else ()
-    return Judgement(word, R, worst.tensor, worst.at, missing, mistakes)
+    found = diagnose_call(problem, results, dtype) if word == "fault" else NOTHING
+    return Judgement(word, R, worst.tensor, worst.at, missing, found.names, found.values_only)
 
 
 def net_of_parameters(

@@ -87,7 +87,7 @@ def in_text():
     }.items():
         yield _mutant(name, GRU, ("d_z = d_h * (h - n)", f"d_z = {gradient}"))
     yield _mutant(
-        "z and 1 − z exchanged in the gradients of n and h₋",
+        "z and 1 − z exchanged in the gradients",
         GRU,
         ("d_n = d_h * (1 - z)", "d_n = d_h * z"),
         ("d_h = d_h * z + p", "d_h = d_h * (1 - z) + p"),
@@ -143,7 +143,7 @@ def in_text():
         "c_t in place of c_{t−1} in the gradient of f", LSTM, ("d_f = d_c * c", "d_f = d_c * c_new")
     )
     yield _mutant(
-        "the gradients of i and g exchanged, δc ⊙ i and δc ⊙ g",
+        "the gradients of i and g exchanged",
         LSTM,
         ("d_i = d_c * g", "d_i = d_c * i"),
         ("d_g = d_c * i", "d_g = d_c * g"),

@@ -88,7 +88,7 @@ def in_text_of_variants():
     }.items():
         yield _mutant(name, TEXTBOOK, ("d_h * (n - h)", gradient))
     yield _mutant(
-        "z and 1 − z exchanged in the gradients of n and h₋",
+        "z and 1 − z exchanged in the gradients",
         TEXTBOOK,
         ("d_u_n = d_h * z *", "d_u_n = d_h * (1 - z) *"),
         ("d_h = d_h * (1 - z) + d_q", "d_h = d_h * z + d_q"),

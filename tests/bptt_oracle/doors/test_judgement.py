@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bptt_oracle
+from bptt_oracle.cases.case import Case, draw
+from bptt_oracle.doors.naming import case_of
 from support.written_implementations import OtherNames
 
 MODULES = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "RNN": torch.nn.RNN}
@@ -254,7 +256,8 @@ def test_a_known_mistake_is_named(options, shape, lengths, dtype):
     assert str(judgement).endswith(f"; this is what a net gives with {name}")
 
 
-def test_a_mistake_is_named_by_values_alone():
+def test_a_mistake_is_named_where_only_values_came():
+    torch.manual_seed(0)
     module = torch.nn.LSTM(3, 4)
     wrong = in_gate_order(module, (1, 0, 2, 3))
 
@@ -267,47 +270,112 @@ def test_a_mistake_is_named_by_values_alone():
     x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype("float32")
     judgement = bptt_oracle.judge(function, x, params=params, cell="LSTM")
     assert judgement.mistakes == ("gate order f i g o in place of i f g o",)
+    assert not judgement.values_only
+
+
+class Gradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, d):
+        return ctx.factor * d, None
+
+
+def test_values_of_a_mistake_with_gradients_of_none_are_reported_as_such():
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(3, 4)
+    wrong = in_gate_order(module, (0, 1, 3, 2))
+    judgement = bptt_oracle.judge(
+        lambda x: wrong(Gradient.apply(x, 1.37)),
+        torch.randn(5, 2, 3),
+        params=dict(module.named_parameters()),
+        cell="LSTM",
+    )
+    name = "gate order i f o g in place of i f g o"
+    assert judgement.mistakes == (name,) and judgement.values_only
+    assert str(judgement).endswith(
+        f"; the values are what a net gives with {name}, but the gradients are not"
+    )
 
 
 def test_numbers_that_fit_several_mistakes_name_all_of_them():
     """A gradient that is halved is that of the mean over two rows."""
+    torch.manual_seed(0)
     module = torch.nn.GRU(3, 4)
-
-    class Halved(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx, d):
-            return d / 2
-
-    def function(x):
-        return module(Halved.apply(x))
-
-    params = dict(module.named_parameters())
-    judgement = bptt_oracle.judge(function, torch.randn(5, 2, 3), params=params, cell="GRU")
+    judgement = bptt_oracle.judge(
+        lambda x: module(Gradient.apply(x, 0.5)),
+        torch.randn(5, 2, 3),
+        params=dict(module.named_parameters()),
+        cell="GRU",
+    )
     names = ("the gradient of x halved", "the gradient of x divided by B")
     assert judgement.mistakes == names
     assert str(judgement).endswith(", or ".join(names))
 
 
-def test_no_mistake_is_named_where_there_is_none_or_the_net_is_large():
+def test_no_mistake_is_named_where_there_is_none_or_comparing_would_take_long():
+    torch.manual_seed(0)
     assert bptt_oracle.judge(torch.nn.LSTM(3, 4), torch.randn(5, 2, 3)).mistakes == ()
-    module = torch.nn.LSTM(64, 64)
-    function = in_gate_order(module, (0, 1, 3, 2))
-    params = dict(module.named_parameters())
-    judgement = bptt_oracle.judge(function, torch.randn(40, 4, 64), params=params, cell="LSTM")
+    for module, x in (
+        (torch.nn.LSTM(64, 64), torch.randn(40, 4, 64)),
+        (torch.nn.LSTM(3, 4, dtype=torch.bfloat16), torch.randn(5, 2, 3, dtype=torch.bfloat16)),
+    ):
+        function, params = in_gate_order(module, (0, 1, 3, 2)), dict(module.named_parameters())
+        judgement = bptt_oracle.judge(function, x, params=params, cell="LSTM")
+        assert judgement.verdict == "fault" and judgement.mistakes == ()
+
+
+@pytest.mark.parametrize("where", ["output", "one element", "h_n", "gradient"])
+@pytest.mark.parametrize("module", [torch.nn.RNN(3, 4), torch.nn.GRU(3, 4), torch.nn.LSTM(3, 4)])
+def test_not_a_number_is_a_fault_without_a_name(module, where):
+    def function(x):
+        output, final = module(Gradient.apply(x, float("nan")) if where == "gradient" else x)
+        mask = torch.ones_like(output)
+        mask[0, 0, 0] = float("nan")
+        if where == "h_n":
+            h, *c = final if isinstance(final, tuple) else (final,)
+            return output, (h * float("nan"), *c) if c else h * float("nan")
+        return output * {"output": float("nan"), "one element": mask}.get(where, 1), final
+
+    torch.manual_seed(0)
+    params, cell = dict(module.named_parameters()), module.mode
+    judgement = bptt_oracle.judge(function, torch.randn(5, 2, 3), params=params, cell=cell)
     assert judgement.verdict == "fault" and judgement.mistakes == ()
 
 
-def test_a_mistake_that_is_not_known_has_no_name():
+@pytest.mark.parametrize("T, B, I, H", [(2, 1, 2, 2), (3, 1, 3, 4), (5, 2, 3, 4), (9, 4, 3, 4)])
+@pytest.mark.parametrize("factor", [1.1, 1.01, 1.001])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mistake_that_is_not_known_has_no_name(T, B, I, H, factor, seed):  # noqa: E741
+    """Few elements that are all a little too large look like those of a lower precision."""
+
     def function(x):
         output, final = module(x)
-        return output * 1.01, final
+        return output * factor, final
 
-    module = torch.nn.LSTM(3, 4)
+    torch.manual_seed(seed)
+    module = torch.nn.LSTM(I, H)
     params = dict(module.named_parameters())
-    judgement = bptt_oracle.judge(function, torch.randn(5, 2, 3), params=params, cell="LSTM")
+    judgement = bptt_oracle.judge(function, torch.randn(T, B, I), params=params, cell="LSTM")
     assert judgement.verdict == "fault" and judgement.mistakes == ()
     assert str(judgement).endswith("R above 16 is a fault")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("LSTM", T=4, B=3, I=2, H=5, layers=2, bidirectional=True, P=2, layout="batch"),
+        Case("GRU", T=4, B=3, I=2, H=5, bias=False, layout="packed", lengths=(2, 4, 1)),
+        Case("RNN_RELU", T=4, B=1, I=2, H=5, layout="unbatched", state=False),
+        Case("GRU_TEXTBOOK", T=3, B=2, I=5, H=5, tied=True, cotangents=("h_n",)),
+        Case("LSTM", T=3, B=2, I=4, H=5, cotangents=("output", "c_n")),
+    ],
+    ids=lambda case: case.id,
+)
+def test_the_case_of_a_problem_is_the_one_that_it_was_drawn_from(case):
+    assert case_of(draw(case)) == case
