@@ -103,7 +103,7 @@ def new_trier() -> Iterator[Trier]:
 def _serve(pipe: Connection, folder: str) -> None:
     """In the child: run what comes, print nothing, and write only to the folder."""
     initialize_worker()
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # a daemon has no children
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -117,7 +117,8 @@ def _run(problem: OptimizerProblem, rounding: Rounding, wide: np.dtype) -> Resul
 
 
 def moved_runs(problem: OptimizerProblem, dtype: str, count: int, wide: np.dtype) -> list[Results]:
-    """The results of `count` moved evaluations, all at once if they take the same branches."""
+    """The results of `count` moved evaluations, all at once if they take the same branches: an
+    array of n elements is [n, count] then. Another count has other random numbers."""
     steps = len(problem.grads)
     rounding = moved(dtype, np.random.default_rng([count, steps]), axes=1)
 

@@ -47,7 +47,7 @@ class Rounding(NamedTuple):
 
 
 class DifferentBranches(Exception):
-    """A condition holds in some of the evaluations that are made at once."""
+    """A condition holds in some, but not in all, of the evaluations that are made at once."""
 
 
 class Rounded(np.ndarray):
@@ -70,22 +70,22 @@ class Rounded(np.ndarray):
                 for x, number in zip(plain, numbers, strict=True)
             ]
         result = np.asarray(getattr(ufunc, method)(*plain, **options))
+        is_number = result.ndim <= rounding.axes
         if ufunc in _LOGICAL:
-            return result.view(Condition)
+            return result.view(Condition) if is_number else result
         if ufunc not in _EXACT or with_number:  # a bound of a clamp is stored as an element
-            is_number = result.ndim <= rounding.axes
             result = rounding.number(result) if is_number else rounding.array(result)
         return as_rounded(result, rounding)
 
     def __bool__(self) -> bool:
-        return bool((self != 0).view(Condition))
+        return bool(self != 0)  # of an array NumPy raises ValueError
 
 
 class Condition(np.ndarray):
-    """What a comparison gives; as a bool, what it gives in all evaluations."""
+    """A comparison of numbers; as a bool, what it gives in all evaluations."""
 
     def __bool__(self) -> bool:
-        true = self.view(np.ndarray).reshape(-1)
+        true = self.view(np.ndarray)
         if true.all() != true.any():
             raise DifferentBranches
         return bool(true.all())

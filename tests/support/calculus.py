@@ -2,7 +2,10 @@
 
 `run(inputs) -> outputs, pull` returns the outputs by name, and a function from cotangents by name
 to gradients by name. `graph(tensors) -> outputs` is the same in torch, differentiated by autograd.
-`terms` gives by name the size of the numbers that a result is a sum of, where they may cancel.
+
+A gradient may be a difference of numbers that nearly cancel, as p − y is. `terms(cotangents)` gives
+by the input's name the sizes of these numbers, in the shape of the gradient; an error is then
+compared with them where they are larger than the gradient.
 """
 
 import numpy as np
@@ -18,15 +21,15 @@ def random_like(arrays, seed):
     return {n: rng.standard_normal(v.shape).astype(v.dtype) for n, v in arrays.items()}
 
 
-def agree(found, expected, tolerance=1e-12, terms=None):
+def agree(found, expected, tolerance=1e-12, sizes=None):
     """Assert the same names and shapes, and elements that differ by no more than `tolerance`
-    times the largest element of their own array.
+    times the largest element of their own array, or a larger number of `sizes` by the same name.
     """
-    sizes = terms or {}
-    assert found.keys() == expected.keys()
+    least = sizes or {}
+    assert found.keys() == expected.keys() and found.keys() >= least.keys()
     for name, value in expected.items():
         assert np.shape(found[name]) == np.shape(value), name
-        bound = tolerance * max(sizes.get(name, 0), np.abs(value).max(initial=0))
+        bound = tolerance * max(np.abs(value).max(initial=0), least.get(name, 0))
         error = np.abs(found[name] - value).max(initial=0)
         assert error <= bound, f"{name}: off by {error:.3g}, allowed {bound:.3g}"
 
@@ -34,8 +37,8 @@ def agree(found, expected, tolerance=1e-12, terms=None):
 def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12, terms=None):
     """Assert ⟨ȳ, J u⟩ = ⟨Jᵀȳ, u⟩ for random ȳ and u, with J u by complex step.
 
-    The difference is compared with the sum of the magnitudes of all products, in which a gradient
-    is not less than its `terms`. The message names the inputs for which it fails.
+    The difference is compared with the sum of the magnitudes of all products. The message names
+    the inputs for which it fails.
     """
     outputs, pull = run(inputs)
     outputs = {name: np.asarray(v) for name, v in outputs.items()}
@@ -46,10 +49,11 @@ def adjoint_identity_holds(run, inputs, seed=1, tolerance=1e-12, terms=None):
     def push(u):
         return complex_step(lambda arrays: run(arrays)[0], inputs, u)
 
-    moved, least = push(direction), terms or {}
+    moved, sizes = push(direction), terms(cotangents) if terms else {}
+    assert inputs.keys() >= sizes.keys()
     gap, _ = adjoint_gap(cotangents, moved, pulled, direction)
-    sizes = {n: np.maximum(np.abs(g), least.get(n, 0)) for n, g in pulled.items()}
-    _, scale = adjoint_gap(cotangents, moved, sizes, direction)
+    larger = {n: np.maximum(np.abs(g), sizes.get(n, 0)) for n, g in pulled.items()}
+    _, scale = adjoint_gap(cotangents, moved, larger, direction)
     gap = gap / scale if scale else gap
     if not gap <= tolerance:
         parts = failing_parts(push, cotangents, pulled, direction, tolerance)
@@ -61,28 +65,34 @@ def agrees_with_torch(run, graph, inputs, seed=1, tolerance=1e-12, terms=None):
     outputs, _ = run(inputs)
     cotangents = random_like(outputs, seed)
     expected = evaluate_in_torch(graph, inputs, cotangents)
-    agree(evaluate(run, inputs, cotangents), expected, tolerance, terms)
+    each = terms(cotangents) if terms else {}
+    sizes = {f"d_{name}": size.max(initial=0) for name, size in each.items()}
+    agree(evaluate(run, inputs, cotangents), expected, tolerance, sizes)
 
 
-def agrees_with_torch_in_float32(run, graph, inputs, seed=1, terms=None):
+def agrees_with_torch_in_float32(run, graph, inputs, seed=1, sizes=None):
     """Assert that torch's error in float32 is at most 32 times that of a careful evaluation."""
-    agrees_with_torch_to_rounding(run, graph, inputs, seed, np.float32, np.float64, terms)
+    agrees_with_torch_to_rounding(run, graph, inputs, seed, np.float32, np.float64, sizes)
 
 
-def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide, terms=None):
+def agrees_with_torch_to_rounding(run, graph, inputs, seed, narrow, wide, sizes=None):
     """Assert that torch's error in a narrow dtype is at most 32 times that of a careful evaluation.
 
     The truth is the reference in the wide dtype. The error of a careful evaluation is that of the
     reference in the narrow dtype: the worst of three runs whose inputs and cotangents are perturbed
-    by about one unit roundoff, and at least one unit roundoff of the largest element.
+    by about one unit roundoff, and at least one unit roundoff of the largest element, or of a
+    larger number of `sizes` (by the name of a result) on the way to it.
     """
     inputs = {name: v.astype(narrow) for name, v in inputs.items()}
     cotangents = {n: d.astype(narrow) for n, d in random_like(run(inputs)[0], seed).items()}
     exact = {name: v.astype(wide) for name, v in inputs.items()}
     truth = evaluate(run, exact, {n: d.astype(wide) for n, d in cotangents.items()})
     unit = np.finfo(narrow).eps / 2
-    sizes = {name: np.abs(v).max(initial=0) for name, v in truth.items()} | (terms or {})
-    noise = {name: unit * size for name, size in sizes.items()}
+    least = sizes or {}
+    assert truth.keys() >= least.keys()
+    noise = {
+        name: unit * max(np.abs(v).max(initial=0), least.get(name, 0)) for name, v in truth.items()
+    }
     for trial in range(3):
         rng = np.random.default_rng(trial)
         perturbed = [

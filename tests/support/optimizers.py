@@ -27,8 +27,9 @@ def trajectory(step, optimizer_of, seed, steps=40, tolerance=1e-13):
     """Assert the same parameters after each step on the same gradients, here and in torch.
 
     `step(params, grads, state)` returns parameters and state, which is None at first. The unit of
-    an array is the largest element it has had: an element near zero still has the rounding errors
-    of its earlier, larger values. Returns the last state, and torch's state of each parameter.
+    an array is the largest element it has had, at the start or later: an element near zero still
+    has the rounding errors of its earlier, larger values. Returns the last state, and torch's state
+    of each parameter.
     """
     rng = np.random.default_rng(seed)
     params, state = {n: rng.standard_normal(s) for n, s in SHAPES.items()}, None

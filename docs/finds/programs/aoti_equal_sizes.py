@@ -17,7 +17,7 @@ if not hasattr(torch.export.Dim, "DYNAMIC"):
     sys.exit(0)
 warnings.simplefilter("ignore")
 folder = tempfile.TemporaryDirectory()
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)  # compiled code goes with it
 net, x = torch.nn.RNN(1, 1, batch_first=True), torch.ones(5, 2, 1)
 with torch.no_grad():
     for p in net.parameters():

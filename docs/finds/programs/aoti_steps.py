@@ -17,7 +17,7 @@ if not hasattr(torch.export.Dim, "AUTO"):
     sys.exit(0)
 warnings.simplefilter("ignore")
 folder = tempfile.TemporaryDirectory()
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)  # compiled code goes with it
 net, x = torch.nn.RNN(1, 1), torch.ones(6, 3, 1)
 auto = torch.export.Dim.AUTO
 with torch.no_grad():

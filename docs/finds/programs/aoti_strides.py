@@ -17,7 +17,7 @@ if not hasattr(torch._inductor, "aoti_compile_and_package"):
     sys.exit(0)
 warnings.simplefilter("ignore")
 folder = tempfile.TemporaryDirectory()
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)  # compiled code goes with it
 net = torch.nn.RNN(1, 1)
 x = torch.arange(6.0).reshape(2, 3, 1).transpose(0, 1)  # 3 steps of 2 rows
 with torch.no_grad():

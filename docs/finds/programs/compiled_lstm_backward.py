@@ -13,7 +13,7 @@ import torch
 
 warnings.simplefilter("ignore")
 folder = tempfile.TemporaryDirectory()
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", folder.name)  # compiled code goes with it
 torch._dynamo.config.allow_rnn = True
 
 

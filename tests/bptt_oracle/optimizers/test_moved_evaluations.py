@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bptt_oracle.judging.wide import wide_dtype
+from bptt_oracle.judging.wide import narrow, wide_dtype
 from bptt_oracle.optimizers import expectation
 from bptt_oracle.optimizers.cases import draw, parse
 from bptt_oracle.optimizers.expectation import evaluate, moved_runs
-from bptt_oracle.optimizers.rounded import DifferentBranches, as_rounded, moved
+from bptt_oracle.optimizers.rounded import DifferentBranches, as_rounded, moved, to_nearest
 from torch_impl.optimizers.table import OPTIMIZERS
 
 LATE_AVERAGE = "ASGD.averaged.n3.generic.contiguous.contiguous.unit.s1"
@@ -18,25 +18,29 @@ def problem_of(optimizer):
     return draw(parse(f"{optimizer}.plain.n3.generic.contiguous.contiguous.unit.s1"), "float64")
 
 
-def single_runs(problem, dtype):
-    """As many, one after the other."""
-    wide = wide_dtype(dtype)
-    found = []
-    for k in range(COUNT):
-        rounding = moved(dtype, np.random.default_rng([k, 1]))
-
-        def convert(value, rounding=rounding):
-            return as_rounded(np.asarray(value, dtype=wide), rounding)
-
-        results = evaluate(problem, convert, convert)
-        found.append({n: np.asarray(v).view(np.ndarray) for n, v in results.items()})
-    return found
+def single_run(problem, dtype, seed):
+    """One evaluation on its own."""
+    return expectation._run(problem, moved(dtype, np.random.default_rng(seed)), wide_dtype(dtype))
 
 
 def spread(runs, name):
     """The root mean square over runs and elements of the distance from the mean of the runs."""
-    values = np.stack([run[name] for run in runs])
+    values = np.stack([narrow(run[name]) for run in runs])
     return float(np.sqrt(np.mean((values - values.mean(axis=0)) ** 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_one_evaluation_made_as_several_has_the_same_bits(optimizer, dtype):
+    for label in OPTIMIZERS[optimizer].options:
+        case = f"{optimizer}.{label}.n3.generic.contiguous.contiguous.unit.s1"
+        problem = draw(parse(case), dtype)
+        with np.errstate(all="ignore"):
+            (grouped,) = moved_runs(problem, dtype, 1, wide_dtype(dtype))
+            single = single_run(problem, dtype, [1, len(problem.grads)])
+        assert grouped.keys() == single.keys()
+        for name, value in single.items():
+            assert np.array_equal(grouped[name], value, equal_nan=value.dtype != object), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -44,7 +48,7 @@ def spread(runs, name):
 def test_evaluations_at_once_spread_as_single_ones_do(optimizer, dtype):
     problem = problem_of(optimizer)
     grouped = moved_runs(problem, dtype, COUNT, wide_dtype(dtype))
-    single = single_runs(problem, dtype)
+    single = [single_run(problem, dtype, [k, 1]) for k in range(COUNT)]
     assert len(grouped) == COUNT and grouped[0].keys() == single[0].keys()
     for name, value in single[0].items():
         assert all(run[name].shape == value.shape for run in grouped)
@@ -81,3 +85,11 @@ def test_a_condition_is_that_of_all_evaluations():
         bool(numbers > 1.5)
     with pytest.raises(DifferentBranches):
         bool(as_rounded(np.array([0.0, 1.0]), rounding))
+
+
+def test_an_array_is_no_condition():
+    for rounding, shape in ((to_nearest("float32"), 2), (moved("float32", None, axes=1), (2, 2))):
+        array = as_rounded(np.ones(shape), rounding)
+        for value in (array > 0, array):
+            with pytest.raises(ValueError, match="ambiguous"):
+                bool(value)

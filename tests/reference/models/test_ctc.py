@@ -78,8 +78,13 @@ def test_the_loss_is_minus_the_log_of_the_sum_over_all_paths(case):
 @given(case=problems(), seed=seeds)
 def test_the_gradient_is_the_adjoint_of_the_tangent(case, seed):
     logits, *rest = case
-    # δo is δℓ (p − the share), of which both may be 1.
-    adjoint_identity_holds(run_of(*rest), {"logits": logits}, seed, terms={"logits": 1.0})
+    inside = (np.arange(len(logits))[:, None] < rest[1])[..., None]  # the steps of a row
+
+    def terms(cotangents):  # δo is δℓ (p − the share), of which both may be 1
+        each = np.abs(cotangents["loss"])[:, None] * inside
+        return {"logits": np.broadcast_to(each, logits.shape)}
+
+    adjoint_identity_holds(run_of(*rest), {"logits": logits}, seed, terms=terms)
 
 
 @given(case=problems(), seed=seeds)
@@ -124,8 +129,8 @@ def test_torch_in_float32_is_as_exact_as_a_careful_evaluation(case, seed):
     # The loss is the log of a sum of up to 1, and a share of 1 is e to a sum of log p that cancel,
     # each as large as the loss.
     size = max(1.0, run(inputs)[0]["loss"].max())
-    terms = {"loss": size, "d_logits": size}
-    agrees_with_torch_in_float32(run, graph_of(*rest), inputs, seed, terms)
+    sizes = {"loss": size, "d_logits": size}
+    agrees_with_torch_in_float32(run, graph_of(*rest), inputs, seed, sizes)
 
 
 @given(case=problems())
