@@ -153,7 +153,11 @@ def _fitting(
         for mistake, change in candidates
         if all(_agrees(change, item, values_only) for item in items)
     ]
-    return tuple(dict.fromkeys(fitting))
+    names = tuple(dict.fromkeys(fitting))
+    both = "weight_ih and weight_hh "
+    if any(n.startswith(("weight_ih ", "weight_hh ")) and not n.startswith(both) for n in names):
+        return tuple(n for n in names if not n.startswith(both))  # one of the two is enough
+    return names
 
 
 def _may_agree(mistake: Mistake, change: Change, item: Item, values_only: bool) -> bool:

@@ -26,6 +26,7 @@ FACTORS: dict[str, Callable[[int, int], float]] = {
     "multiplied by T": lambda T, B: T,
     "divided by T·B": lambda T, B: 1 / (T * B),
 }
+FEWEST = 2  # elements that a factor is sought in
 OF_ONE_CELL = {"weight_hr": "LSTM", "weight_ch": "LSTM_PEEPHOLE"}
 TENSORS = ("x", "h_0", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", *OF_ONE_CELL)
 GROUPS: dict[str, tuple[str, ...]] = {  # beginnings of names, from the general to the special
@@ -83,7 +84,8 @@ def factors(
 ) -> list[Mistake]:
     """Candidates for each group of gradients, and for each wrong gradient alone.
 
-    The factor is tried in four digits first, because a program has a round one.
+    The factor is tried in four digits first, because a program has a round one. It is not sought in
+    fewer than FEWEST elements: some factor fits one element, whatever the mistake.
     """
     groups = GROUPS | {
         f"the gradient of {n[2:]}": (n[2:],) for n in wrong if n[2:] not in "xh_0c_0"
@@ -91,6 +93,8 @@ def factors(
     candidates = []
     for group, names in groups.items():
         own = [n for n in wrong if n[2:].startswith(names)]
+        if sum(np.count_nonzero(narrow(truth[n])) for n in own) < FEWEST:
+            continue
         value = sum(float((results[n] * narrow(truth[n])).sum()) for n in own)
         square = sum(float((narrow(truth[n]) ** 2).sum()) for n in own)
         if not square or not math.isfinite(value / square):

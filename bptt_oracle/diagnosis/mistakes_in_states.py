@@ -22,8 +22,8 @@ def _orders() -> dict[str, Callable[[int, int], np.ndarray]]:
     return {
         "of the two directions swapped": lambda L, D: np.arange(L * D).reshape(L, D)[:, ::-1],
         "of the layers in reverse order": lambda L, D: np.arange(L * D).reshape(L, D)[::-1],
-        "ordered direction by direction": lambda L, D: np.arange(L * D).reshape(D, L).T,
-        "read direction by direction": lambda L, D: np.arange(L * D).reshape(L, D).T,
+        "read direction by direction": lambda L, D: np.arange(L * D).reshape(D, L).T,
+        "ordered direction by direction": lambda L, D: np.arange(L * D).reshape(L, D).T,
     }
 
 

@@ -17,7 +17,7 @@ from ..diagnosis.diagnose import listed
 from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
-from .naming import NOTHING, diagnose_call
+from .naming import NOTHING, diagnose_call, reason_not_to_compare
 from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
 from .values import NAMES, named_values, pair_of
 
@@ -32,6 +32,7 @@ class Judgement(NamedTuple):
     not_returned: tuple[str, ...]  # tensors that could not be judged because they did not come
     mistakes: tuple[str, ...] = ()  # that give these results; several if the numbers fit them all
     values_only: bool = False  # the values are those of the mistakes, and the gradients are not
+    not_compared: str = ""  # why a fault was not compared with the known mistakes
 
     def __bool__(self) -> bool:
         return self.verdict == "agree"
@@ -46,6 +47,10 @@ class Judgement(NamedTuple):
             what = "the values are" if self.values_only else "this is"
             last += f"; {what} what a net gives with {listed(self.mistakes)}"
             last += ", but the gradients are not" * self.values_only
+        if self.not_compared:
+            last += f"; it was not compared with the known mistakes, because {self.not_compared}"
+        if self.verdict == "untrusted":
+            last = "untrusted: rounding, or NaN in the truth, hides whether these numbers are right"
         return "\n".join([*lines, last])
 
 
@@ -78,9 +83,10 @@ def judge(
 
     Gradients are judged if torch can differentiate what is returned; NumPy functions have none
     here, see `check_adjoint` and `Implementation`. The gradients of the caller's tensors (.grad)
-    stay as they are. The known mistakes that give the results of a fault are named if the net is
-    small, up to 500,000 products of weights, in float32 and float64. Raises ValueError, in one
-    sentence, for arguments that contradict each other.
+    stay as they are. The known mistakes that give the results of a fault are named, in float32 and
+    float64, if the net is small: 32 steps of all layers and directions, and 500,000 products of
+    inputs or states with weights. Raises ValueError, in one sentence, for arguments that contradict
+    each other.
     """
     if not callable(function):
         raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
@@ -95,6 +101,11 @@ def judge(
         )
     if hasattr(x, "batch_sizes"):
         raise ValueError("x is a PackedSequence; give the padded batch [T, B, I] and lengths=")
+    if len(np.shape(x)) not in (2, 3) or not len(x):
+        raise ValueError(
+            f"x has shape {list(np.shape(x))}; expected [T, B, I], [B, T, I] with batch_first, or "
+            "[T, I], of one step or more"
+        )
     if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
         x, batch_first = x.swapaxes(0, 1), False
         d_output = None if d_output is None else d_output.swapaxes(0, 1)
@@ -108,6 +119,11 @@ def judge(
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
     own_state = None if state is None else tuple(pair_of(net, state))
+    for name, own, size in zip(("h_0", "c_0"), own_state or (), net.state_sizes, strict=False):
+        rows = () if len(x.shape) == 2 else (x.shape[0 if batch_first else 1],)
+        shape = [net.num_layers * net.directions, *rows, size]
+        if list(np.shape(own)) != shape:
+            raise ValueError(f"{name} has shape {list(np.shape(own))}, expected {shape}")
     of_x, x_dtype = arrays_of({"x": x})
     if x_dtype != dtype:
         raise ValueError(f"x is {x_dtype}, and the parameters are {dtype}; convert one of them")
@@ -160,8 +176,13 @@ def _judgement(problem: Problem, results: dict[str, np.ndarray], dtype: str) -> 
         word = "untrusted"
     R = {s.tensor: math.nan if s.tensor in undecided else s.R for s in scores}
     missing = tuple(name for name in expected.truth if name not in results)
-    found = diagnose_call(problem, results, dtype) if word == "fault" else NOTHING
-    return Judgement(word, R, worst.tensor, worst.at, missing, found.names, found.values_only)
+    if word != "fault":
+        return Judgement(word, R, worst.tensor, worst.at, missing)
+    reason = reason_not_to_compare(problem, results, dtype)
+    found = NOTHING if reason else diagnose_call(problem, results, dtype)
+    return Judgement(
+        word, R, worst.tensor, worst.at, missing, found.names, found.values_only, reason
+    )
 
 
 def net_of_parameters(
@@ -195,11 +216,14 @@ def net_of_parameters(
     else:
         net = reference.RecurrentNet(cell, I, H, **options)
     expected = {name: tuple(shape) for name, shape in net.parameter_shapes().items()}
-    if expected != dict(shapes):
-        wrong = [n for n in {**expected, **shapes} if expected.get(n) != shapes.get(n)]
+    if missing := [name for name in expected if name not in shapes]:
+        raise ValueError(f"the parameter {missing[0]} {list(expected[missing[0]])} is missing")
+    if unknown := [name for name in shapes if name not in expected]:
+        raise ValueError(f"{unknown[0]} came, and the parameters are {', '.join(expected)}")
+    if wrong := [name for name in expected if tuple(shapes[name]) != expected[name]]:
         raise ValueError(
-            f"{wrong[0]} has shape {shapes.get(wrong[0])}, expected {expected.get(wrong[0])} for a "
-            f"{cell} with input_size {I} and hidden_size {H}"
+            f"{wrong[0]} has shape {list(shapes[wrong[0]])}, expected {list(expected[wrong[0]])}, "
+            f"because weight_ih_l0 {[rows, I]} is that of input_size {I} and hidden_size {H}"
         )
     return net
 

@@ -12,25 +12,40 @@ from torch_impl.execution.problem import Problem
 from ..cases.case import Case
 from ..diagnosis.diagnose import Diagnosis, diagnose_results
 from ..diagnosis.evidence import Evidence
+from ..diagnosis.precision import LOWER_PRECISIONS
 from ..judging.renumbering import is_tied
 from ..judging.truth import products_of
 from ..judging.wide import wide_dtype
 from .values import NAMES
 
-LARGEST = (
-    500_000  # products of weights: up to three seconds, because there are hundreds of mistakes
-)
+LARGEST = 500_000  # products of inputs or states with weights
+LONGEST = 32  # steps of all layers and directions: about ten seconds for hundreds of mistakes
 NOTHING = Diagnosis((), "", "")
 
 
+def reason_not_to_compare(problem: Problem, results: Mapping[str, np.ndarray], dtype: str) -> str:
+    """Why the results of a problem are not compared with those of the known mistakes; empty if they
+    are."""
+    net, products = problem.net, products_of(problem)
+    steps = case_of(problem).T * net.num_layers * net.directions
+    if dtype not in ("float32", "float64"):
+        return f"the numbers are {dtype}, not float32 or float64"
+    if wide_dtype(dtype).kind == "O":
+        return "longdouble is no wider than double on this machine"
+    if not all(np.isfinite(value).all() for value in results.values()):
+        return "not all numbers are finite"
+    if steps > LONGEST:
+        return f"all layers and directions have {steps} steps, more than {LONGEST}"
+    if products > LARGEST:
+        return f"{products:,} products with weights are more than {LARGEST:,}"
+    return ""
+
+
 def diagnose_call(problem: Problem, results: Mapping[str, np.ndarray], dtype: str) -> Diagnosis:
-    """The diagnosis of the results of one problem. It is empty if the net is too large to compare,
-    or if the dtype is neither float32 nor float64."""
-    if dtype not in ("float32", "float64") or wide_dtype(dtype).kind == "O":
-        return NOTHING
-    if products_of(problem) > LARGEST:
-        return NOTHING
-    return diagnose_results([Evidence(case_of(problem), dtype, results, problem)])
+    """The diagnosis of the results of a problem. No precision is named, because errors of one call
+    may be small for other reasons."""
+    found = diagnose_results([Evidence(case_of(problem), dtype, results, problem)])
+    return NOTHING if LOWER_PRECISIONS.keys() & found.names else found
 
 
 def case_of(problem: Problem) -> Case:

@@ -24,7 +24,8 @@ def named_values(problem: Problem, returned: Any) -> dict[str, Any]:
 def known_dtype(name: str) -> str:
     """The dtype, if it can be judged; otherwise ValueError."""
     if name not in UNIT_ROUNDOFF:
-        raise ValueError(f"the numbers are {name}; expected one of {', '.join(UNIT_ROUNDOFF)}")
+        known = ", ".join(dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32")
+        raise ValueError(f"the numbers are {name}; expected one of {known}")
     return name
 
 
@@ -34,6 +35,6 @@ def pair_of(net: Any, state: Any) -> Sequence[Any]:
         return state if isinstance(state, (tuple, list)) else (state,)
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise ValueError(
-            f"the state of {net.mode} is a {type(state).__name__}, expected (h_0, c_0)"
+            f"the state of {net.mode} is a {type(state).__name__}, expected two, (h, c)"
         )
     return state

@@ -17,7 +17,7 @@ from ..diagnosis.evidence import Evidence
 from ..implementations.compute import compute, review
 from ..implementations.fitting import fit, fit_all, problem_for
 from ..implementations.implementation import Implementation
-from ..implementations.loading import implementation_named
+from ..implementations.loading import as_implementation, describe, implementation_named
 from ..judging.evaluation import evaluate
 from ..processes.failures import lacks_resources
 from .control import Control, control
@@ -78,29 +78,47 @@ def diagnose(
 ) -> Diagnosis:
     """The mistake that explains an implementation's answers: to these cases, which it must be able
     to compute, and to those of their cells that tell mistakes apart; without cases, of all its
-    cells."""
+    cells. The sentence also says which answers are exceptions or lack tensors. Raises CommandError
+    for what is not an Implementation."""
+    implementation = as_implementation(implementation, "the object")
     cells = dict.fromkeys(case.cell for case in cases) or implementation.cells
     known = [case for cell in cells for case in diagnostic_cases(cell)]
     if implementation.dropout:
         known += [case for cell in cells for case in dropout_cases(cell)]
     more = fit_all(implementation, known)
     excluded = implementation.exclusion_reason or (lambda problem, dtype: "")
-    evidence = []
+    evidence, faults, count = [], [], 0
     for case, dtype in product(dict.fromkeys([*cases, *more]), dtypes):
         if excluded(problem_for(implementation, case), dtype):
             continue
+        count += 1
         try:
-            evidence.append(collect_evidence(implementation, case, dtype))
+            results, errors = collect_evidence(implementation, case, dtype)
         except Exception as error:  # an answer to one case may be an exception
             if lacks_resources(error):
                 raise
-    return diagnose_results(evidence)
+            faults.append(describe(error))
+            continue
+        evidence.append(results)
+        faults += ["; ".join(errors)] if errors else []
+    found = diagnose_results(evidence)
+    if not faults:
+        return found
+    sentence = f"{faults[0]}, in {len(faults)} of {count} cases"
+    if found.start:
+        sentence = f"{found.sentence}; {sentence}"
+    return found._replace(
+        sentence=sentence, start=found.start or "starts in the form of the answer"
+    )
 
 
-def collect_evidence(implementation: Implementation, case: Case, dtype: str) -> Evidence:
-    """The implementation's answer to a case, without tensors that have the wrong form."""
+def collect_evidence(
+    implementation: Implementation, case: Case, dtype: str
+) -> tuple[Evidence, tuple[str, ...]]:
+    """The implementation's answer to a case without tensors that have the wrong form, and what is
+    wrong with these."""
     problem = problem_for(implementation, case)
     forms = evaluate(problem, np.float64)  # names and shapes; the diagnosis computes the truth
     answer = review(implementation, compute(implementation, problem, dtype), forms, dtype)
     own = None if implementation.constrain is None else problem
-    return Evidence(case, dtype, answer.results, own)
+    return Evidence(case, dtype, answer.results, own), tuple(answer.errors.values())

@@ -188,8 +188,8 @@ def _orders(L, D):
     return {
         "of the two directions swapped": [k * D + (D - 1 - d) for k in range(L) for d in range(D)],
         "of the layers in reverse order": [(L - 1 - k) * D + d for k in range(L) for d in range(D)],
-        "ordered direction by direction": [d * L + k for k in range(L) for d in range(D)],
-        "read direction by direction": [k * D + d for d in range(D) for k in range(L)],
+        "read direction by direction": [d * L + k for k in range(L) for d in range(D)],
+        "ordered direction by direction": [k * D + d for d in range(D) for k in range(L)],
     }
 
 
@@ -329,12 +329,12 @@ def in_results():
 
         return change
 
-    for words, given in {
-        "of the two directions swapped": "of the two directions swapped",
-        "of the layers in reverse order": "of the layers in reverse order",
-        "read direction by direction": "ordered direction by direction",
-    }.items():
-        name = f"gradients of the initial states {given}"
+    for words in (
+        "of the two directions swapped",
+        "of the layers in reverse order",
+        "ordered direction by direction",
+    ):
+        name = f"gradients of the initial states {words}"
         yield changed_results(name, CELLS, order_of_states(words))
 
     def swap(results):

@@ -59,18 +59,23 @@ def plant(mutant, folder):
 
 @contextmanager
 def compiling_once():
-    """Within the block a text is compiled once, in whatever copy it stands, and pytest does not
-    rewrite its assertions."""
+    """Within the block every text is compiled once, although many copies have it, and pytest does
+    not rewrite its assertions. A traceback shows the file of the first copy."""
 
     def source_to_code(_, text, path, **options):
         if text not in CODE:
             CODE[text] = compile(text, path, "exec", dont_inherit=True)
         return CODE[text]
 
-    finders = [f for f in sys.meta_path if not isinstance(f, AssertionRewritingHook)]
-    patched = mock.patch.object(SourceFileLoader, "source_to_code", source_to_code)
-    with mock.patch.object(sys, "meta_path", finders), patched:
-        yield
+    hooks = [(k, f) for k, f in enumerate(sys.meta_path) if isinstance(f, AssertionRewritingHook)]
+    for _, hook in hooks:
+        sys.meta_path.remove(hook)
+    try:
+        with mock.patch.object(SourceFileLoader, "source_to_code", source_to_code):
+            yield
+    finally:
+        for k, hook in hooks:
+            sys.meta_path.insert(k, hook)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import bptt_oracle
-from bptt_oracle.cases.case import contradiction, draw
+from bptt_oracle.cases.case import Case, contradiction, draw
 from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.diagnose import _same, diagnose_results
 from bptt_oracle.diagnosis.equations import CELLS
@@ -14,6 +14,7 @@ from bptt_oracle.diagnosis.mistakes import mistakes
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS
 from bptt_oracle.implementations.implementation import Implementation
 from bptt_oracle.implementations.torch_paths import torch_path
+from bptt_oracle.processes.failures import CommandError
 from support import textbook_net
 from support.planted_in_dropout import BACKWARD, FORWARD
 from support.planted_in_text import textbook
@@ -289,3 +290,80 @@ def test_a_reverse_direction_from_the_padding_is_named_if_padding_is_cleared(pac
     options = {"cells": ("GRU",), "engine": "torch", "no_biases": False}
     found = bptt_oracle.diagnose(Implementation("mine", layer, **options))
     assert found.sentence.startswith("agrees with the reverse direction starts in the padding in")
+
+
+def written(change):
+    """textbook_net as an implementation whose results are changed."""
+
+    def run(problem, dtype):
+        return change(textbook_net.net(problem, dtype))
+
+    return Implementation("mine", run=run, cells=("LSTM",))
+
+
+def test_forms_that_are_wrong_are_no_agreement():
+    without = written(lambda results: {n: v for n, v in results.items() if n != "output"})
+    found = bptt_oracle.diagnose(without)
+    assert found.names == () and found.start
+    assert found.sentence.startswith("output is missing, in ")
+    longer = written(lambda results: results | {"d_x": results["d_x"].astype(np.longdouble)})
+    assert bptt_oracle.diagnose(longer).sentence.startswith("d_x came as ")
+    forgetful = written(lambda results: results | {"h_n": results["h_n"][:, :, :-1]})
+    assert bptt_oracle.diagnose(forgetful).sentence.startswith("h_n has shape ")
+
+
+def test_a_mistake_is_named_beside_a_wrong_form():
+    def run(problem, dtype):
+        return forget_plus_one(problem, dtype) | {"d_x": np.zeros(1, dtype)}
+
+    found = bptt_oracle.diagnose(Implementation("mine", run=run, cells=("LSTM",)))
+    assert found.names == (FORGET,) and "; d_x has shape [1], expected " in found.sentence
+
+
+def test_an_exception_is_reported():
+    def fail(results):
+        raise IndexError("boom")
+
+    found = bptt_oracle.diagnose(written(fail))
+    assert found.names == () and found.start
+    assert found.sentence.startswith("IndexError: boom (test_diagnose.py, line ")
+    count = len(diagnostic_cases("LSTM"))
+    assert found.sentence.endswith(f", in {count} of {count} cases")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (lambda x: x, "the object is a function; expected a bptt_oracle.Implementation"),
+        (Implementation("x"), "gives no function; give one of layer, net, run, module"),
+        (written(dict)._replace(cells=("lstm",)), "'lstm' came, expected one of RNN_TANH"),
+        (written(dict)._replace(dtypes=("float99",)), "'float99' came, expected one of float64"),
+    ],
+)
+def test_what_cannot_be_diagnosed_is_one_sentence(value, words):
+    with pytest.raises(CommandError, match=words):
+        bptt_oracle.diagnose(value)
+
+
+def test_a_factor_is_not_sought_in_one_element():
+    def added(case, results):
+        return results | {"d_h_0": results["d_h_0"] + results["d_h_0"].dtype.type(0.1)}
+
+    case = Case("GRU", T=3, B=1, I=1, H=1, cotangents=("output",))
+    found = diagnose_results(evidence("GRU", "float64", change=added, cases=[case]))
+    assert found.names == () and found.start
+
+
+def test_a_transposed_weight_is_not_named_with_one_that_cannot_be():
+    """weight_ih of I = 1 is the same number for number if it is reshaped."""
+    line = 'a = p["weight_ih"] @ x + p["bias_ih"] + p["weight_hh"] @ h + p["bias_hh"]'
+    line += "\n        new = "
+    wrong = textbook(((line, line.replace('p["weight_hh"] @', 'p["weight_hh"].T @')),))
+    case = Case("RNN_TANH", T=3, B=2, I=1, H=2)
+
+    def values(case, results):
+        return {n: v for n, v in results.items() if not n.startswith("d_")}
+
+    found = diagnose_results(evidence("RNN_TANH", "float64", wrong, values, [case]))
+    assert "weight_hh not transposed, gate by gate" in found.names
+    assert not [name for name in found.names if name.startswith("weight_ih and weight_hh")]
