@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .equations import GRUS, LSTMS, Candidate, Equations, Fields, Moment
+from torch_impl.execution.problem import Problem
+
+from .equations import CELLS, GRUS, LSTMS, Candidate, Equations, Fields, Moment
 from .mistake import Change, Mistake, only_gradients
 from .tape import Tape, Var
 
@@ -15,6 +17,7 @@ OfBlend = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Arra
 
 def adjoint_mistakes() -> Iterator[Mistake]:
     """All mistakes of this file."""
+    yield from _overwritten()
     yield from _of_cell()
     yield only_gradients(
         "c in place of tanh c in the gradient of o", Change(Equations(gated=_c_for_tanh_c)), LSTMS
@@ -33,18 +36,37 @@ def _of_cell() -> Iterator[Mistake]:
         "the gradient of c₋ lacks the factor f": lambda i, f, g, c, c_t: (g, c, i, 1 + 0 * f),
         "c_t in place of c_{t−1} in the gradient of f": lambda i, f, g, c, c_t: (g, c_t, i, f),
         "the gradients of i and g exchanged": lambda i, f, g, c, c_t: (i, c, g, f),
+        "the gradients of i and f exchanged": lambda i, f, g, c, c_t: (c, g, i, f),
+        "the gradient of i lacks the factor g": lambda i, f, g, c, c_t: (1 + 0 * i, c, i, f),
+        "the gradient of f lacks the factor c₋": lambda i, f, g, c, c_t: (g, 1 + 0 * f, i, f),
+        "the gradient of g lacks the factor i": lambda i, f, g, c, c_t: (g, c, 1 + 0 * g, f),
     }
     for name, of_cell in factors.items():
         yield only_gradients(name, Change(Equations(cell=_cell(of_cell))), LSTMS)
-    # The last step overwrites the gradient of c_n.
-    yield only_gradients(
-        "the gradient of c overwritten at each step, not added to",
-        Change(
-            Equations(before=_overwritten),
-            problem=lambda p: p._replace(d_state=(p.d_state[0], None)),
-        ),
-        LSTMS,
-    )
+
+
+def _overwritten() -> Iterator[Mistake]:
+    """Only the first step of a row, which is the last on the way back, leaves a δ; and the last
+    step overwrites the gradient of the final state."""
+
+    def change(overwritten: int) -> Change:
+        def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+            return [
+                tape.with_gradient(f, lambda d: np.where(moment.first, d, d * 0))
+                if k == overwritten
+                else f
+                for k, f in enumerate(fields)
+            ]
+
+        def problem(problem: Problem) -> Problem:
+            d_state = (None if k == overwritten else d for k, d in enumerate(problem.d_state))
+            return problem._replace(d_state=tuple(d_state))
+
+        return Change(Equations(before=before), problem=problem)
+
+    for k, (state, cells) in enumerate((("h", CELLS), ("c", LSTMS))):
+        name = f"the gradient of {state} overwritten at each step, not added to"
+        yield only_gradients(name, change(k), cells)
 
 
 def _of_blend() -> Iterator[Mistake]:
@@ -75,12 +97,6 @@ def _cell(factors: OfCell) -> Callable[[Tape, Var, Var, Var, Var], Var]:
         return kept + tape.record(i.value * g.value, (i, of_i), (g, of_g))
 
     return cell
-
-
-def _overwritten(tape: Tape, fields: Fields, moment: Moment) -> Fields:
-    """Only the first step of a row, which is the last on the way back, leaves a δc."""
-    h, c = fields
-    return [h, tape.with_gradient(c, lambda d: np.where(moment.first, d, d * 0))]
 
 
 def _c_for_tanh_c(tape: Tape, o: Var, c: Var, tanh: Callable[[Var], Var]) -> Var:

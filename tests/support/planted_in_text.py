@@ -148,6 +148,17 @@ def in_text():
         ("d_i = d_c * g", "d_i = d_c * i"),
         ("d_g = d_c * i", "d_g = d_c * g"),
     )
+    for name, replaced in {
+        "the gradients of i and f exchanged": {
+            "d_i = d_c * g": "d_c * c",
+            "d_f = d_c * c": "d_c * g",
+        },
+        "the gradient of i lacks the factor g": {"d_i = d_c * g": "d_c"},
+        "the gradient of f lacks the factor c₋": {"d_f = d_c * c": "d_c"},
+        "the gradient of g lacks the factor i": {"d_g = d_c * i": "d_c"},
+    }.items():
+        changes = ((old, f"{old[:6]}{new}") for old, new in replaced.items())
+        yield _mutant(name, LSTM, *changes)
     yield _mutant(
         "c in place of tanh c in the gradient of o",
         LSTM,
@@ -239,6 +250,11 @@ def _text_of_every_cell(cell):
         "h_0 left out of the gradient of weight_hh",
         (cell,),
         in_back(product, f"{product} * (t > 0)"),
+    )
+    yield _mutant(
+        "the gradient of h overwritten at each step, not added to",
+        (cell,),
+        in_back("d_h = d_h + d_ys[t]", "d_h = d_ys[t]"),
     )
     for words, kept in (("first", "t == 0"), ("last", "t == len(steps) - 1")):
         function, _ = in_back("d_xs = []", "")
