@@ -124,8 +124,6 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
-    # Slow ones first: one that begins last would keep the other processes waiting.
-    items.sort(key=lambda item: not item.get_closest_marker("slow"))
 
 
 def _claims_of(item):
