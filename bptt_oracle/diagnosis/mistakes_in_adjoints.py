@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from torch_impl.execution.problem import Problem
-
-from .equations import CELLS, GRUS, LSTMS, Candidate, Equations, Fields, Moment
+from .equations import CELLS, GRUS, LSTMS, Candidate, Equations
 from .mistake import Change, Mistake, only_gradients
+from .mistakes_in_paths import stop_between_steps, without_gradient_of
 from .tape import Tape, Var
 
 Array = np.ndarray
@@ -48,25 +47,10 @@ def _of_cell() -> Iterator[Mistake]:
 def _overwritten() -> Iterator[Mistake]:
     """Only the first step of a row, which is the last on the way back, leaves a δ; and the last
     step overwrites the gradient of the final state."""
-
-    def change(overwritten: int) -> Change:
-        def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
-            return [
-                tape.with_gradient(f, lambda d: np.where(moment.first, d, d * 0))
-                if k == overwritten
-                else f
-                for k, f in enumerate(fields)
-            ]
-
-        def problem(problem: Problem) -> Problem:
-            d_state = (None if k == overwritten else d for k, d in enumerate(problem.d_state))
-            return problem._replace(d_state=tuple(d_state))
-
-        return Change(Equations(before=before), problem=problem)
-
     for k, (state, cells) in enumerate((("h", CELLS), ("c", LSTMS))):
         name = f"the gradient of {state} overwritten at each step, not added to"
-        yield only_gradients(name, change(k), cells)
+        equations = Equations(before=stop_between_steps(k))
+        yield only_gradients(name, Change(equations, problem=without_gradient_of(k)), cells)
 
 
 def _of_blend() -> Iterator[Mistake]:

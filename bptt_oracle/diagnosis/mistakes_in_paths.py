@@ -21,14 +21,31 @@ def path_mistakes() -> Iterator[Mistake]:
     yield from _weight_hh()
 
 
-def _cotangents() -> Iterator[Mistake]:
-    def without(position: int) -> Callable[[Problem], Problem]:
-        return lambda p: p._replace(
-            d_state=tuple(None if k == position else d for k, d in enumerate(p.d_state))
-        )
+def without_gradient_of(position: int) -> Callable[[Problem], Problem]:
+    """The problem without the cotangent of h_n (0) or c_n (1)."""
+    return lambda p: p._replace(
+        d_state=tuple(None if k == position else d for k, d in enumerate(p.d_state))
+    )
 
-    yield only_gradients("the gradient of h_n ignored", Change(problem=without(0)))
-    yield only_gradients("the gradient of c_n ignored", Change(problem=without(1)), LSTMS)
+
+def stop_between_steps(*stopped: int) -> Callable[[Tape, Fields, Moment], Fields]:
+    """No gradient of h (0) or c (1) between the steps of each row, whose first step may be run
+    later than that of others."""
+
+    def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
+        return [
+            tape.with_gradient(f, lambda g: np.where(moment.first, g, g * 0)) if k in stopped else f
+            for k, f in enumerate(fields)
+        ]
+
+    return before
+
+
+def _cotangents() -> Iterator[Mistake]:
+    yield only_gradients("the gradient of h_n ignored", Change(problem=without_gradient_of(0)))
+    yield only_gradients(
+        "the gradient of c_n ignored", Change(problem=without_gradient_of(1)), LSTMS
+    )
     yield only_gradients(
         "the gradients of h_n and c_n ignored",
         Change(problem=lambda p: p._replace(d_state=(None,) * len(p.d_state))),
@@ -73,21 +90,8 @@ def _paths() -> Iterator[Mistake]:
             _stop(tape, f) if moment.k and moment.k % steps == 0 else f for f in fields
         ]
 
-    def of_rows(*stopped: int) -> Callable[[Tape, Fields, Moment], Fields]:
-        """Between the steps of each row, whose first step may be run later than that of others."""
-
-        def before(tape: Tape, fields: Fields, moment: Moment) -> Fields:
-            return [
-                tape.with_gradient(f, lambda g: np.where(moment.first, g, g * 0))
-                if k in stopped
-                else f
-                for k, f in enumerate(fields)
-            ]
-
-        return before
-
     def cut(name: str, cells: Sequence[str], *stopped: int) -> Mistake:
-        hooks = stop_fields(*stopped), of_rows(*stopped)
+        hooks = stop_fields(*stopped), stop_between_steps(*stopped)
         changes = tuple(Change(Equations(before=before)) for before in hooks)
         return Mistake(name, changes, cells, in_values=False)
 

@@ -120,7 +120,7 @@ def judge(
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
     own_state = None if state is None else tuple(pair_of(net, state))
     for name, own, size in zip(("h_0", "c_0"), own_state or (), net.state_sizes, strict=False):
-        rows = () if len(x.shape) == 2 else (x.shape[0 if batch_first else 1],)
+        rows = () if len(np.shape(x)) == 2 else (np.shape(x)[0 if batch_first else 1],)
         shape = [net.num_layers * net.directions, *rows, size]
         if list(np.shape(own)) != shape:
             raise ValueError(f"{name} has shape {list(np.shape(own))}, expected {shape}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch_impl.execution.precision import UNIT_ROUNDOFF
+from torch_impl.execution.precision import DTYPES, UNIT_ROUNDOFF
 from torch_impl.execution.problem import Problem
 
 NAMES = ("output", "h_n", "c_n")
@@ -24,8 +24,7 @@ def named_values(problem: Problem, returned: Any) -> dict[str, Any]:
 def known_dtype(name: str) -> str:
     """The dtype, if it can be judged; otherwise ValueError."""
     if name not in UNIT_ROUNDOFF:
-        known = ", ".join(dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32")
-        raise ValueError(f"the numbers are {name}; expected one of {known}")
+        raise ValueError(f"the numbers are {name}; expected one of {', '.join(DTYPES)}")
     return name
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from reference.cells.table import CELL_TABLE
-from torch_impl.execution.precision import UNIT_ROUNDOFF
+from torch_impl.execution.precision import DTYPES
 
 from ..processes.failures import CommandError, first_line
 from .engines import ENGINES
@@ -104,8 +104,7 @@ def as_implementation(value: Any, name: str) -> Implementation:
         raise CommandError(f"{name} gives {given}; give one of layer, net, run, module")
     if value.engine not in ENGINES:
         raise CommandError(f"{name}: there is no engine {value.engine!r}; {', '.join(ENGINES)}")
-    dtypes = [dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32"]
-    for words, known in ((value.cells, list(CELL_TABLE)), (value.dtypes, dtypes)):
+    for words, known in ((value.cells, CELL_TABLE), (value.dtypes, DTYPES)):
         if unknown := [word for word in words if word not in known]:
             raise CommandError(f"{name}: {unknown[0]!r} came, expected one of {', '.join(known)}")
     if ways == ["module"]:

@@ -11,7 +11,7 @@ import torch
 from reference.cells.table import CELL_TABLE
 from torch_impl.execution.path import Path as ExecutionPath
 from torch_impl.execution.path import product_precision
-from torch_impl.execution.precision import UNIT_ROUNDOFF
+from torch_impl.execution.precision import DTYPES
 from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
 from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
@@ -29,7 +29,7 @@ def torch_implementation(path: ExecutionPath) -> Implementation:
         run=partial(_run, path),
         engine="torch",
         cells=tuple(CELL_TABLE),
-        dtypes=tuple(dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32"),
+        dtypes=DTYPES,
         device=path.device,
         projection=True,
         dropout=True,

@@ -12,6 +12,7 @@ UNIT_ROUNDOFF = {
     "float16": 2.0**-11,
     "bfloat16": 2.0**-8,
 }
+DTYPES = tuple(dtype for dtype in UNIT_ROUNDOFF if dtype != "tf32")  # of arrays
 
 
 def stored(value: np.ndarray, dtype: str) -> np.ndarray:

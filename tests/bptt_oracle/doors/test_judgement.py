@@ -160,6 +160,7 @@ X = torch.randn(5, 2, 3)
         ),
         (dict(function=LSTM, x=X.double()), "x is float64, and the parameters are float32"),
         (dict(function=LSTM, x=X.numpy().tolist()), "x is float64, and the parameters are"),
+        (dict(function=LSTM, x=X.numpy().tolist(), state=(X, X)), "h_0 has shape [5, 2, 3], exp"),
         (
             dict(function=torch.nn.LSTM(3, 4, 2, dropout=0.5), x=X),
             "is in training mode and has dropout; call eval() first",
