@@ -41,14 +41,16 @@ def _gates_of_gru(
 ) -> tuple[Var, Candidate]:
     """z, and what the candidate reads."""
     (h,) = state
-    u_r, u_z, u_n = split(_net_input(p, x), 3)
-    v_r, v_z, v_n = split(equations.recurrent(tape, h, p["weight_hh"], moment), 3)
+    u_r, u_z, u_n = split(equations.packed(tape, _net_input(p, x)), 3)
+    v = equations.recurrent(tape, h, p["weight_hh"], moment)
+    v_r, v_z, v_n = split(equations.packed(tape, v), 3)
     bias = None
     if "bias_hh" in p:
-        b_r, b_z, bias = split(p["bias_hh"], 3)
+        b_r, b_z, bias = split(equations.packed(tape, p["bias_hh"]), 3)
         v_r, v_z = v_r + b_r, v_z + b_z
     r = equations.sigmoid(tape, u_r + v_r, "r")
     z = equations.sigmoid(tape, u_z + v_z, "z")
+    r, z = equations.gates(tape, [r, z])
     weight = p["weight_hh"][2 * h.value.shape[-1] :]
     return z, Candidate(u_n, v_n, r, h, weight, bias)
 
@@ -68,11 +70,12 @@ def _lstm(
     a = _net_input(p, x) + equations.recurrent(tape, h, p["weight_hh"], moment)
     if "bias_hh" in p:
         a = a + p["bias_hh"]
-    a_i, a_f, a_g, a_o = split(a, 4)
+    a_i, a_f, a_g, a_o = split(equations.packed(tape, a), 4)
     i, f, o = (
         equations.sigmoid(tape, k, gate) for k, gate in zip((a_i, a_f, a_o), "ifo", strict=True)
     )
-    c = equations.cell(tape, i, f, equations.tanh(tape, a_g, "g"), c)
+    i, f, g, o = equations.gates(tape, [i, f, equations.tanh(tape, a_g, "g"), o])
+    c = equations.cell(tape, i, f, g, c)
     m = equations.gated(tape, o, c, lambda a: equations.tanh(tape, a, "c"))
     return [m @ p["weight_hr"].T if "weight_hr" in p else m, c]
 
@@ -92,7 +95,7 @@ def _lstm_peephole(
     a = _net_input(p, x) + equations.recurrent(tape, h, p["weight_hh"], moment)
     if "bias_hh" in p:
         a = a + p["bias_hh"]
-    a_i, a_f, a_g, a_o = split(a, 4)
+    a_i, a_f, a_g, a_o = split(equations.packed(tape, a), 4)
     p_i, p_f, p_o = split(p["weight_ch"], 3)
 
     def gate(a: Var, peephole: Var, c: Var, letter: str) -> Var:

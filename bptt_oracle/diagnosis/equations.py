@@ -3,6 +3,8 @@
     read         parameters as the net reads them        p' = read(p)
     initial      states before the first step            [L·D, B, ·]
     recurrent    h₋ W_hhᵀ, with its two gradients
+    packed       the blocks of all gates in one array    GRU, LSTM, LSTM_PEEPHOLE
+    gates        r z, or i f g o                         GRU, GRU_TEXTBOOK, LSTM
     candidate    tanh(u_n + r ⊙ (W_n h₋ + b_n))          GRU
     blend        (1 − z) ⊙ n + z ⊙ h₋                    GRU
     candidate_of_q  tanh(u_n + W_n (r ⊙ h₋) + b_n)       GRU_TEXTBOOK
@@ -12,6 +14,7 @@
     gated        o ⊙ tanh c                              LSTM, LSTM_PEEPHOLE
     drop         y ⊙ mask / (1 − p) of a layer           not of the last
     carry        the state that a step leaves to the next one
+    ended        the state that a row keeps in its padding
     final        states after the last step              [L·D, B, ·]
 
 Page: docs/diagnosis/diagnosis.md
@@ -106,6 +109,14 @@ def _recurrent(tape: Tape, h: Var, weight: Var, moment: Moment) -> Var:
     return h @ weight.T
 
 
+def _packed(tape: Tape, a: Var) -> Var:
+    return a
+
+
+def _gates(tape: Tape, gates: list[Var]) -> list[Var]:
+    return gates
+
+
 def _candidate(tape: Tape, c: Candidate, tanh: Callable[[Var], Var]) -> Var:
     return tanh(c.u + c.r * (c.v if c.bias is None else c.v + c.bias))
 
@@ -166,6 +177,10 @@ def _carry(tape: Tape, fields: Fields, moment: Moment) -> Fields:
     return fields
 
 
+def _ended(tape: Tape, old: Var) -> Var:
+    return old
+
+
 def _final(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
     return fields
 
@@ -183,6 +198,8 @@ class Equations(NamedTuple):
     before: Callable[[Tape, Fields, Moment], Fields] = _before  # the state that enters a step
     of_step: Callable[[Tape, Var, str, Moment], Var] = _of_step  # a parameter in a step
     recurrent: Callable[[Tape, Var, Var, Moment], Var] = _recurrent
+    packed: Callable[[Tape, Var], Var] = _packed  # of net inputs, and of bias_hh of a GRU
+    gates: Callable[[Tape, list[Var]], list[Var]] = _gates
     candidate: Callable[[Tape, Candidate, Callable[[Var], Var]], Var] = _candidate
     blend: Callable[[Tape, Var, Var, Var], Var] = _blend
     candidate_of_q: Callable[[Tape, Candidate, Callable[[Var], Var]], Var] = _candidate_of_q
@@ -194,6 +211,7 @@ class Equations(NamedTuple):
     between: Callable[[Tape, Var, Problem], Var] = _between  # from a layer to the next
     drop: Callable[[Tape, Var, Dropout, int], Var] = _drop  # of each layer, the last one too
     carry: Callable[[Tape, Fields, Moment], Fields] = _carry  # the state after a step
+    ended: Callable[[Tape, Var], Var] = _ended
     clear: Callable[[Tape, Var, Problem], Var] = clear_padding  # padding of the output
     final: Callable[[Tape, Fields, Var, Problem], Fields] = _final
     d_of_read: bool = False  # gradients are those of the parameters as read, in their order

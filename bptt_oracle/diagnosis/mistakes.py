@@ -6,6 +6,7 @@ from .factor import factor_mistakes
 from .mistake import Mistake
 from .mistakes_in_adjoints import adjoint_mistakes
 from .mistakes_in_dropout import dropout_mistakes
+from .mistakes_in_gates import gate_mistakes
 from .mistakes_in_gradients import gradient_mistakes
 from .mistakes_in_parameters import parameter_mistakes
 from .mistakes_in_paths import path_mistakes
@@ -28,6 +29,7 @@ def mistakes() -> tuple[Mistake, ...]:
         *dropout_mistakes(),
         *path_mistakes(),
         *adjoint_mistakes(),
+        *gate_mistakes(),
         *slope_mistakes(),
         *gradient_mistakes(),
         *factor_mistakes(),

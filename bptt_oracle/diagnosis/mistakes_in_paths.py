@@ -97,6 +97,11 @@ def _paths() -> Iterator[Mistake]:
 
     yield cut("the gradient through time cut at each step", CELLS, 0, 1)
     yield through("the gradient through time cut after two steps", before=every(2))
+    yield Mistake(
+        "the gradient through time cut in the middle",
+        tuple(Change(Equations(before=_cut_at(half))) for half in (_half_down, _half_up)),
+        in_values=False,
+    )
     yield cut("no gradient through c from step to step", LSTMS, 1)
     yield cut("no gradient through h from step to step", LSTMS, 0)
     yield through(
@@ -125,6 +130,21 @@ def _paths() -> Iterator[Mistake]:
     first, last = "the first step run", "the last step run"
     yield through(f"gradients of parameters from {first} alone", of_step=_only(first=True))
     yield through(f"gradients of parameters from {last} alone", of_step=_only(first=False))
+
+
+def _cut_at(step: Callable[[int], int]) -> Callable[[Tape, Fields, Moment], Fields]:
+    """No gradient of the state that enters the step numbered step(T)."""
+    return lambda tape, fields, moment: [
+        _stop(tape, f) if 0 < moment.k == step(moment.T) else f for f in fields
+    ]
+
+
+def _half_down(steps: int) -> int:
+    return steps // 2
+
+
+def _half_up(steps: int) -> int:
+    return (steps + 1) // 2
 
 
 def _lacking(lost: int) -> Callable[[Tape, Var, Problem, int, int], Var]:

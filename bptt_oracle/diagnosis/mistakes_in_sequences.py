@@ -48,6 +48,10 @@ def _lengths() -> Iterator[Mistake]:
         ),
     )
     yield Mistake(
+        "the state set to zero in the padding",
+        (Change(Equations(ended=lambda tape, old: tape.constant(old.value * 0))),),
+    )
+    yield Mistake(
         "the last step of shorter rows not run",
         (Change(Equations(active=one_short)), Change(problem=_shortened)),
     )

@@ -155,7 +155,8 @@ def _unroll(
         y = new[0]
         if not mask.all():
             y = tape.where(mask, y, fields[0])
-            carried = [tape.where(mask, n, old) for n, old in zip(carried, fields, strict=True)]
+            kept = [equations.ended(tape, old) for old in fields]
+            carried = [tape.where(mask, n, old) for n, old in zip(carried, kept, strict=True)]
         fields, waiting = carried, waiting & ~mask
         moment.after.append(y.value)
         outputs[t] = y

@@ -98,3 +98,21 @@ def in_text_of_variants():
         PEEPHOLE,
         ("d_c = d_c + d_h", "d_c = d_h"),
     )
+    for gate, cells, text in (
+        ("r", TEXTBOOK, "d_q * h * r * (1 - r)"),
+        ("n", TEXTBOOK, "d_h * z * (1 - n**2)"),
+        ("f", PEEPHOLE, "d_c * c * f * (1 - f)"),
+        ("o", PEEPHOLE, "d_h * np.tanh(c_new) * o * (1 - o)"),
+    ):
+        yield _mutant(f"the gradient of {gate} has the wrong sign", cells, (text, f"-{text}"))
+    yield _mutant(
+        "gradients of net inputs packed i f o g in place of i f g o",
+        PEEPHOLE,
+        ("[d_a_i, d_a_f, d_a_g, d_a_o]", "[d_a_i, d_a_f, d_a_o, d_a_g]"),
+    )
+    yield _mutant(
+        "the gradients of r and z exchanged",
+        TEXTBOOK,
+        ("d_q * h * r * (1 - r)", "d_h * (n - h) * r * (1 - r)"),
+        ("d_u_z = d_h * (n - h) * z", "d_u_z = d_q * h * z"),
+    )

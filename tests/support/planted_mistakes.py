@@ -14,6 +14,7 @@ from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.evidence import Evidence
 from support.planted_in_arrays import in_parameters, in_peepholes, in_results, in_states
 from support.planted_in_dropout import in_dropout
+from support.planted_in_gates import in_gates
 from support.planted_in_text import in_text
 from support.planted_in_torch import in_torch, of_faults, unnamed
 from support.planted_in_variants import in_text_of_variants
@@ -27,6 +28,7 @@ def plants():
     in_arrays = [*in_parameters(), *in_peepholes(), *in_states(), *in_results()]
     return [
         *in_text(),
+        *in_gates(),
         *in_text_of_variants(),
         *in_arrays,
         *in_torch(),

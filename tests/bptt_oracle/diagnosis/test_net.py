@@ -87,7 +87,7 @@ def test_a_changed_equation_changes_the_results():
     for cell in CELLS:
         case = CASES[0]._replace(
             cell=cell, T=2, B=2, I=2, H=2, layers=2, bidirectional=True, P=0, tied=False,
-            layout="time", lengths=(), dropout=0.3, regime="generic", cotangents=("output",),
+            layout="packed", lengths=(2, 1), dropout=0.3, regime="generic", cotangents=("output",),
         )  # fmt: skip
         problem = draw(case)
         evaluate_change(problem, change, lambda v: v, masks=draw_masks(problem, "float64"))
