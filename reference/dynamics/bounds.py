@@ -1,7 +1,7 @@
 """How much one step can stretch an error signal: norm bounds from the weights and gates.
 
     J  [S, S]  ∂s/∂s₋ of a step       ‖·‖ spectral norm       max  over the units of a row
-    W_k  [H, H]  the rows of W_hh that belong to gate k        v = h₋ W_hh,nᵀ + b_hh,n
+    W_k  [H, H or P]  the rows of W_hh that belong to gate k        v = h₋ W_hh,nᵀ + b_hh,n
 
     (1)  RNN   ‖J‖ ≤ max φ′(a) · ‖W_hh‖                φ′ = 1 − tanh² ≤ 1, or [h ≠ 0]
     (2)  GRU   ‖J‖ ≤ max z + max(1−z) (max r ‖W_n‖ + ¼ max|v| ‖W_r‖) + ¼ max|h₋ − n| ‖W_z‖

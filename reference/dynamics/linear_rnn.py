@@ -102,7 +102,7 @@ def power(A: np.ndarray, k: int) -> np.ndarray:
 
     A is float32, float64, complex64 or complex128, the widest dtypes of LAPACK. Raises LinAlgError
     if κ(Q) times the eps of that dtype is 1 or more, as for a single Jordan block, because no digit
-    would be correct. Below that the relative error grows with κ(Q), for any k.
+    would be correct. Below that the relative error grows with κ(Q) and with k.
     """
     eigenvalues, Q = np.linalg.eig(A)
     kappa = np.linalg.cond(Q)

@@ -13,7 +13,7 @@ Forward
     (5)  L = the mean of −log softmax(o_t)[x_{t+1}] over every target that is not padding
 
 Adjoint
-    (5′) δo = (p − 1[x_{t+1}]) / number of targets
+    (5′) δo = (p − 1[x_{t+1}]) / number of targets; 0 where the target is padding
     (3′) δh = δo W   δW = Σ δoᵀ h   δb = Σ δo                          Σ over sequences and time
     (2′) δx, δstate_0, δparameters = rnn′(δh, δstate_T)                BPTT
     (1′) δE[v] = Σ δx where ids = v

@@ -10,7 +10,8 @@ Forward
 
     per_token           w = m / Σ m                   every label counts the same; 0 if none counts
     per_token_as_torch  w = m / Σ m                   NaN if none counts, as with ignore_index
-    per_sequence        w = m / (Σ_t m · sequences)   every sequence [..., T] counts the same
+    per_sequence        w = m / (Σ_t m · sequences)   every sequence [..., T] with a label that
+                                                      counts; they count the same
 
 Adjoint
     (2′) δℓ = w δL

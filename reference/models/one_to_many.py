@@ -15,8 +15,8 @@ The input acts only through the initial state, so its gradient comes from δh_0,
 Parameters: bridge.weight, bridge.bias, and those of the language model.
 
 Source: Xu et al. 2015 for (1).
-Differs: (1) is linear; it is a small net in Xu et al. Vinyals et al. 2015 use z as the first input
-instead, and Karpathy & Fei-Fei 2015 add it to the first net input.
+Differs: (1) is linear and c_0 is 0; in Xu et al. two small nets give h_0 and c_0. Vinyals et al.
+2015 use z as the first input instead, and Karpathy & Fei-Fei 2015 add it to the first net input.
 Page: docs/models/models.md
 """
 

@@ -41,7 +41,6 @@ def update(
     """θ and s after step t."""
     g = descent(theta, g, weight_decay, maximize)
     s = s + g * g  # (1)
-    # Differs: ε is outside of the root, as in torch; Duchi et al. have δ inside of it.
     return theta - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s) + eps), s  # (2)
 
 

@@ -66,6 +66,7 @@ def update(
         theta = theta * (1 - lr * weight_decay)  # (1)
     mu, mu_next = (momentum_of(k, beta_1, momentum_decay) for k in (t, t + 1))
     product = momentum_product(t, beta_1, momentum_decay)
+    # Differs: m decays by β₁, as in torch; in Dozat by μₜ, whose mean (6) corrects exactly.
     m = m + (1 - beta_1) * (g - m)  # (3)
     v = beta_2 * v + (1 - beta_2) * (g * g)  # (4)
     d = np.sqrt(v / (1 - beta_2**t)) + eps  # (5)

@@ -35,6 +35,7 @@ def update(
     g = descent(theta, g, weight_decay, maximize)
     # Differs: the first v is g without (1 − τ), as in torch.
     v = g.copy() if v is None else momentum * v + (1 - dampening) * g  # (1)
+    # Differs: θ is where g is taken, as in torch; Sutskever et al. keep the point before + μ v.
     d = g + momentum * v if nesterov else v  # (2)
     # Differs: η multiplies v here, as in torch; Sutskever et al. multiply g by it in (1), so that a
     # change of the rate does not act on earlier gradients.
