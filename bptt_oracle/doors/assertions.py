@@ -20,6 +20,7 @@ from ..runs.results import Result
 
 CONTROL = "control"
 CASES = 64
+JUDGED = ("agree", "fault", "known deviation")
 
 
 class Tested:
@@ -50,12 +51,14 @@ def parametrize_with_cases(
 
     implementation         an Implementation, or a class of torch modules
     cell                   only the cases of this cell
+    dtypes                 default float32 and float64, or those that the implementation has
     expected_deviations    {"tensor, dtype, …": reason}: each word is the name of a tensor (with
                            * for any characters), a dtype, a cell, a layout, a regime, or
                            field=value of a case; a case of which all wrong tensors are expected is
                            an xfail, and a case in which none is wrong any more fails
 
-    The last test is the control: mistakes planted in the implementation's own answers.
+    The last test is the control: mistakes planted in the implementation's own answers. Raises
+    ValueError for a dtype that the implementation lacks.
     """
     described = as_implementation(implementation, getattr(implementation, "__name__", "the object"))
     if cell is not None:
@@ -63,7 +66,12 @@ def parametrize_with_cases(
     if expected_deviations:
         listed = expected_deviations_of(expected_deviations)
         described = described._replace(deviations=listed)
-    chosen = dtypes or [d for d in ("float32", "float64") if d in described.dtypes]
+    usual = [d for d in ("float32", "float64") if d in described.dtypes]
+    chosen = dtypes or usual or described.dtypes
+    lacking = [d for d in chosen if d not in described.dtypes]
+    if lacking:
+        has = ", ".join(described.dtypes)
+        raise ValueError(f"{described.name} has no {lacking[0]}; it has {has}")
     tested = Tested(described, chosen)
     values = [(tested, case) for case in growing_cases(described, cases, seed)]
     ids = [case.id for _, case in values]
@@ -77,7 +85,8 @@ def assert_agrees(
 ) -> None:
     """Assert that an implementation's answer to a case, or to the case with that id, agrees with
     the truth in every dtype. The message names the tensor, the place and the command that repeats
-    the case."""
+    the case. A case that is not judged, because it has an option that the implementation lacks,
+    fails; one of `parametrize_with_cases` is skipped with the reason."""
     __tracebackhide__ = True
     tested = implementation if isinstance(implementation, Tested) else None
     described = tested.implementation if tested else as_implementation(implementation, "the object")
@@ -93,6 +102,12 @@ def assert_agrees(
     wrong = [_message(r) for r in results if r.verdict == "fault"]
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+    not_judged = [r for r in results if r.verdict not in JUDGED]
+    if not_judged and (dtypes or len(not_judged) == len(results)):
+        why = "; ".join(dict.fromkeys(map(_why_not_judged, not_judged)))
+        if tested:
+            pytest.skip(f"not judged: {why}")
+        pytest.fail(f"{described.name} was not judged: {why}", pytrace=False)
     met = [r for r in results if r.verdict == "known deviation"]
     known = deviations_of(described)
     if not met and any(_expects(known, r, judged) for r in results):
@@ -107,6 +122,10 @@ def _message(result: Result) -> str:
     if result.note:
         return f"{name}: {result.note}"
     return f"{name}: R {result.R:.3g}, above {LIMIT:g}, in {result.tensor}, {result.place}"
+
+
+def _why_not_judged(result: Result) -> str:
+    return result.note or f"zeros in place of {result.tensor} would agree as well"
 
 
 def _expects(known: Sequence[Deviation], result: Result, case: Case) -> bool:

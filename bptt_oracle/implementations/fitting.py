@@ -28,6 +28,8 @@ def fit(implementation: Implementation, case: Case) -> Case | None:
     changes: dict[str, Any] = {}
     if not implementation.dropout or implementation.run is None:
         changes["dropout"] = 0.0
+    if implementation.run is not None and not implementation.tied:
+        changes["tied"] = False
     if not whole:  # x is always [T, B, I], and contiguous
         changes["strided"] = False
         if case.layout in ("batch", "unbatched"):

@@ -94,6 +94,7 @@ class Implementation(NamedTuple):
     lengths: bool = True  # rows of different lengths
     projection: bool = False
     dropout: bool = False  # of `run` alone: with the masks of `cases.masks.draw_masks`
+    tied: bool = False  # of `run` alone: it adds the gradients of one array under two names
     state: bool = True  # an initial state can be given
     fit: Callable[[Case], Case | None] | None = None  # what else a case must be; None: no such case
     constrain: Callable[[Problem], Problem] | None = None  # parameters that it lacks set to 0

@@ -33,6 +33,7 @@ def torch_implementation(path: ExecutionPath) -> Implementation:
         device=path.device,
         projection=True,
         dropout=True,
+        tied=True,
         exclusion_reason=partial(exclusion_reason, path),
         precision=partial(_precision, path),
         constrain=None if road is None else road.constrain,

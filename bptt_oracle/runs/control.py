@@ -104,7 +104,7 @@ def plant_all(implementation: Implementation, case: Case, dtype: str) -> Iterato
         return
     clear = clear_tensors(verdict)
     for name in ANSWER_FAULTS:
-        wrong = plant_in_answer(name, answer.results)
+        wrong = plant_in_answer(name, answer.results, dtype)
         changed = {t for t in wrong if wrong[t] is not answer.results[t]}
         if changed and changed <= clear:
             yield name, judge(wrong, returned).word == "fault"
