@@ -15,6 +15,7 @@
     drop         y ⊙ mask / (1 − p) of a layer           not of the last
     carry        the state that a step leaves to the next one
     ended        the state that a row keeps in its padding
+    ends         the final state of a layer in one direction
     final        states after the last step              [L·D, B, ·]
 
 Page: docs/diagnosis/diagnosis.md
@@ -181,6 +182,10 @@ def _ended(tape: Tape, old: Var) -> Var:
     return old
 
 
+def _ends(tape: Tape, fields: Fields, y: Var, active: np.ndarray, reverse: bool) -> Fields:
+    return fields
+
+
 def _final(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
     return fields
 
@@ -212,6 +217,7 @@ class Equations(NamedTuple):
     drop: Callable[[Tape, Var, Dropout, int], Var] = _drop  # of each layer, the last one too
     carry: Callable[[Tape, Fields, Moment], Fields] = _carry  # the state after a step
     ended: Callable[[Tape, Var], Var] = _ended
+    ends: Callable[[Tape, Fields, Var, np.ndarray, bool], Fields] = _ends  # y, steps in the length
     clear: Callable[[Tape, Var, Problem], Var] = clear_padding  # padding of the output
     final: Callable[[Tape, Fields, Var, Problem], Fields] = _final
     d_of_read: bool = False  # gradients are those of the parameters as read, in their order

@@ -78,8 +78,11 @@ def in_order(items: Sequence[Item]) -> list[Item]:
 def choose(items: Sequence[Item]) -> list[Item]:
     """MOST_CASES of some items: one of each ability first, because a mistake may need it."""
     ordered = in_order(items)
-    firsts = {_ability(item.evidence.case): item for item in reversed(ordered)}.values()
-    chosen = {id(item) for item in [*firsts, *ordered][:MOST_CASES]}
+    firsts: dict[tuple[object, ...], Item] = {}
+    for item in ordered:
+        firsts.setdefault(_ability(item.evidence.case), item)
+    preferred = {id(item): None for item in [*firsts.values(), *ordered]}
+    chosen = list(preferred)[:MOST_CASES]
     return [item for item in ordered if id(item) in chosen]
 
 

@@ -56,8 +56,8 @@ def scaled_by(group: str, names: tuple[str, ...], factor: float) -> Mistake:
     """Gradients of some names, or beginnings of names, multiplied by a factor that was found."""
 
     def change(name: str, d: np.ndarray, problem: Problem) -> np.ndarray:
-        exactly = any(name == n for n in names)
-        return d * factor if exactly or group in GROUPS and name.startswith(names) else d
+        begins = group in GROUPS and name.startswith(names)
+        return d * factor if begins or name in names else d
 
     return only_gradients(
         f"{group} multiplied by {factor:.6g}", Change(results=for_each_gradient(change))
@@ -87,9 +87,7 @@ def factors(
     The factor is tried in four digits first, because a program has a round one. It is not sought in
     fewer than FEWEST elements: some factor fits one element, whatever the mistake.
     """
-    groups = GROUPS | {
-        f"the gradient of {n[2:]}": (n[2:],) for n in wrong if n[2:] not in "xh_0c_0"
-    }
+    groups = GROUPS | {f"the gradient of {n[2:]}": (n[2:],) for n in wrong if n[2:] not in TENSORS}
     candidates = []
     for group, names in groups.items():
         own = [n for n in wrong if n[2:].startswith(names)]

@@ -38,6 +38,7 @@ def _lengths() -> Iterator[Mistake]:
         (
             *_with_any_padding(Equations(active=always)),
             *_with_any_padding(Equations(active=always, clear=keep)),
+            *_with_any_padding(Equations(active=always, between=clear_padding)),
         ),
     )
     yield Mistake(

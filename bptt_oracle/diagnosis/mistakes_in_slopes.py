@@ -38,7 +38,7 @@ def slope_mistakes() -> Iterator[Mistake]:
             cells = tuple(dict.fromkeys(gate.partition(":")[0] for gate in gates))
             yield only_gradients(name, Change(_with_slope(kind, slope)), cells)
             for cell, _, letter in (gate.partition(":") for gate in gates):
-                if cell in ("LSTM", "GRU") and gates.count(f"{cell}:{letter}") and letter != "n":
+                if cell in ("LSTM", "GRU") and letter != "n":
                     at = "tanh c" if letter == "c" else letter
                     change = Change(_with_slope(kind, slope, letter))
                     yield only_gradients(f"{name}, at {at}", change, (cell,))

@@ -135,8 +135,10 @@ def _final_states() -> Iterator[Mistake]:
         cleared = clear_padding(tape, y, problem)
         return _with_last_layer(tape, fields, cleared, problem, reverse_too=False)
 
-    yield _with_right_backward(
-        "the last column of the output in place of h_n", Equations(final=last_column)
+    yield _merged(
+        "the last column of the output in place of h_n",
+        Equations(final=last_column),
+        Equations(ends=_last_of(forward=True)),
     )
 
     def last_output(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
@@ -152,13 +154,29 @@ def _final_states() -> Iterator[Mistake]:
         ends = np.array(problem.lengths or [T] * B) - 1
         return last_output(tape, fields, y[ends, np.arange(B)].reshape(1, B, -1), problem)
 
-    name = "the last step of the output in place of h_n of the reverse direction"
-    changes = [
-        change
-        for final in (last_output, last_of_cleared, last_of_row)
-        for change in _with_right_backward(name, Equations(final=final)).changes
-    ]
-    yield Mistake(name, tuple(changes))
+    yield _merged(
+        "the last step of the output in place of h_n of the reverse direction",
+        *(Equations(final=final) for final in (last_output, last_of_cleared, last_of_row)),
+        *(
+            Equations(ends=_last_of(forward=forward, reverse=True, cleared=cleared))
+            for forward in (False, True)
+            for cleared in (False, True)
+        ),
+    )
+
+
+def _last_of(
+    forward: bool, reverse: bool = False, cleared: bool = True
+) -> Callable[[Tape, Fields, Var, np.ndarray, bool], Fields]:
+    """The last step of each layer's own output in place of its h_n, in some directions."""
+
+    def ends(tape: Tape, fields: Fields, y: Var, active: np.ndarray, backwards: bool) -> Fields:
+        if not (reverse if backwards else forward):
+            return fields
+        whole = tape.where(active, y, tape.constant(y.value * 0)) if cleared else y
+        return [whole[-1], *fields[1:]]
+
+    return ends
 
 
 def _with_last_layer(
@@ -174,14 +192,24 @@ def _with_last_layer(
     return [tape.stack(h), *fields[1:]]
 
 
+def _merged(name: str, *equations: Equations) -> Mistake:
+    """One mistake by several programs, each with autograd or with the right gradients."""
+    return Mistake(name, tuple(c for e in equations for c in _with_right_backward(name, e).changes))
+
+
 def _with_right_backward(name: str, equations: Equations, cells: Sequence[str] = CELLS) -> Mistake:
     """A mistake in what is returned: by autograd, or with the right gradients beside it."""
 
-    def values_only(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
-        wrong = equations.final(tape, fields, y, problem)
-        return [_value_of(tape, w, f) for w, f in zip(wrong, fields, strict=True)]
+    def final(tape: Tape, fields: Fields, y: Var, problem: Problem) -> Fields:
+        return values_only(tape, equations.final(tape, fields, y, problem), fields)
 
-    return Mistake(name, (Change(equations), Change(Equations(final=values_only))), cells)
+    def ends(tape: Tape, fields: Fields, y: Var, active: np.ndarray, reverse: bool) -> Fields:
+        return values_only(tape, equations.ends(tape, fields, y, active, reverse), fields)
+
+    def values_only(tape: Tape, wrong: Fields, right: Fields) -> Fields:
+        return [_value_of(tape, w, r) for w, r in zip(wrong, right, strict=True)]
+
+    return Mistake(name, (Change(equations), Change(Equations(final=final, ends=ends))), cells)
 
 
 def _value_of(tape: Tape, wrong: Var, right: Var) -> Var:

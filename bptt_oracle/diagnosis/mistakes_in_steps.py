@@ -5,8 +5,11 @@ from itertools import product
 
 import numpy as np
 
-from .equations import GRUS, LSTMS, Candidate, Equations, Fields, Moment
+from torch_impl.execution.problem import Problem
+
+from .equations import GRUS, LSTMS, Candidate, Equations, Fields, Moment, Params
 from .mistake import Change, Mistake
+from .mistakes_in_parameters import GATES
 from .tape import Tape, Var
 
 GATED = (*GRUS, *LSTMS)
@@ -28,6 +31,11 @@ def step_mistakes() -> Iterator[Mistake]:
     for cells, table in tables.items():
         for name, equations in table.items():
             yield Mistake(name, (Change(equations),), cells)
+    yield Mistake(
+        "1 added to the net input of the forget gate",
+        (Change(Equations(sigmoid=_plus_one)), Change(Equations(read=_plus_one_in_bias))),
+        LSTMS,
+    )
     for limit in LIMITS:
         # 1 − tanh 20 is below the roundoff of float64
         cells = GATED if limit == 20 else ("RNN_TANH", *GATED)
@@ -40,6 +48,21 @@ def step_mistakes() -> Iterator[Mistake]:
 
 def _zeros(tape: Tape, fields: Fields, moment: Moment) -> Fields:
     return [tape.constant(field.value * 0) for field in fields]
+
+
+def _plus_one(tape: Tape, a: Var, gate: str) -> Var:
+    return tape.sigmoid(a + 1 if gate == "f" else a)
+
+
+def _plus_one_in_bias(tape: Tape, params: Params, problem: Problem) -> Params:
+    """1 added to the bias of the forget gate, which a net without biases lacks."""
+
+    def plus_one(bias: Var) -> Var:
+        one = bias.value * 0
+        one[GATES["LSTM"].index("f") * len(one) // 4 :][: len(one) // 4] += 1
+        return bias + tape.constant(one)
+
+    return {n: plus_one(p) if n.startswith("bias_ih") else p for n, p in params.items()}
 
 
 def _one(tape: Tape, like: Var) -> Var:
@@ -137,9 +160,6 @@ def _lstm() -> dict[str, Equations]:
 
         return Equations(cell=cell, gated=lambda tape, o, c, tanh: o * tanh(before[0]))
 
-    def plus_one(tape: Tape, a: Var, gate: str) -> Var:
-        return tape.sigmoid(a + 1 if gate == "f" else a)
-
     def clipped(tape: Tape, i: Var, f: Var, g: Var, c: Var) -> Var:
         new = f * c + i * g
         value = np.maximum(np.minimum(new.value, 1), -1)
@@ -148,7 +168,6 @@ def _lstm() -> dict[str, Equations]:
     return {
         "tanh of c left out, h = o ⊙ c": Equations(gated=lambda tape, o, c, tanh: o * c),
         "h computed from the c before the step": h_from_old_c(),
-        "1 added to the net input of the forget gate": Equations(sigmoid=plus_one),
         "the forget gate left out": Equations(cell=lambda tape, i, f, g, c: c + i * g),
         "the input gate left out": Equations(cell=lambda tape, i, f, g, c: f * c + g),
         "the output gate left out": Equations(gated=lambda tape, o, c, tanh: tanh(c)),

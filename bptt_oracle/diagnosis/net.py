@@ -160,4 +160,5 @@ def _unroll(
         fields, waiting = carried, waiting & ~mask
         moment.after.append(y.value)
         outputs[t] = y
-    return tape.stack(outputs), fields
+    y = tape.stack(outputs)
+    return y, equations.ends(tape, fields, y, active[..., None], reverse)

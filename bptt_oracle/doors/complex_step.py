@@ -47,9 +47,3 @@ def adjoint_gap(
     right = [pulled[name] * direction[name] for name in direction]
     gap = abs(sum(term.sum() for term in left) - sum(term.sum() for term in right))
     return gap, sum(np.abs(term).sum() for term in left + right)
-
-
-def relative_gap(cotangents: Arrays, moved: Arrays, pulled: Arrays, direction: Arrays) -> Any:
-    """The first number of `adjoint_gap` over the second, 0 where all products are 0."""
-    gap, scale = adjoint_gap(cotangents, moved, pulled, direction)
-    return gap / scale if scale else gap

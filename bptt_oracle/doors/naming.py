@@ -7,13 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from torch_impl.execution.problem import Problem
+from torch_impl.execution.problem import Problem, is_tied
 
 from ..cases.case import Case
 from ..diagnosis.diagnose import Diagnosis, diagnose_results
 from ..diagnosis.evidence import Evidence
 from ..diagnosis.precision import LOWER_PRECISIONS
-from ..judging.renumbering import is_tied
 from ..judging.truth import products_of
 from ..judging.wide import wide_dtype
 from .values import NAMES

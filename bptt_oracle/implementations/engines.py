@@ -102,13 +102,13 @@ def _jax() -> Engine:
     def differentiate(function: Function, given: Inputs) -> Differentiated:
         def values_and_gradients(leaves: Any, cotangents: Any) -> Any:
             values, pull_back = jax.vjp(function, leaves)
-            typed = [d.astype(v.dtype) for v, d in zip(values, given.cotangents, strict=False)]
+            typed = [d.astype(v.dtype) for v, d in zip(values, cotangents, strict=False)]
             return values, pull_back(typed)[0]
 
         kind = jnp.dtype(given.dtype)
         arrays = {name: jnp.asarray(value, kind) for name, value in given.leaves.items()}
-        with_dtype = [jnp.asarray(d, kind) for d in given.cotangents]
-        values, grads = jax.jit(values_and_gradients)(arrays, with_dtype)
+        cotangents = [jnp.asarray(d, kind) for d in given.cotangents]
+        values, grads = jax.jit(values_and_gradients)(arrays, cotangents)
         return values, grads
 
     def to_array(value: Any) -> tuple[Any, str]:

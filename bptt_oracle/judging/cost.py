@@ -28,7 +28,6 @@ from .truth import MOVED_RUNS, RENUMBERED_RUNS
 
 LARGE_CASE = 10**8  # numbers, from which the cost is estimated before the work
 SUM = 1e-8  # seconds, measured
-WIDE_RUNS = 2 + MOVED_RUNS
 NARROW_RUNS = 1 + RENUMBERED_RUNS
 LONGDOUBLE = 16  # times as long as float64, with products of slices
 

@@ -34,11 +34,6 @@ def draw_renumbering(problem: Problem, rng: np.random.Generator) -> Renumbering:
     return Renumbering(rng.permutation(net.input_size), hidden, cells)
 
 
-def is_tied(problem: Problem) -> bool:
-    """Whether two parameters are one array, which a renumbering would have to treat alike."""
-    return len({id(p) for p in problem.params.values()}) < len(problem.params)
-
-
 def evaluate_renumbered(
     problem: Problem,
     dtype: Any,

@@ -34,13 +34,13 @@ import numpy as np
 
 from reference.arithmetic import NUMPY, Arithmetic
 from torch_impl.execution.precision import UNIT_ROUNDOFF, stored
-from torch_impl.execution.problem import Problem
+from torch_impl.execution.problem import Problem, is_tied
 
 from ..processes.stages import current_stages
 from .evaluation import Results, evaluate, evaluate_cast
 from .large import keep
 from .noise import Deviation, ElementNoise, Floors, deviation_of, element_noise, tensor_noise
-from .renumbering import evaluate_renumbered, is_tied
+from .renumbering import evaluate_renumbered
 from .rounding import (
     NEXT_TO_ZERO,
     hold_relu,

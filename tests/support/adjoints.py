@@ -12,12 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bptt_oracle.doors.complex_step import relative_gap
+from bptt_oracle.doors.complex_step import adjoint_gap
 from reference.cells.table import CELL_TABLE
 from support.mutants import MUTANTS
 from support.planting import SOURCE, broken_equation, imported_from, plant
 
 ROOT = Path(__file__).parents[2]
+
+
+def relative_gap(cotangents, moved, pulled, direction):
+    """The first number of `adjoint_gap` over the second, 0 where all products are 0."""
+    gap, scale = adjoint_gap(cotangents, moved, pulled, direction)
+    return gap / scale if scale else gap
 
 
 def failing_parts(push, cotangents, pulled, direction, tolerance, mode=""):

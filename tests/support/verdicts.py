@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from bptt_oracle.doors.complex_step import complex_step, relative_gap
+from bptt_oracle.doors.complex_step import complex_step
 from support import adjoints, textbook
 from support.problems import STATE_OR_X, cast, draw, pull_back, solve, solve_by_torch
 
@@ -34,7 +34,7 @@ def adjoint_identity_holds(problem, tolerance=1e-12, seed=1):
     direction = random_like(problem.inputs, seed + 1)
     pulled = pull_back(problem, tape, cotangents)
     assert {n: d.shape for n, d in pulled.items()} == {n: v.shape for n, v in direction.items()}
-    gap = relative_gap(cotangents, derivative(problem, direction), pulled, direction)
+    gap = adjoints.relative_gap(cotangents, derivative(problem, direction), pulled, direction)
     if not gap <= tolerance:
         parts = failing_parts_of(problem.net, problem, tolerance, seed)
         raise AssertionError(adjoints.message(gap, parts, problem.net.mode))

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from .precision import UNIT_ROUNDOFF
-
 IMPLEMENTATIONS = ("module", "cells", "manual")
 NATIVE = "native"  # ATen's own code, no fused kernel
 ANY = "any"  # whichever kernel torch chooses
@@ -29,8 +27,3 @@ def product_precision(path: Path, dtype: str) -> str:
     if path.variant.startswith("autocast-"):
         return path.variant.removeprefix("autocast-")
     return "tf32" if path.tf32 else dtype
-
-
-def unit_roundoff(path: Path, dtype: str) -> float:
-    """The unit roundoff of the path's products: half the gap between 1 and the next number."""
-    return UNIT_ROUNDOFF[product_precision(path, dtype)]

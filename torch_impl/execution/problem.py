@@ -34,3 +34,8 @@ class Problem(NamedTuple):
     strided: bool  # whether the tensors made of these arrays are not contiguous
     seed: int  # of the framework's random numbers: the dropout masks
     direction: Direction | None = None  # where derivatives along it are judged too
+
+
+def is_tied(problem: Problem) -> bool:
+    """Whether two parameters are one array."""
+    return len({id(p) for p in problem.params.values()}) < len(problem.params)

@@ -6,9 +6,7 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from .layouts import Placed, place
-
-_GUARDS = torch.tensor([0.71875, -1.28125, 2.4375, 0.0859375, -0.65625])
+from .layouts import GUARDS, Placed, array_of, place
 
 
 class ClippingProblem(NamedTuple):
@@ -32,7 +30,7 @@ def clip(problem: ClippingProblem, dtype: str, foreach: bool) -> Clipped:
     """Clip the gradients of a problem. Raises what torch raises."""
     kind = getattr(torch, dtype)
     placed = {
-        n: place(torch.tensor(g, dtype=kind), problem.layout, _GUARDS)
+        n: place(torch.tensor(g, dtype=kind), problem.layout, GUARDS)
         for n, g in problem.grads.items()
     }
     leaves = []
@@ -52,15 +50,10 @@ def clip(problem: ClippingProblem, dtype: str, foreach: bool) -> Clipped:
             error_if_nonfinite=problem.error_if_nonfinite,
             foreach=foreach,
         )
-        results["norm"] = _array(norm)
-    results |= {n: _array(one.tensor) for n, one in placed.items()}
+        results["norm"] = array_of(norm)
+    results |= {n: array_of(one.tensor) for n, one in placed.items()}
     return Clipped(results, any(map(_changed_outside, placed.values(), before)))
 
 
 def _changed_outside(placed: Placed, before: torch.Tensor) -> bool:
     return bool((placed.bits() != before)[~placed.inside].any())
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().clone().double().numpy()
-    return array

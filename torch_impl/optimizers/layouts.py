@@ -15,11 +15,13 @@ tensor's size would touch.
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 LAYOUTS = ("contiguous", "offset", "transposed", "columns", "permuted")
 GRADIENT_LAYOUTS = (*LAYOUTS, "expanded")
 MORE = 3  # columns that the tensor does not have
+GUARDS = torch.tensor([0.71875, -1.28125, 2.4375, 0.0859375, -0.65625])  # exact in every dtype
 AFTER = 64  # guards beyond the size of the tensor
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -72,3 +74,9 @@ def place(values: torch.Tensor, layout: str, guards: torch.Tensor) -> Placed:
     else:
         tensor.copy_(values)
     return Placed(tensor, buffer, inside)
+
+
+def array_of(tensor: torch.Tensor) -> np.ndarray:
+    """A copy in float64."""
+    array: np.ndarray = tensor.detach().clone().double().numpy()
+    return array

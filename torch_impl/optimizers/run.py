@@ -21,7 +21,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..execution.path import WrongKernel
-from .layouts import Placed, place
+from .layouts import GUARDS, Placed, array_of, place
 from .table import OPTIMIZERS, Options, slots_of
 
 FORMS = ("loop", "foreach", "fused", "differentiable", "capturable")
@@ -35,7 +35,6 @@ _FLAGS: dict[str, dict[str, bool]] = {
     "compiled": {"foreach": False},
     "compiled-capturable": {"foreach": False, "capturable": True},
 }
-_GUARDS = torch.tensor([0.71875, -1.28125, 2.4375, 0.0859375, -0.65625])  # exact in every dtype
 _NAN = torch.tensor([torch.nan])
 OUTSIDE, GRADIENTS = "memory outside the parameters", "memory of the gradients"
 
@@ -77,7 +76,7 @@ def run(problem: OptimizerProblem, dtype: str, form: str) -> Answer:
     """The parameters and states after all steps. Raises what torch raises, and WrongKernel."""
     kind = getattr(torch, dtype)
     placed = {
-        n: place(torch.tensor(v, dtype=kind), problem.layout, _GUARDS)
+        n: place(torch.tensor(v, dtype=kind), problem.layout, GUARDS)
         for n, v in problem.theta.items()
     }
     differentiable = form == "differentiable"
@@ -134,19 +133,14 @@ def _results(
     slots = [s.name for s in slots_of(problem.optimizer, problem.options) if s is not None]
     results = {}
     for name, tensor in tensors.items():
-        results[name] = _array(placed[name].tensor)
+        results[name] = array_of(placed[name].tensor)
         state = optimizer.state[tensor]
         for key in (*slots, *numbers):
             value = state.get(key)
             results[f"{name}.{key}"] = (
-                _array(torch.as_tensor(value)) if value is not None else np.empty(0)
+                array_of(torch.as_tensor(value)) if value is not None else np.empty(0)
             )
     return results
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().clone().double().numpy()
-    return array
 
 
 class _Recorder(TorchDispatchMode):

@@ -4,7 +4,6 @@ The backend aot_eager runs the graphs of forward and backward pass without gener
 generates C++. A dynamic net is called with another batch first.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ def compiled(call: Call, backend: str, dynamic: bool) -> Prepared:
 
     if dynamic:
         forward(_other(call))
-    return Prepared(forward, call, partial(_evaluate_compiled))
+    return Prepared(forward, call, _evaluate_compiled)
 
 
 def _other(call: Call) -> Call:

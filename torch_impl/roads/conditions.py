@@ -1,6 +1,6 @@
 """Conditions of roads on problems: each returns why a road excludes one; empty if it does not."""
 
-from ..execution.problem import Problem
+from ..execution.problem import Problem, is_tied
 from .road import is_packed
 
 
@@ -59,6 +59,6 @@ def both_directions(problem: Problem, dtype: str) -> str:
 
 def not_tied(problem: Problem, dtype: str) -> str:
     """It runs without tied parameters."""
-    if len({id(p) for p in problem.params.values()}) < len(problem.params):
+    if is_tied(problem):
         return "a parametrization unties parameters"
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..execution.calls import Call, Prepared, Result
-from ..execution.problem import Problem
+from ..execution.problem import Problem, is_tied
 from ..execution.variants import evaluate_third
 from .lowered import call_lowered, example_inputs, wrapped
 from .road import module_of, require
@@ -44,7 +44,7 @@ def not_packed(problem: Problem, dtype: str) -> str:
 
 def not_traced(problem: Problem, dtype: str) -> str:
     """Why a problem cannot be traced."""
-    if len({id(p) for p in problem.params.values()}) < len(problem.params):
+    if is_tied(problem):
         return "torch traces no tied parameters"
     return not_packed(problem, dtype)
 

@@ -19,7 +19,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..execution.calls import Call, Prepared, Result, axes
-from ..execution.problem import Problem
+from ..execution.problem import Problem, is_tied
 from .exported import evaluate_values, forget_dispatch, without_dynamic_sizes
 from .lowered import example_inputs, wrapped
 from .road import module_of, require
@@ -145,7 +145,7 @@ def not_by_tracing(problem: Problem, dtype: str) -> str:
     """Why the tracing exporter cannot export a problem."""
     if problem.lengths is not None and not problem.enforce_sorted:
         return "the exporter takes lengths in descending order only"
-    if len({id(p) for p in problem.params.values()}) < len(problem.params):
+    if is_tied(problem):
         return "torch traces no tied parameters"
     if problem.net.proj_size:
         return "the exporter rejects a projection"

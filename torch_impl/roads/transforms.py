@@ -4,7 +4,7 @@ Each gives the gradients of a case: those of rows are added, those of one net am
 taken, and a Jacobian is multiplied by the cotangents.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -92,15 +92,8 @@ def _by_jacfwd(forward_pass: ForwardPass, leaves: Leaves, cotangents: Cotangents
         values = forward_pass(others)
         return torch.stack([(v * d).sum() for v, d in zip(values, given, strict=True)]).sum()
 
-    require(_runs_forward_mode(loss, leaves), "the loss should have a tangent")
     grads = jacfwd(loss, tuple(range(len(leaves))))(*[leaf.detach() for leaf in leaves])
     return outputs, add_tied(leaves, list(grads))
-
-
-def _runs_forward_mode(loss: Callable[..., Tensor], leaves: Leaves) -> bool:
-    ones = tuple(torch.ones_like(leaf) for leaf in leaves)
-    _, tangent = jvp(loss, tuple(leaf.detach() for leaf in leaves), ones)
-    return bool(tangent.abs() >= 0) or bool(tangent.isnan())
 
 
 def jacobian_reverse(call: Call) -> Prepared:

@@ -116,9 +116,8 @@ def _source(program: Program) -> str:
     if state:
         arguments.append("(h, c)" if cell == "LSTM" else "h")
     call = ", ".join(arguments)
-    before = {"moved": "set_weights(-0.5)\nnet({call})\nset_weights()\n"}
     if road == "moved":
-        lines += before["moved"].format(call=call)
+        lines += f"set_weights(-0.5)\nnet({call})\nset_weights()\n"
     small = _small(program, arguments)
     if road == "traced":
         lines += f"net = torch.jit.trace(net, ({small},), check_trace=False)\n"
@@ -139,7 +138,7 @@ def _source(program: Program) -> str:
         lines += f"with torch.no_grad():\n    output, final = net({call})\n"
         return lines + "results = {'output': output}\n" + _final(cell)
     leaves = ["x"] * program["d_x"] + state
-    if road not in ("quantised",):
+    if road != "quantised":
         lines += "params = dict(net.named_parameters())\n"
     lines += "".join(f"{name}.requires_grad_()\n" for name in leaves)
     if road == "autocast":

@@ -9,7 +9,7 @@ from bptt_oracle.cases.case import Case, contradiction, draw
 from bptt_oracle.diagnosis.cases import diagnostic_cases, dropout_cases
 from bptt_oracle.diagnosis.diagnose import _same, diagnose_results
 from bptt_oracle.diagnosis.equations import CELLS
-from bptt_oracle.diagnosis.evidence import Evidence, question_of
+from bptt_oracle.diagnosis.evidence import MOST_CASES, Evidence, Item, choose, question_of
 from bptt_oracle.diagnosis.mistakes import mistakes
 from bptt_oracle.diagnosis.question import RIGHT_EQUATIONS
 from bptt_oracle.implementations.implementation import Implementation
@@ -290,6 +290,49 @@ def test_a_reverse_direction_from_the_padding_is_named_if_padding_is_cleared(pac
     options = {"cells": ("GRU",), "engine": "torch", "no_biases": False}
     found = bptt_oracle.diagnose(Implementation("mine", layer, **options))
     assert found.sentence.startswith("agrees with the reverse direction starts in the padding in")
+
+
+LAST = "the last column of the output in place of h_n"
+LAST_OF_REVERSE = "the last step of the output in place of h_n of the reverse direction"
+PADDING = "lengths ignored, padding run like data"
+
+
+@pytest.mark.parametrize("mistake", [LAST, LAST_OF_REVERSE, PADDING, FORGET])
+def test_a_mistake_inside_of_the_layers_of_a_stack_is_named(mistake):
+    def layer(mode, p, x, state, lengths, reverse):
+        T, B, H = *x.shape[:2], p["weight_hh"].shape[1]
+        bias = p.get("bias_ih", 0) + p.get("bias_hh", 0)
+        if mistake == FORGET and "bias_ih" in p:
+            bias = bias + torch.eye(4, dtype=x.dtype)[1].repeat_interleave(H)
+        h, c = state or [x.new_zeros(B, H)] * 2
+        inside = (torch.arange(T)[:, None] < torch.tensor(lengths or [T] * B))[..., None]
+        run, outputs = inside | (mistake == PADDING), [None] * T
+        for t in reversed(range(T)) if reverse else range(T):
+            i, f, g, o = (x[t] @ p["weight_ih"].T + h @ p["weight_hh"].T + bias).chunk(4, 1)
+            c_after = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h_after = o.sigmoid() * c_after.tanh()
+            h, c = torch.where(run[t], h_after, h), torch.where(run[t], c_after, c)
+            outputs[t] = torch.where(inside[t], h_after, 0)
+        if mistake == (LAST_OF_REVERSE if reverse else LAST):
+            h = outputs[-1]
+        return torch.stack(outputs), [h, c]
+
+    found = bptt_oracle.diagnose(Implementation("mine", layer, cells=("LSTM",), engine="torch"))
+    assert found.names == (mistake,)
+
+
+def test_the_smallest_generic_case_of_each_ability_is_compared_and_none_twice():
+    cases = [
+        Case("LSTM", 2 + k // 2, 2, 4, 3, bias=k % 2 == 0, seed=k, regime=regime)
+        for k in range(40)
+        for regime in ("wide", "generic")
+    ]
+    items = [Item(Evidence(case, "float32", {}), None, 1, ()) for case in cases]
+    chosen = [item.evidence.case for item in choose(items)]
+    assert len(chosen) == len(set(chosen)) == MOST_CASES
+    generic = sorted((c for c in cases if c.regime == "generic"), key=lambda c: c.T)
+    assert chosen[: MOST_CASES - 2] == generic[: MOST_CASES - 2]
+    assert [(c.T, c.bias, c.regime) for c in chosen[-2:]] == [(2, b, "wide") for b in (True, False)]
 
 
 def written(change):

@@ -95,6 +95,43 @@ def test_a_case_is_given_by_its_id_or_itself():
         bptt_oracle.assert_agrees(written.doubling, case)
 
 
+@pytest.mark.parametrize(
+    "case, dtypes, lacks",
+    [
+        ("LSTM.T3.B2.I3.H4.L1.batch.output.generic.s0", None, "an option that it lacks: layout"),
+        ("GRU.T3.B2.I3.H4.L1.time.output.generic.s0", None, "it computes LSTM"),
+        ("LSTM.T3.B2.I3.H4.L1.time.output.generic.s0", ["bfloat16"], "it has no bfloat16"),
+        ("LSTM.T3.B2.I3.H4.L1.time.output.generic.s0", ["float32", "float16"], "it has no float16"),
+    ],
+)
+def test_a_case_that_is_not_judged_fails(case, dtypes, lacks):
+    with pytest.raises(pytest.fail.Exception, match=f"numpy was not judged: .*{lacks}"):
+        bptt_oracle.assert_agrees(written.numpy_lstm, case, dtypes)
+
+
+def test_a_case_that_is_excluded_is_skipped_with_the_reason(pytest_on):
+    rejecting = 'numpy_lstm._replace(exclusion_reason=lambda problem, dtype: "its licence ended")'
+    code, out = pytest_on(f"{rejecting}, cases=3", "-rs")
+    assert "3 skipped" in out and "not judged: its licence ended" in out
+    assert code == 1 and "1 failed" in out, "no case agrees, so nothing can be planted"
+
+
+def test_a_dtype_that_the_implementation_lacks_is_rejected():
+    with pytest.raises(ValueError, match="numpy has no bfloat16; it has float32, float64"):
+        bptt_oracle.parametrize_with_cases(written.numpy_lstm, cases=1, dtypes=["bfloat16"])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_an_implementation_of_a_half_type_alone_is_judged_in_it(dtype):
+    described = written.torch_nets._replace(dtypes=(dtype,))
+    mark = bptt_oracle.parametrize_with_cases(described, cases=24)
+    *cases, (tested, last) = mark.args[1]
+    for implementation, case in cases:
+        bptt_oracle.assert_agrees(implementation, case)
+    bptt_oracle.assert_agrees(tested, last)
+    assert {r.dtype for r in tested.results} == {dtype} and len(tested.results) == 24
+
+
 def test_the_control_fails_if_the_judge_sees_nothing(monkeypatch):
     verdict = Verdict("agree", None, ())
     monkeypatch.setattr("bptt_oracle.runs.control.judge", lambda *results: verdict)

@@ -61,6 +61,13 @@ def test_what_the_constructor_has_no_option_for_is_not_asked():
     assert {c.layout for c in fitted} >= {"time", "batch", "unbatched", "packed"}
 
 
+def test_a_run_gets_tied_parameters_only_if_it_adds_their_gradients():
+    case = Case("LSTM", 3, 2, 4, 4, tied=True)
+    assert not fit(written.run_lstm, case).tied
+    assert fit(written.run_lstm._replace(tied=True), case) == case
+    assert fit(written.numpy_lstm, case) == case
+
+
 def test_a_case_without_a_gradient_of_what_is_not_returned():
     no_states = written.run_lstm._replace(not_returned=("h_n", "c_n"))
     case = Case("LSTM", 3, 2, 4, 5, cotangents=("output", "h_n"))

@@ -27,7 +27,7 @@ from bptt_oracle.judging.noise import (
     tensor_noise,
 )
 from bptt_oracle.judging.offsets import collect_offsets
-from bptt_oracle.judging.renumbering import evaluate_renumbered, is_tied
+from bptt_oracle.judging.renumbering import evaluate_renumbered
 from bptt_oracle.judging.rounding import (
     hold_relu,
     move_activations,
@@ -43,6 +43,7 @@ from reference.arithmetic import NUMPY, Arithmetic
 from reference.cells.table import CELL_TABLE
 from support.drawn_cases import cases, pinned, rng_of
 from torch_impl.execution.catalogue import PATHS
+from torch_impl.execution.problem import is_tied
 from torch_impl.execution.run import dropout_masks, run
 
 NATIVE = PATHS["cpu-native"]

@@ -7,7 +7,7 @@ from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.runs.examine import examine
 from support.drawn_cases import pinned
 from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, exclusion_reason
-from torch_impl.execution.path import NATIVE, product_precision, unit_roundoff
+from torch_impl.execution.path import NATIVE, product_precision
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -16,11 +16,11 @@ def test_the_kernel_that_torch_chooses_is_excluded_where_it_is_another_path(dtyp
     assert result.verdict == "excluded" and "is cpu-onednn or cpu-native" in result.note
 
 
-def test_a_path_has_the_unit_roundoff_of_its_products():
-    assert unit_roundoff(PATHS["cpu-native"], "float64") == 2.0**-53
-    assert unit_roundoff(PATHS["cuda-tf32"], "float32") == 2.0**-11
-    assert unit_roundoff(OPTIONAL_PATHS["cpu-autocast-bfloat16"], "float32") == 2.0**-8
-    assert unit_roundoff(PATHS["cpu-native"], "float16") == 2.0**-11
+def test_a_path_has_the_precision_of_its_products():
+    assert product_precision(PATHS["cpu-native"], "float64") == "float64"
+    assert product_precision(PATHS["cuda-tf32"], "float32") == "tf32"
+    assert product_precision(OPTIONAL_PATHS["cpu-autocast-bfloat16"], "float32") == "bfloat16"
+    assert product_precision(PATHS["cpu-native"], "float16") == "float16"
     assert product_precision(OPTIONAL_PATHS["cuda-autocast-float16"], "float32") == "float16"
 
 
