@@ -5,6 +5,7 @@
 
     Implementation, judge, assert_agrees, parametrize_with_cases, diagnose
                                  for your own code: docs/implementations/your_implementation.md
+    judge_optimizer              for an optimiser: docs/optimizers/optimizers.md
     check_adjoint                for a hand-written backward: docs/implementations/adjoint.md
     record_norms, first_nonfinite       for a training step: docs/inspection/norms.md
     to_torch_names, from_torch_names    for weights of other frameworks: docs/porting/porting.md
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .doors.assertions import assert_agrees, parametrize_with_cases
     from .doors.check_adjoint import check_adjoint
     from .doors.judgement import judge
+    from .doors.optimizers import judge_optimizer
     from .implementations.implementation import Answer, Implementation
     from .inspection import first_nonfinite, record_norms
     from .porting.weights import from_torch_names, to_torch_names
@@ -40,6 +42,7 @@ __all__ = [
     "first_nonfinite",
     "from_torch_names",
     "judge",
+    "judge_optimizer",
     "parametrize_with_cases",
     "record_norms",
     "to_torch_names",
@@ -55,6 +58,7 @@ _WHERE = {
     "first_nonfinite": "inspection",
     "from_torch_names": "porting.weights",
     "judge": "doors.judgement",
+    "judge_optimizer": "doors.optimizers",
     "parametrize_with_cases": "doors.assertions",
     "record_norms": "inspection",
     "to_torch_names": "porting.weights",

@@ -31,11 +31,12 @@ def record_model(
             def show_progress(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
-            written, worst = record(output, model, environment(), inputs, show_progress)
+            recorded = record(output, model, environment(), inputs, show_progress)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")
-    sentence = f"{plural(written.verdicts.total(), 'result')} written to {output}, "
-    sentence += plural(written.verdicts["fault"], "fault")
+    verdicts, worst = recorded.summary.verdicts, recorded.worst
+    sentence = f"{plural(verdicts.total(), 'result')} written to {output}, "
+    sentence += plural(verdicts["fault"], "fault")
     if worst is not None:
         row = worst.row
         sentence += f"; the worst is {row.case}, R {row.R:.3g} in {row.tensor} {row.place}".rstrip()
@@ -43,5 +44,10 @@ def record_model(
         stop(f"{sentence}; no call was judged now, so there is no program: record anew")
     if script is not None and worst is not None:
         save_pieces(script, [model_script(worst)])
+    for name in recorded.overriding:
+        sentence += (
+            f"; {name} overrides forward, and only torch's call inside of it was judged: judge the "
+            "whole with bptt_oracle.judge"
+        )
     notify(sentence)
     raise typer.Exit(AGREE)

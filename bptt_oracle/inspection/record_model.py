@@ -46,6 +46,7 @@ from .model_subject import (
     seed_all,
     with_numbers,
 )
+from .recurrent_modules import overriding_classes
 
 PATH = "model"
 
@@ -66,6 +67,16 @@ class WorstCall(NamedTuple):
     judged: JudgedCall
 
 
+class Recorded(NamedTuple):
+    """What was recorded: a summary, the worst call of those that were judged now and not by an
+    interrupted command, and the classes that override torch's forward, of which only the calls of
+    torch inside were judged."""
+
+    summary: Summary
+    worst: WorstCall | None
+    overriding: tuple[str, ...]
+
+
 def _ignore_progress(finished: int, total: int) -> None:
     """The default of `record_model`."""
 
@@ -76,12 +87,11 @@ def record_model(
     environment: dict[str, Any],
     inputs: Path | None = None,
     report_progress: Callable[[int, int], None] = _ignore_progress,
-) -> tuple[Summary, WorstCall | None]:
+) -> Recorded:
     """Record the model that the function `name` returns, and write the run to `file`.
 
-    `inputs` is an earlier run of the same model, whose weights and batch are used. Returns a
-    summary, and the worst call of those that were judged now and not by an interrupted command.
-    Raises CommandError, with one sentence, and OSError.
+    `inputs` is an earlier run of the same model, whose weights and batch are used. Raises
+    CommandError, with one sentence, and OSError.
     """
     subject = load_subject(name)
     if inputs is not None:
@@ -115,7 +125,7 @@ def record_model(
             store.add(FinishedCase(worst.row.case, [worst.row], _tensors_of(worst)))
         summary = store.summary()
         publish(store, file)
-    return summary, worst
+    return Recorded(summary, worst, overriding_classes(subject.model))
 
 
 def _judge_calls(
@@ -159,6 +169,12 @@ def run_step(subject: Subject) -> Step:
             )
         if loss.requires_grad and not any(call.cotangents for call in calls):
             run_users_code(subject.name, loss.backward)
+    overriding = overriding_classes(model)
+    if not calls and overriding:
+        raise CommandError(
+            f"{overriding[0]} overrides forward and does not call torch's, so there is nothing of "
+            "torch to record; judge it with bptt_oracle.judge"
+        )
     if not calls:
         raise CommandError(
             f"the loss of {subject.name} calls no recurrent module of the model where it can be "

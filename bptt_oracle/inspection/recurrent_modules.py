@@ -34,6 +34,17 @@ def recurrent_modules(model: object) -> dict[nn.Module, str]:
     return found
 
 
+def overriding_classes(model: nn.Module) -> tuple[str, ...]:
+    """The names of the classes of recurrent modules whose `forward` is not torch's."""
+    found = [
+        type(module).__name__
+        for module in recurrent_modules(model)
+        for base in RECURRENT
+        if isinstance(module, base) and type(module).forward is not base.forward
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def module_names(model: nn.Module) -> dict[nn.Module, str]:
     """Every module inside the model by its name, the model itself by its class."""
     return {

@@ -97,6 +97,29 @@ def make_unused():
     return nn.GRU(4, 6), torch.randn(5, 3, 4), lambda model, x: x.sum()
 
 
+class HalfLSTM(nn.LSTM):
+    """Half of what torch computes."""
+
+    def forward(self, x, state=None):
+        output, state = super().forward(x, state)
+        return output / 2, state
+
+
+class OwnLSTM(nn.LSTM):
+    """Nothing of what torch computes."""
+
+    def forward(self, x):
+        return x @ self.weight_ih_l0[: self.hidden_size].T, None
+
+
+def make_half():
+    return HalfLSTM(4, 6), torch.randn(5, 3, 4), lambda model, x: model(x)[0].sum()
+
+
+def make_own():
+    return OwnLSTM(4, 6), torch.randn(5, 3, 4), lambda model, x: model(x)[0].sum()
+
+
 def make_complex():
     return nn.GRU(4, 6), torch.randn(5, 3, 4) + 0j, lambda model, x: model(x.real)[0].sum()
 

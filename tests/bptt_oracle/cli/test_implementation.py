@@ -35,6 +35,11 @@ def test_a_right_one_agrees_with_counts_and_a_control(capsys, tmp_path):
     assert report["diagnosis"] is None
 
 
+def test_one_of_a_half_type_alone_is_judged_in_it(capsys):
+    code, out, _ = check(capsys, "torch_in_bfloat16", "--cases", "24")
+    assert code == 0 and "agrees with the derivations: 24 results" in out.splitlines()[-1]
+
+
 def test_a_wrong_one_exits_1_and_is_diagnosed(capsys):
     code, out, _ = check(capsys, "doubling", "--cases", "40")
     assert code == 1

@@ -23,8 +23,8 @@ MODELS = "support.recorded_models"
 def record(folder, name, function, **options):
     """The file of a recorded model, and the worst call."""
     file = folder / name
-    _, worst = record_model(file, f"{MODELS}:{function}", {"torch": "0"}, **options)
-    return file, worst
+    recorded = record_model(file, f"{MODELS}:{function}", {"torch": "0"}, **options)
+    return file, recorded.worst
 
 
 def rows_of(file):
@@ -205,6 +205,7 @@ def test_a_model_of_nan_is_not_convicted(tmp_path):
         ("make_number_loss", "returned float; expected a tensor of one element"),
         ("make_raising", "raised RuntimeError: input.size(-1) must be equal to input_size"),
         ("make_unused", "calls no recurrent module of the model"),
+        ("make_own", "OwnLSTM overrides forward and does not call torch's"),
         ("make_complex", "batch is complex64; a run keeps real numbers only"),
         ("NOT_A_FUNCTION", "is a int; expected a function of (model, batch, loss)"),
         ("nothing", "has no 'nothing'; name a function in it"),
@@ -217,6 +218,12 @@ def test_what_cannot_be_recorded_is_rejected_in_one_sentence(tmp_path, capsys, f
     assert sentence in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_overrides_forward_is_reported(tmp_path, capsys):
+    name = f"{MODELS}:make_half"
+    status, _, err = bptt_oracle(capsys, "record", "--model", name, "-o", str(tmp_path / "run"))
+    assert status == 0 and "HalfLSTM overrides forward, and only torch's call inside of it" in err
 
 
 def test_inputs_of_another_model_are_rejected(tmp_path, monkeypatch):
