@@ -7,8 +7,11 @@
     nightly       1000   anew in each run
 
 `--hypothesis-profile` chooses the profile, else the variable HYPOTHESIS_PROFILE; the default is ci
-if the variable CI is set, and full otherwise. dev is for quick runs between two edits: it skips the
-tests marked slow, and reports them as skipped.
+if the variable CI is set, and full otherwise. dev is for quick runs between two edits.
+
+Tests marked slow take more than two seconds of processor time and check no claim: they compile,
+start programs, or record large runs. They are reported as not run unless `--slow` is given or the
+profile is nightly.
 
 --hypothesis-seed works under every profile, ci included. Every library uses one thread, so that a
 run does not depend on the number of cores. There is one process more than there are processors,
@@ -61,6 +64,7 @@ def pytest_addoption(parser):
     group.addoption(
         "--path", default="all", metavar="NAME", help="run PyTorch only along this execution path"
     )
+    group.addoption("--slow", action="store_true", help="run the tests marked slow as well")
     group.addoption(
         "--claim",
         action="append",
@@ -107,7 +111,7 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "claim(id, ...): the rows of the ledger that this test checks"
     )
-    config.addinivalue_line("markers", "slow: skipped under the dev profile")
+    config.addinivalue_line("markers", "slow: run with --slow only")
     config.addinivalue_line("filterwarnings", "ignore:LSTM with projections:UserWarning")
     if config.getoption("--hypothesis-seed") is not None:
         settings.register_profile("seeded", settings.default, derandomize=False)
@@ -120,10 +124,11 @@ def pytest_collection_modifyitems(config, items):
         others = [item for item in items if chosen.isdisjoint(_claims_of(item))]
         items[:] = [item for item in items if item not in others]
         config.hook.pytest_deselected(items=others)
-    if (config.getoption("--hypothesis-profile") or PROFILE) == "dev":
+    profile = config.getoption("--hypothesis-profile") or PROFILE
+    if not (config.getoption("--slow") or profile == "nightly"):
         for item in items:
             if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow: run under another profile than dev"))
+                item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
 
 
 def _claims_of(item):

@@ -5,6 +5,8 @@ import re
 import shlex
 from importlib.resources import files
 
+import pytest
+
 from bptt_oracle.ledger.claims import ROOT
 from support.command_line import bptt_oracle
 
@@ -18,6 +20,7 @@ COMMANDS = [
 (OURS,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ours.toml").write_text(OURS)

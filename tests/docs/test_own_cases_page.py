@@ -3,6 +3,8 @@
 import re
 import shlex
 
+import pytest
+
 from bptt_oracle.cases.case import parse
 from bptt_oracle.cases.own_cases import FIELDS, read_cases
 from bptt_oracle.ledger.claims import ROOT
@@ -12,6 +14,7 @@ PAGE = (ROOT / "docs" / "cases" / "own_cases.md").read_text()
 BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL))
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs_and_its_rows_can_be_replayed_and_compared(
     capsys, tmp_path, monkeypatch
 ):

@@ -33,6 +33,7 @@ def test_the_example_has_ten_lines():
     assert len([line for line in EXAMPLE.splitlines() if line.strip()]) <= 10
 
 
+@pytest.mark.slow
 def test_the_commands_run_in_their_order(folder, capsys):
     printed = []
     for command in COMMANDS:

@@ -28,6 +28,7 @@ def verdicts(judged, count, dtypes):
     return {r.verdict for case in cases for d in dtypes for r in examine(case, d, [judged])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, attribute, change, mistake",
     [

@@ -69,7 +69,6 @@ def run(law):
         test(**arguments)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("law", sorted({mutant.law for mutant in MUTANTS}))
 def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
     shutil.copytree(SOURCE, tmp_path / "reference")
@@ -78,7 +77,6 @@ def test_the_law_holds_for_an_unchanged_copy(law, tmp_path):
         run(law)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.mistake)
 def test_a_planted_mistake_is_caught_by_the_test_named_for_it(mutant, tmp_path):

@@ -59,6 +59,7 @@ def test_check_prints_environment_table_and_worst_cases_and_exits_0(capsys, tmp_
     assert " inf " not in out
 
 
+@pytest.mark.slow
 def test_check_exits_1_on_a_fault(capsys, monkeypatch):
     monkeypatch.setattr("bptt_oracle.judging.judge.LIMIT", 0.01)
     code, out, _ = bptt_oracle(capsys, "check", "--cases", "2", "--workers", "1")
@@ -209,6 +210,7 @@ def test_the_module_is_the_same_command_and_its_output_can_be_piped():
     assert "\x1b" not in ran.stdout and "…" not in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_not_reported_and_exits_2():
     command = [sys.executable, "-m", "bptt_oracle", "claims"]
     ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -244,6 +246,7 @@ ASCII = {"PYTHONIOENCODING": "ascii"}
 NO_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["claims"], [*COMPARE, "--markdown"]])
 @pytest.mark.parametrize("variables", [ASCII, NO_LOCALE])
 def test_what_an_encoding_lacks_is_a_question_mark(typed, command, variables):
@@ -408,6 +411,7 @@ def test_a_script_ties_tied_parameters_and_runs_the_kernel_of_its_path(capsys):
             assert f'params["bias_hh{suffix}"] = params["bias_ih{suffix}"]' in program
 
 
+@pytest.mark.slow
 def test_a_failing_check_of_torch_names_the_mistake(capsys, monkeypatch):
     from bptt_oracle.implementations import torch_paths
 

@@ -48,6 +48,7 @@ def test_a_stale_deviation_warns_for_an_implementation_too(capsys, tmp_path):
     assert code == 0 and "expected deviations no longer occur: ours" in out
 
 
+@pytest.mark.slow
 def test_a_deviation_of_a_file_excuses_a_fault(capsys, tmp_path):
     options = ("--implementation", DOUBLING, "--case", ID, "--workers", "1", "--dtype", "float64")
     assert bptt_oracle(capsys, "check", *options)[0] == 1

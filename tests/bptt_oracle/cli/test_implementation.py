@@ -40,6 +40,7 @@ def test_one_of_a_half_type_alone_is_judged_in_it(capsys):
     assert code == 0 and "agrees with the derivations: 24 results" in out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_wrong_one_exits_1_and_is_diagnosed(capsys):
     code, out, _ = check(capsys, "doubling", "--cases", "40")
     assert code == 1
@@ -50,6 +51,7 @@ def test_a_wrong_one_exits_1_and_is_diagnosed(capsys):
     assert "every gradient" in verdict and "2" in verdict
 
 
+@pytest.mark.slow
 def test_an_error_where_the_truth_is_0_is_not_given_a_size(capsys):
     code, out, _ = check(capsys, "shifted", "--cases", "50", "--dtype", "float64")
     assert code == 1 and "e+" not in out and "(R > 1e16)" in out
@@ -68,6 +70,7 @@ def test_a_run_that_judges_too_little_exits_2(capsys):
     assert code == 0, "no more than three were asked for"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_case_that_crashes_is_named_and_the_others_go_on(capsys, workers):
     name = f"{MODULE}:crashing_sometimes"
@@ -162,6 +165,7 @@ def record(capsys, file, *names):
     assert bptt_oracle(capsys, *arguments)[0] == 0
 
 
+@pytest.mark.slow
 def test_two_versions_of_a_kernel_with_names_of_their_own_are_compared(capsys, tmp_path):
     one, two, both = (str(tmp_path / name) for name in ("one", "two", "both"))
     record(capsys, one, "numpy_lstm")

@@ -55,6 +55,7 @@ def test_a_mistake_that_is_not_of_dropout_is_named_where_there_is_dropout():
     assert diagnosis.names == (FORGET,)
 
 
+@pytest.mark.slow
 def test_an_implementation_with_dropout_is_diagnosed_with_dropout():
     """One without, or one that draws other masks, gets no case with dropout, in which alone this
     mistake shows."""

@@ -16,6 +16,7 @@ CASES = corpus(200)
 PARTS = 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_right_equations_are_those_of_the_reference(part):
     for case in CASES[part::PARTS]:

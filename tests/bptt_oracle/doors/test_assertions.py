@@ -39,6 +39,7 @@ def pytest_on(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_right_implementation_passes_and_is_counted(pytest_on):
     code, out = pytest_on('numpy_lstm, cases=20, dtypes=["float32"]')
     assert code == 0 and "21 passed" in out
@@ -47,12 +48,14 @@ def test_a_right_implementation_passes_and_is_counted(pytest_on):
     )
 
 
+@pytest.mark.slow
 def test_counts_come_together_from_several_processes(pytest_on):
     code, out = pytest_on('values_only, cases=16, dtypes=["float64"]', "-n", "2")
     assert code == 0 and "17 passed" in out
     assert re.search(r"bptt-oracle: 16 cases, 16 results, 48 tensors judged, \d+ not returned", out)
 
 
+@pytest.mark.slow
 def test_a_wrong_implementation_fails_case_by_case(pytest_on):
     code, out = pytest_on('doubling, cases=10, dtypes=["float64"]')
     assert code == 1 and "11 failed" in out
@@ -66,6 +69,7 @@ def test_a_case_can_be_chosen_by_its_id(pytest_on):
     assert code == 0 and "1 passed" in out
 
 
+@pytest.mark.slow
 def test_an_expected_deviation_is_an_xfail_with_its_reason(pytest_on):
     expected = '{"d_*": "doubles, issue 12"}'
     code, out = pytest_on(f'doubling, cases=10, expected_deviations={expected}, dtypes=["float32"]')
@@ -73,6 +77,7 @@ def test_an_expected_deviation_is_an_xfail_with_its_reason(pytest_on):
     assert "1 failed" in out and code == 1, "the control has no agreeing answer"
 
 
+@pytest.mark.slow
 def test_an_expected_deviation_that_does_not_occur_fails(pytest_on):
     expected = '{"d_h_0, float64": "drops it"}'
     code, out = pytest_on(f"numpy_lstm, cases=6, expected_deviations={expected}")

@@ -82,6 +82,7 @@ def test_a_right_backward_pass_holds(method):
     assert str(result) == f"holds: 162 elements in 162 directions, by {by}"
 
 
+@pytest.mark.slow
 @given(problem=problems(), seed=st.integers(0, 1000))
 def test_there_is_no_false_alarm_on_the_nets_of_the_reference(problem, seed):
     def f(*values):

@@ -263,6 +263,7 @@ def in_gate_order(module, order):
     return function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "shape", "lengths"),
     [

@@ -123,6 +123,7 @@ FAILING = {  # of torch 2.13
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILING)
 def test_a_program_stands_alone_and_exits_with_1_while_the_mistake_exists(name, tmp_path):
     program = plain(name, **FAILING[name])
@@ -154,6 +155,7 @@ def test_memory_that_nobody_wrote_is_found(monkeypatch):
     assert outcome.symptom == "memory unsafety", outcome
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_is_a_crash_and_the_next_program_runs():
     with new_trier() as trier:
         program = plain("optimizers")

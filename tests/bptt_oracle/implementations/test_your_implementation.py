@@ -39,6 +39,7 @@ def run(folder, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(folder):
     assert len(COMMANDS) == 10
     for command in COMMANDS:
@@ -63,6 +64,7 @@ def test_every_command_of_the_page_runs(folder):
             assert "31 passed" in out
 
 
+@pytest.mark.slow
 def test_the_mistake_of_the_page_is_named(folder):
     swapped = FILES["numpy_lstm.py"].replace("i, f, g, o = np.split", "f, i, g, o = np.split")
     assert swapped != FILES["numpy_lstm.py"]

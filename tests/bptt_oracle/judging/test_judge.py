@@ -108,7 +108,6 @@ def test_on_the_corpus_nothing_is_a_false_alarm_and_every_planted_mistake_is_det
     assert [mistake for mistake, detected in outcome.planted if not detected] == []
 
 
-@pytest.mark.slow
 @pytest.mark.claim("X6")
 def test_over_many_tensors_the_median_of_R_is_near_one_half():
     ratios = [

@@ -2,6 +2,7 @@
 count all tests; every equation is listed with the file that computes it.
 """
 
+import ast
 import io
 import json
 import os
@@ -91,6 +92,7 @@ def verdict_of(claim):
     return {row.id: row.verdict for row in claims()}[claim]
 
 
+@pytest.mark.slow
 def test_a_claim_has_failed_until_the_very_test_passes(made_up_tests):
     for failing, arguments, verdict in [
         ("", ["test_one.py"], "1 of 2 ran"),
@@ -122,6 +124,7 @@ def test_a_parametrisation_that_does_not_exist_on_the_machine_is_not_needed(made
     assert verdict_of("A1") == "1 of 2 ran", "nothing of test_one exists here"
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_run_counts_the_tests_of_each_claim(made_up_tests):
     assert "\nclaims verified (2): A1 X7\n" in made_up_tests()
     assert "\nclaims not fully run (2): A1 1 of 2, X7 1 of 2\n" in made_up_tests("test_one.py")
@@ -264,9 +267,20 @@ def test_every_claim_that_does_not_hold_has_a_section_of_the_errata():
     assert [row.id for row in ROWS if not row.holds and f"## {row.id} " not in errata] == []
 
 
+@pytest.mark.slow
 def test_no_test_names_a_claim_that_is_not_in_the_ledger():
     found = named_by_tests((ROOT / "tests").rglob("test_*.py"))
     assert set(found) - {row.id for row in ROWS} == set()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda f: f.stem)
+def test_no_test_of_a_claim_is_slow_so_that_pytest_alone_verifies_every_claim(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    whole = any("mark.slow" in ast.unparse(n) for n in tree.body if isinstance(n, ast.Assign))
+    for function in ast.walk(tree):
+        marks = [ast.unparse(mark) for mark in getattr(function, "decorator_list", ())]
+        slow = whole or any("mark.slow" in mark for mark in marks)
+        assert not (slow and any("mark.claim" in mark for mark in marks)), function.name
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)

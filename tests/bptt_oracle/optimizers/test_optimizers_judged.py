@@ -148,6 +148,7 @@ def test_compiled_forms_are_paths_only_when_named():
     assert "cpu-adam-compiled" in optimizer_paths(compiled=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_where_longdouble_is_double_truth_is_mpmaths(name, monkeypatch):
     monkeypatch.setattr(

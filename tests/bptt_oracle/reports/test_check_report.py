@@ -97,6 +97,7 @@ def test_the_schema_rejects_what_check_does_not_write(break_it):
     assert broken != written and not validator("check").is_valid(broken)
 
 
+@pytest.mark.slow
 def test_what_the_commands_write_follows_the_schemas(capsys, tmp_path):
     options = ("--workers", "1", "--json", str(tmp_path / "c.json"))
     for chosen in (

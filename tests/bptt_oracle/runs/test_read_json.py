@@ -120,6 +120,7 @@ def with_row(body, name, value):
     return body | {"results": [body["results"][0] | {name: value}, *body["results"][1:]]}
 
 
+@pytest.mark.slow
 def test_200_damaged_files_are_rejected_with_one_sentence_and_exit_2(good, tmp_path, capsys):
     whole, file = good.read_bytes(), tmp_path / "bad.json"
     damaged = [*mutations(whole), *wrong_types(whole)]

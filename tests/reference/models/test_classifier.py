@@ -149,7 +149,6 @@ def trajectories(kind):
     return train(start, step, batches)[0], in_torch, train(moved, step, batches)[0]
 
 
-@pytest.mark.slow
 @pytest.mark.claim("B11")
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
 def test_two_hundred_steps_of_adam_stay_with_torch_to_one_part_in_a_billion(kind):

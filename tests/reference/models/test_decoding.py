@@ -134,7 +134,6 @@ def test_no_steps_give_no_tokens():
     assert tokens.shape == (4, 0) and tokens.dtype.kind == "i"
 
 
-@pytest.mark.slow
 @pytest.mark.claim("Q1", "Q2", "Q3")
 @pytest.mark.parametrize("attention_size", [0, 6])
 def test_two_hundred_steps_of_adam_stay_with_torchs(attention_size):

@@ -217,7 +217,6 @@ def relative_differences(kind, steps, lr):
     return [np.maximum.accumulate(np.abs(x / here - 1)) for x in (in_torch, moved)]
 
 
-@pytest.mark.slow
 @pytest.mark.claim("B8")
 def test_at_ten_times_the_rate_training_is_chaotic_and_torch_parts_no_sooner_than_one_ulp():
     gap, ulps = relative_differences(RNN, 500, 0.1)

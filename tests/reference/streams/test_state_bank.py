@@ -88,7 +88,6 @@ def test_stored_states_are_returned_in_any_order_and_unknown_ids_have_the_initia
     assert len(bank.rows) == 4  # get stores nothing
 
 
-@pytest.mark.slow
 @pytest.mark.claim("S6")
 def test_the_bank_holds_its_bound_under_a_hundred_thousand_streams():
     bank = bank_of(GRU(2, 16), capacity=500)

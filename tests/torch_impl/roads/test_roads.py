@@ -199,6 +199,7 @@ def test_torch_exports_no_net_of_any_length_without_a_while_loop(cell):
         export_of_any_length(cell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
 def test_torch_exports_gru_and_lstm_of_any_length_with_a_while_loop(cell):
     """After an export without it, too; and the next export has none."""
@@ -215,6 +216,7 @@ def test_torch_exports_gru_and_lstm_of_any_length_with_a_while_loop(cell):
             assert torch.equal(module(x)[0], net(x)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
 def test_the_while_loop_is_not_decomposed(cell):
     """The day on which it is, and has gradients, export-decomposed can have any T."""
