@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,9 +84,54 @@ def _module(source: str) -> ModuleType:
     path = Path(source).resolve()
     if not path.is_file():
         raise CommandError(f"there is no file {source}")
+    return _module_of_file(path)
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    """The module that this file is, although another of its name may be loaded. What stands beside
+    the file can be imported by it. Raises CommandError if it would import another file's."""
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    return importlib.import_module(path.stem)
+    name = _module_name(path)
+    if name in sys.modules:
+        return sys.modules[name]
+    for beside in (*path.parent.glob("*.py"), *path.parent.glob("*/__init__.py")):
+        _require_not_hidden(path, beside)
+    spec: Any = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _module_name(path: Path) -> str:
+    """The name by which processes that the user's code starts import the file; one of its own if
+    another module has that, or if the name has a dot, as a part of a package has."""
+    name = path.stem
+    if "." not in name and (name not in sys.modules or _file_of(name) == path):
+        return name
+    return f"{name.replace('.', '_')}_{sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def _require_not_hidden(path: Path, beside: Path) -> None:
+    """Raise CommandError if `import` in the file at `path` would not find the user's module that
+    stands beside it, because one of that name was loaded for another file."""
+    name = beside.parent.name if beside.name == "__init__.py" else beside.stem
+    loaded = _file_of(name)
+    if beside != path and loaded not in (None, beside) and _is_users(str(loaded)):
+        raise CommandError(
+            f"{path} would import {loaded} in place of {beside}; name the two implementations in "
+            "two commands"
+        )
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of the loaded module of that name; None if there is none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return None if file is None else Path(file).resolve()
 
 
 def as_implementation(value: Any, name: str) -> Implementation:

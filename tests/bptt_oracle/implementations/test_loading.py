@@ -1,9 +1,14 @@
 """Implementations by name: what is found, and one sentence for everything else."""
 
+import pickle
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from bptt_oracle.implementations.loading import as_implementation, implementation_named, load
 from bptt_oracle.processes.failures import CommandError
+from bptt_oracle.processes.workers import run_isolated
 from support import written_implementations as written
 
 
@@ -21,6 +26,59 @@ def test_a_file_and_a_module_in_the_current_directory_are_found(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert load("some_kernel:here.a").run is len
     assert load(f"{tmp_path}/some_kernel.py:here.a").run is len
+
+
+ADAPTER = """
+from bptt_oracle import Implementation
+class Kernel:
+    def __call__(self): return {!r}
+a = Implementation('a', run=Kernel())
+"""
+
+
+def result_of(name, _):
+    """What the kernel of that name returns, in a process that loads it again; and its pickle."""
+    kernel = load(name).run
+    return kernel(), pickle.loads(pickle.dumps(kernel))()
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("old/namesake.py", "new/namesake.py"),
+        ("new/random.py", "old/random.py"),  # of the standard library
+        ("old/time.py", "new/time.py"),  # has no file there
+        ("old/namesake.v2.py", "old/namesake.v3.py"),
+    ],
+)
+def test_a_file_is_loaded_whatever_else_has_its_name(tmp_path, first, second):
+    for text in (first, second):
+        (tmp_path / text).parent.mkdir(exist_ok=True)
+        (tmp_path / text).write_text(ADAPTER.format(text))
+    for text in (first, second, first):
+        name = f"{tmp_path / text}:a"
+        assert result_of(name, None) == (text, text)
+        assert run_isolated(partial(result_of, name), None) == (text, text)
+
+
+def test_a_file_keeps_its_name_if_that_is_free_and_imports_what_is_beside_it(tmp_path):
+    (tmp_path / "free_beside.py").write_text("from free_kernel import this\nfound = this")
+    text = "this = len\nfrom free_beside import found\n" + ADAPTER.format("")
+    (tmp_path / "free_kernel.py").write_text(text.replace("Kernel()", "found"))
+    assert load(f"{tmp_path}/free_kernel.py:a").run is len
+    assert load("free_kernel:a").run is len
+
+
+@pytest.mark.parametrize("beside", ["ops_file.py", "ops_package/__init__.py"])
+def test_a_file_that_would_import_what_is_beside_another_is_rejected(tmp_path, beside):
+    for folder in ("old", "new"):
+        (tmp_path / folder / beside).parent.mkdir(parents=True)
+        (tmp_path / folder / beside).write_text("")
+        text = f"import {Path(beside).parts[0].removesuffix('.py')}\n" + ADAPTER.format(folder)
+        (tmp_path / folder / "kernel_with_ops.py").write_text(text)
+    assert load(f"{tmp_path}/old/kernel_with_ops.py:a").run() == "old"
+    with pytest.raises(CommandError, match="new/kernel_with_ops.py would import .*old/ops_"):
+        load(f"{tmp_path}/new/kernel_with_ops.py:a")
 
 
 def test_a_class_of_modules_gets_its_cell_from_its_name():
