@@ -216,8 +216,9 @@ def _record(
             shutil.copytree(
                 folder, Path(code, folder.name), ignore=shutil.ignore_patterns("__pycache__")
             )
-        command = [str(interpreter), "-m", "bptt_oracle", "record", "-o", str(file), *options]
-        command += users_code
+        # absolute, because it starts in another folder
+        command = [str(interpreter.absolute()), "-m", "bptt_oracle", "record"]
+        command += ["-o", str(file), *options, *users_code]
         folders = [str(code), os.getcwd()] if users_code else [str(code)]
         # PYTHONSAFEPATH: otherwise the current directory is before the others.
         environment = os.environ | {

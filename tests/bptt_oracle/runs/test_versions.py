@@ -392,3 +392,14 @@ def test_a_module_of_the_current_directory_does_not_hide_this_code(tmp_path, mon
     versions._record(python, tmp_path / "run.json", ["--implementation=mine:lstm"], [])
     file, code, current = seen.read_text().splitlines()
     assert file == f"{code}/reference/__init__.py" and current == str(tmp_path)
+
+
+def test_an_environment_in_a_folder_of_the_current_directory_is_found(tmp_path, monkeypatch):
+    """A relative --cache: the interpreter starts in another folder."""
+    monkeypatch.chdir(tmp_path)
+    python = Path("cache", "python")
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/seen\n')
+    python.chmod(0o755)
+    versions._record(python, tmp_path / "a.run", [], ["--quiet"])
+    assert (tmp_path / "seen").read_text() == f"-m bptt_oracle record -o {tmp_path}/a.run --quiet\n"
