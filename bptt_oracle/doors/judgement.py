@@ -18,8 +18,8 @@ from ..judging.judge import LIMIT
 from ..judging.judge import judge as judge_results
 from ..judging.truth import expect
 from .naming import NOTHING, diagnose_call, reason_not_to_compare
-from .torch_calls import arrays_of, call_on_tensors, is_tensor, parameters_of
-from .values import NAMES, named_values, pair_of
+from .torch_calls import arrays_of, as_array, call_on_tensors, is_tensor, parameters_of
+from .values import NAMES, lengths_of_rows, named_values, pair_of
 
 
 class Judgement(NamedTuple):
@@ -92,6 +92,10 @@ def judge(
         raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
     if params is None:
         params, cell, batch_first = parameters_of(function, cell, batch_first)
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            f"params is a {type(params).__name__}; give arrays or tensors by torch's names"
+        )
     if not params:
         raise ValueError("the function has no parameters by torch's names; give params=")
     if "weight_ih_l0" not in params or "weight_hh_l0" not in params:
@@ -101,29 +105,30 @@ def judge(
         )
     if hasattr(x, "batch_sizes"):
         raise ValueError("x is a PackedSequence; give the padded batch [T, B, I] and lengths=")
-    if len(np.shape(x)) not in (2, 3) or not len(x):
+    x = as_array(x)
+    if x.ndim not in (2, 3) or not len(x):
         raise ValueError(
-            f"x has shape {list(np.shape(x))}; expected [T, B, I], [B, T, I] with batch_first, or "
+            f"x has shape {list(x.shape)}; expected [T, B, I], [B, T, I] with batch_first, or "
             "[T, I], of one step or more"
         )
+    if lengths is not None:
+        lengths = lengths_of_rows(lengths, x, bool(batch_first))
     if lengths is not None and batch_first:  # a pack has no layout; here it is [T, B, ·]
         x, batch_first = x.swapaxes(0, 1), False
-        d_output = None if d_output is None else d_output.swapaxes(0, 1)
-    if lengths is not None and len(lengths) != x.shape[1]:
-        raise ValueError(f"{len(lengths)} lengths came for {x.shape[1]} rows; give one for each")
-    if lengths is not None and (min(lengths) < 1 or max(lengths) != len(x)):
-        raise ValueError(
-            f"the lengths are {min(lengths)} to {max(lengths)} for x of {len(x)} steps; expected 1 "
-            "or more, the longest as many as there are steps"
-        )
+        d_output = None if d_output is None else _time_major(as_array(d_output))
     arrays, dtype = arrays_of(params)
     net = net_of_parameters({n: a.shape for n, a in arrays.items()}, cell, bool(batch_first))
-    own_state = None if state is None else tuple(pair_of(net, state))
+    own_state = None if state is None else tuple(map(as_array, pair_of(net, state)))
     for name, own, size in zip(("h_0", "c_0"), own_state or (), net.state_sizes, strict=False):
-        rows = () if len(np.shape(x)) == 2 else (np.shape(x)[0 if batch_first else 1],)
+        rows = () if x.ndim == 2 else (x.shape[0 if batch_first else 1],)
         shape = [net.num_layers * net.directions, *rows, size]
-        if list(np.shape(own)) != shape:
-            raise ValueError(f"{name} has shape {list(np.shape(own))}, expected {shape}")
+        if list(own.shape) != shape:
+            raise ValueError(f"{name} has shape {list(own.shape)}, expected {shape}")
+    if x.shape[-1] != net.input_size:
+        raise ValueError(
+            f"x has shape {list(x.shape)}, expected {net.input_size} features, because "
+            f"weight_ih_l0 is {list(arrays['weight_ih_l0'].shape)}"
+        )
     of_x, x_dtype = arrays_of({"x": x})
     if x_dtype != dtype:
         raise ValueError(f"x is {x_dtype}, and the parameters are {dtype}; convert one of them")
@@ -131,7 +136,7 @@ def judge(
         net,
         arrays,
         of_x["x"],
-        None if lengths is None else tuple(int(n) for n in lengths),
+        lengths,
         False,
         None if own_state is None else tuple(arrays_of(dict(enumerate(own_state)))[0].values()),
         None,
@@ -190,8 +195,11 @@ def net_of_parameters(
 ) -> Any:
     """The reference's net whose parameters have these names and shapes. Raises ValueError if there
     is none."""
-    if cell not in CELL_TABLE:
+    if not isinstance(cell, str) or cell not in CELL_TABLE:
         raise ValueError(f"the cell is {cell!r}; give cell=, one of {', '.join(CELL_TABLE)}")
+    for name in ("weight_ih_l0", "weight_hr_l0"):
+        if name in shapes and len(shapes[name]) != 2:
+            raise ValueError(f"{name} has shape {list(shapes[name])}, expected two dimensions")
     rows, I = shapes["weight_ih_l0"]  # noqa: E741  the input size, as in every equation
     H, remainder = divmod(rows, len(CELL_TABLE[cell].gates))
     if remainder:
@@ -201,7 +209,7 @@ def net_of_parameters(
         )
     projection = {"proj_size": shapes["weight_hr_l0"][0]} if "weight_hr_l0" in shapes else {}
     options: dict[str, Any] = {
-        "num_layers": sum(_is_layer(name) for name in shapes),
+        "num_layers": sum(map(_is_layer, map(str, shapes))),
         "bias": "bias_ih_l0" in shapes,
         "batch_first": batch_first,
         "bidirectional": "weight_ih_l0_reverse" in shapes,
@@ -244,19 +252,22 @@ def _with_cotangents(problem: Problem, d_output: Any, d_state: Any) -> Problem:
     if d_output is not None:
         (drawn,) = _given("d_output", [d_output], [drawn.shape])
     if d_state is not None:
-        states = _given("d_state", pair_of(net, d_state), shapes)
+        states = _given("d_state", pair_of(net, d_state, "d_state"), shapes)
     return problem._replace(d_output=drawn, d_state=tuple(states))
 
 
 def _given(name: str, values: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """The cotangents of the caller. Raises ValueError if their number or a shape is another."""
+    """The cotangents of the caller, as many as shapes. Raises ValueError if a shape is another."""
     arrays = [*arrays_of(dict(enumerate(values)))[0].values()]
-    if len(arrays) != len(shapes):
-        raise ValueError(f"{name} has {len(arrays)} arrays, expected {len(shapes)}")
     for array, shape in zip(arrays, shapes, strict=True):
         if array.shape != shape:
             raise ValueError(f"{name} has shape {list(array.shape)}, expected {list(shape)}")
     return arrays
+
+
+def _time_major(d_output: Any) -> Any:
+    """[T, B, ·] of [B, T, ·]; what has fewer dimensions fits no output, and is reported later."""
+    return d_output.swapaxes(0, 1) if d_output.ndim > 1 else d_output
 
 
 def _call_numpy(function: Any, problem: Problem, x: Any, state: Any) -> dict[str, np.ndarray]:

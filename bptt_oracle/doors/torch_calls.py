@@ -21,21 +21,41 @@ def is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def as_array(value: Any) -> Any:
+    """The value if it is a tensor or an array, and an array of anything else. Raises ValueError for
+    what makes no array, and for a tensor whose numbers cannot be read: a sparse one, or on meta."""
+    if is_tensor(value):
+        if value.is_meta or str(value.layout) != "torch.strided":
+            raise ValueError(
+                f"a tensor of {value.layout} on {value.device} came; expected a dense one with "
+                "numbers"
+            )
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"a {type(value).__name__} that makes no array came; expected an array or a tensor"
+        ) from None
+
+
 def arrays_of(values: Mapping[Any, Any]) -> tuple[dict[Any, np.ndarray], str]:
     """The values in float64, exactly, and their common dtype. Raises ValueError if there is more
     than one, or one that cannot be judged."""
-    arrays, dtypes = {}, set()
-    for name, value in values.items():
-        if is_tensor(value):
-            dtypes.add(str(value.dtype).removeprefix("torch."))
-            arrays[name] = value.detach().double().cpu().numpy()
-        else:
-            array = np.asarray(value)
-            dtypes.add(str(array.dtype))
-            arrays[name] = array.astype(np.float64)
+    arrays = {name: as_array(value) for name, value in values.items()}
+    dtypes = {str(array.dtype).removeprefix("torch.") for array in arrays.values()}
     if len(dtypes) != 1:
         raise ValueError(f"the dtypes are {', '.join(sorted(dtypes))}; expected one")
-    return arrays, known_dtype(dtypes.pop())
+    dtype = known_dtype(dtypes.pop())
+    return {name: _exact(array) for name, array in arrays.items()}, dtype
+
+
+def _exact(array: Any) -> np.ndarray:
+    """A tensor or an array in float64."""
+    if is_tensor(array):
+        array = array.detach().double().cpu().numpy()
+    exact: np.ndarray = array.astype(np.float64)
+    return exact
 
 
 def parameters_of(
@@ -126,7 +146,8 @@ def _values(function: Any, problem: Problem, x: Any, state: list[Any]) -> dict[s
     returned = function(x, *([tuple(state) if len(state) == 2 else state[0]] if state else []))
     if isinstance(returned, PackedSequence):
         returned = (returned, ())
-    if isinstance(returned, (tuple, list)) and isinstance(returned[0], PackedSequence):
+    parts = returned if isinstance(returned, (tuple, list)) else ()
+    if parts and isinstance(parts[0], PackedSequence):
         returned = (pad_packed_sequence(returned[0], batch_first)[0], *returned[1:])
     values = named_values(problem, returned)
     cotangents = (problem.d_output, *problem.d_state)
@@ -134,6 +155,7 @@ def _values(function: Any, problem: Problem, x: Any, state: list[Any]) -> dict[s
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{name} is a {type(value).__name__}, expected a tensor")
+        as_array(value)  # it can be read
         expected = shapes[name]
         if expected is not None and expected != tuple(value.shape):
             raise ValueError(

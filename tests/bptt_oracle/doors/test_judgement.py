@@ -119,6 +119,8 @@ def doubled(net):
 
 
 X = torch.randn(5, 2, 3)
+OUTPUT = torch.zeros(5, 2, 4)
+PARAMS = dict(LSTM.named_parameters())
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,71 @@ def test_contradictions_are_one_sentence(arguments, words):
     with pytest.raises(ValueError) as raised:
         bptt_oracle.judge(**arguments)
     assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (dict(x=X.tolist(), lengths=[5, 2]), "x is float64, and the parameters are float32"),
+        (dict(x=[[1.0, 2.0], [3.0]]), "a list that makes no array came; expected an array"),
+        (dict(x=X.to("meta")), "a tensor of torch.strided on meta came; expected a dense one"),
+        (dict(x=X.to_sparse()), "a tensor of torch.sparse_coo on cpu came; expected a dense one"),
+        (dict(x=torch.randn(5, 2, 7)), "x has shape [5, 2, 7], expected 3 features, because"),
+        (dict(x=X[:, 0], lengths=[5, 5, 5]), "lengths came for x of shape [5, 3]; give [T, B, I]"),
+        (dict(x=X[:, :0], lengths=[]), "lengths came for x of shape [5, 0, 3]; give [T, B, I]"),
+        (dict(lengths=[]), "0 lengths came for 2 rows; give one for each"),
+        (dict(lengths=[5, 2.5]), "a length is 2.5; give a whole number for each row"),
+        (dict(lengths=torch.tensor([5.0, 2.0])), "a length is tensor(5.); give a whole number"),
+        (dict(lengths=["5", "2"]), "a length is '5'; give a whole number for each row"),
+        (dict(lengths=5), "lengths is 5; give a whole number for each row"),
+        (dict(lengths=torch.tensor(5)), "lengths is 5; give a whole number for each row"),
+        (dict(params=[*PARAMS.values()]), "params is a list; give arrays or tensors by torch's"),
+        (dict(params=PARAMS | {3: X}), "3 came, and the parameters are weight_ih_l0, "),
+        (dict(params=PARAMS | {"weight_ih_l0": X[0, 0]}), "weight_ih_l0 has shape [3], expected t"),
+        (dict(params=PARAMS | {"weight_hr_l0": X.sum()}), "weight_hr_l0 has shape [], expected tw"),
+        (dict(params=PARAMS | {"bias_ih_l0": "zeros"}), "the dtypes are <U5, float32; expected o"),
+        (dict(cell=["LSTM"]), "the cell is ['LSTM']; give cell=, one of RNN_TANH"),
+        (dict(function=torch.nn.GRU(3, 4), state=(X, X)), "the state has 2 arrays, expected 1"),
+        (
+            dict(function=torch.nn.LSTM(3, 4, batch_first=True), lengths=[2] * 5, d_output=[1.0]),
+            "d_output has shape [1], expected [2, 5, 4]",
+        ),
+    ],
+)
+def test_arguments_of_another_form_are_one_sentence(arguments, words):
+    """Of another type, with other dimensions, or with numbers that int() would round."""
+    if "params" in arguments:
+        arguments = {"cell": "LSTM", **arguments}
+    with pytest.raises(ValueError) as raised:
+        bptt_oracle.judge(**{"function": LSTM, "x": X, **arguments})
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "returned, words",
+    [
+        ((), "the function returned 0 values; expected the output, or (output, h_n), or"),
+        ((OUTPUT, 3), "the state of LSTM is a int, expected two, (h, c)"),
+        ((OUTPUT, OUTPUT.sum()), "the state of LSTM is a Tensor, expected two, (h, c)"),
+        ((OUTPUT, {}), "the state of LSTM is a dict, expected two, (h, c)"),
+        (OUTPUT.to_sparse(), "a tensor of torch.sparse_coo on cpu came; expected a dense one"),
+    ],
+)
+@pytest.mark.parametrize("lengths", [None, [5, 2]])
+def test_results_of_another_form_are_one_sentence(returned, words, lengths):
+    with pytest.raises(ValueError) as raised:
+        bptt_oracle.judge(lambda x: returned, X, params=PARAMS, cell="LSTM", lengths=lengths)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lengths", [[5, 2], (2, 5), np.array([5, 2]), torch.tensor([5, 2])])
+def test_lengths_of_every_integer_type_are_taken(lengths):
+    assert bptt_oracle.judge(LSTM, X, lengths=lengths)
+
+
+def test_lists_are_taken_as_arrays():
+    net, d_output = torch.nn.LSTM(3, 4).double(), np.ones((5, 2, 4)).tolist()
+    assert bptt_oracle.judge(net, X.tolist(), lengths=[5, 2], d_output=d_output)
 
 
 @pytest.mark.parametrize("kind", sorted(MODULES))
