@@ -1,7 +1,7 @@
 """What `replay` prints: one case again, torch's numbers and the true ones."""
 
 from os.path import commonprefix
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -10,11 +10,12 @@ from rich.text import Text
 
 from ..cases.case import Case, draw
 from ..implementations.implementation import Answer, Implementation
+from ..judging.deviations import mark_known
 from ..judging.judge import Score, judge
 from ..judging.location import location
 from ..judging.truth import Expected
 from ..runs.checking import examine_invalid_calls
-from ..runs.examine import judge_implementations
+from ..runs.examine import deviations_of, judge_implementations
 from ..runs.results import UNFINISHED
 from .console import format_R
 from .styles import STYLES
@@ -26,13 +27,19 @@ class CannotReplay(ValueError):
     """The path cannot compute the case in the dtype, or memory ran out."""
 
 
-def run_case(
-    case: Case, implementation: Implementation, dtype: str
-) -> tuple[Answer | str, Expected]:
+class Replayed(NamedTuple):
     """The reviewed answer of an implementation to a case, or if it has no tensor what came instead;
-    and the truth with its noise, of the tensors that were returned. Raises CannotReplay if it
-    cannot compute the case in the dtype, and WrongKernel if torch ran another kernel than the
-    path's."""
+    the truth with its noise, of the tensors that were returned; and the ids of the known deviations
+    if they explain everything that is wrong, otherwise an empty text."""
+
+    answer: Answer | str
+    expected: Expected
+    known: str
+
+
+def run_case(case: Case, implementation: Implementation, dtype: str) -> Replayed:
+    """Run a case. Raises CannotReplay if the implementation cannot compute it in the dtype, and
+    WrongKernel if torch ran another kernel than the path's."""
     (outcome,) = judge_implementations(case, dtype, [implementation])
     result, answer, expected = outcome.result, outcome.answer, outcome.expected
     if expected is None or result.verdict in UNFINISHED:
@@ -40,11 +47,17 @@ def run_case(
         raise CannotReplay(
             f"{implementation.name} cannot compute this case in {dtype}: {result.note}{advice}"
         )
-    return (answer if answer is not None and answer.results else result.note), expected
+    marked = mark_known(result, case, deviations_of(implementation))
+    known = marked.note if marked.verdict == "known deviation" else ""
+    came = answer if answer is not None and answer.results else result.note
+    return Replayed(came, expected, known)
 
 
-def print_replay(console: Console, case: Case, outcome: Answer, expected: Expected) -> str:
+def print_replay(
+    console: Console, case: Case, outcome: Answer, expected: Expected, known: str = ""
+) -> str:
     """Print R of every tensor and its worst element in torch and in truth; return the verdict.
+    What is wrong is a known deviation if `known` names one.
 
     Below WIDE columns torch's number is printed above the true one, so that no digit is cut.
     """
@@ -80,9 +93,9 @@ def print_replay(console: Console, case: Case, outcome: Answer, expected: Expect
         console.print(f"not returned: {missing}", markup=False, soft_wrap=True)
     for error in outcome.errors.values():
         console.print(f"wrong: {error}", markup=False, soft_wrap=True)
-    word = "fault" if outcome.errors else verdict.word
+    word = "known deviation" if known else "fault" if outcome.errors else verdict.word
     kernel = f"kernel: {outcome.kernel}; " if outcome.kernel else ""
-    print_replay_verdict(console, word, kernel)
+    print_replay_verdict(console, word, kernel, f" {known}".rstrip())
     return word
 
 
@@ -104,7 +117,8 @@ def _condition(expected: Expected, score: Score) -> str:
 
 def print_replay_verdict(console: Console, verdict: str, before: str = "", after: str = "") -> None:
     """Print the last line."""
-    console.print(f"{before}verdict: [{STYLES[verdict]}]{verdict}[/]{after}", soft_wrap=True)
+    line = Text.assemble(before, "verdict: ", (verdict, STYLES[verdict]), after)  # no markup
+    console.print(line, soft_wrap=True)
 
 
 def print_invalid_calls(console: Console, case: Case) -> str:

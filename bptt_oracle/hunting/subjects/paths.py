@@ -112,7 +112,7 @@ def _text(program: Program, outcome: Outcome) -> str:
     name, case, dtype = program["path"], case_of(program), program["dtype"]
     paths = PATHS | OPTIONAL_PATHS
     if name in paths and not name.endswith("-subsets"):
-        _, expected = run_case(case, implementation_named(name), dtype)
+        expected = run_case(case, implementation_named(name), dtype).expected
         return script(case, paths[name], dtype, expected)
     return f"# bptt-oracle replay {case.id} --path {name} --dtype {dtype}\n"
 

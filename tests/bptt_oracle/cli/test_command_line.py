@@ -103,6 +103,15 @@ def test_check_exits_2_if_every_number_is_untrusted_though_torch_rejects_invalid
         (["faults", "--markdown", "."], "is a folder"),
         (["claims", "--markdown", "/no/such/folder/page.md"], "does not exist"),
         (["replay", CASE.id, "--path", "all"], "one --path at a time"),
+        (["replay", CASE.id, "--path", "roads"], "one --path at a time"),
+        (
+            ["replay", CASE.id, "--path", "cpu-native", "--implementation", "a:b"],
+            "--implementation replaces --path; leave it out",
+        ),
+        (
+            ["replay", CASE.id, "--path", "cpu-invalid-calls", "--implementation", "a:b"],
+            "--implementation replaces --path; leave it out",
+        ),
         (["replay", "LSTM.T5"], "is not a case id"),
         (
             ["replay", CASE.id, "--path", "cpu-invalid-calls", "--script"],

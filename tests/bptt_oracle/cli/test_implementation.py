@@ -139,6 +139,18 @@ def test_replay_prints_the_numbers_and_a_program_for_a_report(capsys, tmp_path):
     assert ratios["output"] < 16 < ratios["d_x"]
 
 
+@pytest.mark.parametrize(
+    "name, status, verdict",
+    [
+        ("doubling", 1, "verdict: fault"),
+        ("doubling_as_expected", 0, "verdict: known deviation tensor=d_*"),
+    ],
+)
+def test_replay_of_a_known_deviation_exits_0(capsys, name, status, verdict):
+    code, out, _ = bptt_oracle(capsys, "replay", CASE, "--implementation", f"{MODULE}:{name}")
+    assert code == status and out.rstrip().endswith(verdict)
+
+
 def test_replay_of_an_option_that_it_lacks_exits_2(capsys):
     name = ["--implementation", f"{MODULE}:numpy_lstm"]
     code, _, err = bptt_oracle(capsys, "replay", CASE.replace("L1", "L1.P2"), *name)

@@ -40,6 +40,16 @@ def test_a_case_is_replayed_on_a_road(capsys):
     assert code == 0 and "hv_weight_hh_l1" in out
 
 
+def test_a_replay_of_a_known_deviation_has_the_status_of_the_check(capsys):
+    """Here torch raises."""
+    case = "LSTM.T6.B4.I7.H5.L1.bi.nobias.P1.batch.strided.c_n.saturated.s22"
+    options = ["--path", "cpu-vmap-rows", "--dtype", "float32"]
+    code, out, _ = bptt_oracle(capsys, "replay", case, *options)
+    known = "verdict: known deviation vmap-road-of-projections-without-a-state"
+    assert code == 0 and out.rstrip().endswith(known)
+    assert bptt_oracle(capsys, "check", "--case", case, *options, "--workers", "1")[0] == code
+
+
 @pytest.mark.parametrize("path, runs", [("cpu-native", False), ("cpu-deepcopy", True)])
 def test_demonstrations_of_roads_run_only_with_a_road(capsys, monkeypatch, path, runs):
     shown = []
