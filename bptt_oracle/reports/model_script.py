@@ -11,6 +11,7 @@ import numpy as np
 from reference.cells.table import CELL_TABLE
 
 from ..inspection.record_model import WorstCall
+from ..runs.files import printable
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -35,7 +36,8 @@ def model_script(worst: WorstCall) -> str:
         if net.cell.projection and net.proj_size:
             options["proj_size"] = net.proj_size
     return _TEMPLATES.get_template("model_script.py.j2").render(
-        row=worst.row,
+        case=printable(worst.row.case),  # in a comment, because it has names of the user
+        kernel=worst.row.kernel,
         kind=kind,
         cell=call.is_cell,
         device=call.device,

@@ -1,5 +1,6 @@
 """The commands with --implementation: statuses, counts, crashes, deviations, JSON, and no torch."""
 
+import ast
 import json
 import re
 import subprocess
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bptt_oracle.cases.case import draw, parse
+from bptt_oracle.judging.truth import expect
+from bptt_oracle.reports.script import implementation_script
 from support.command_line import bptt_oracle
 from support.runs import read
 
@@ -137,6 +141,16 @@ def test_replay_prints_the_numbers_and_a_program_for_a_report(capsys, tmp_path):
     ratios = {line.split()[0]: float(line.split()[-1]) for line in done.stdout.splitlines()}
     assert done.returncode == 0 and len(ratios) == 10, done.stderr
     assert ratios["output"] < 16 < ratios["d_x"]
+
+
+@pytest.mark.parametrize("name", ["q\\new/kern.py:a", 'kern.py\'""":a', 'a"b:a', "Käfer.py:a"])
+def test_any_name_of_an_implementation_makes_a_program(name):
+    case = parse(CASE)
+    problem = draw(case)
+    program = implementation_script(case, name, "float32", expect(problem, "float32"))
+    (assigned,) = [line for line in program.splitlines() if line.startswith("implementation = ")]
+    assert ast.literal_eval(assigned.removeprefix("implementation = ")) == name
+    assert "load(implementation)" in program and compile(program, "report.py", "exec")
 
 
 @pytest.mark.parametrize(

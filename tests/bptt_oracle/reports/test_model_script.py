@@ -22,6 +22,12 @@ def worst_of(model, loss):
     return WorstCall(row_of("model:file:make.rnn.call0.layer0", calls[0], judged), calls[0], judged)
 
 
+def test_any_name_of_a_model_makes_a_program(tmp_path):
+    name = 'model:q\\new"""\n:make.rnn.call0.layer0'
+    worst = worst_of(*models()["GRU cell"])
+    compile(model_script(worst._replace(row=worst.row._replace(case=name))), "worst.py", "exec")
+
+
 def models():
     torch.manual_seed(0)
     x, lengths = torch.randn(4, 3, 5), [2, 4, 1]
