@@ -21,7 +21,7 @@ import numpy as np
 from ..runs.kept import kept_values
 from ..runs.opening import open_runs
 from ..runs.row import Row, digest, format_value
-from ..runs.run import Run, read_rows
+from ..runs.run import Run, read_rows, reading
 from .cohort import Entries, Group, Odd, Worker, majority
 from .sketch import causal_order
 
@@ -163,7 +163,12 @@ def _element(name: str, own: np.ndarray, usual: np.ndarray) -> str:
 
 
 def runs_among(files: Iterable[Path]) -> list[Path]:
-    """The files that are runs, also damaged ones. Raises OSError."""
+    """The files that are runs, also damaged ones. Raises BadRun for one that cannot be read."""
     from ..runs.file_kinds import recorded_content
 
-    return [file for file in files if recorded_content(file)]
+    runs = []
+    for file in files:
+        with reading(file):
+            if recorded_content(file):
+                runs.append(file)
+    return runs

@@ -13,11 +13,12 @@ from .run import Run, check_run, not_finished, reading, unfinished_path
 @contextmanager
 def open_runs(*files: Path) -> Iterator[list[Run]]:
     """Check the runs, of this or an older version, at the same time. Raises BadRun."""
+    older = []
     for file in files:
         require_file(file)
+        with reading(file):
+            older.append(is_json(file))
     with ExitStack() as stack:
-        with reading(files[0]):
-            older = [is_json(file) for file in files]
         with ThreadPoolExecutor(len(files)) as pool:
             checked = [
                 None if json else pool.submit(check_run, file)

@@ -267,6 +267,21 @@ def test_a_folder_is_not_a_run(capsys, tmp_path, monkeypatch, pair):
     assert (code, out, err) == (2, "", "bptt-oracle: . is not a file\n")
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file of Linux")
+@pytest.mark.parametrize("command", ["compare", "cohort"])
+@pytest.mark.parametrize("unreadable", [0, 1])
+def test_the_file_that_cannot_be_read_is_the_one_that_is_named(
+    capsys, tmp_path, monkeypatch, command, unreadable
+):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "good.run", row())
+    pair = ["good.run"]
+    pair.insert(unreadable, "/proc/self/mem")
+    code, out, err = bptt_oracle(capsys, command, *pair)
+    assert (code, out) == (2, "")
+    assert err == "bptt-oracle: /proc/self/mem cannot be read: Input/output error\n"
+
+
 @pytest.mark.parametrize("value", ["[/x]", "[bold]a", ":4096:8\n", "\x1b[2J", "\udcff", "a\tb"])
 def test_a_variable_with_markup_or_control_characters_is_printed_recorded_and_read(
     capsys, tmp_path, monkeypatch, value
