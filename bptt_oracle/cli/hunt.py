@@ -10,7 +10,7 @@ from ..processes.workers import limit_threads, worker_context
 from ..reports.console import AGREE, FAULT, new_console, notify, print_verdict, write_output
 from .exits import stop
 from .options import Quiet, Seed
-from .output_files import require_writable
+from .output_files import require_writable, require_writable_in_place
 
 WEEK = 7 * 24 * 60
 
@@ -47,7 +47,8 @@ def hunt(
     for name in road or ():
         if name not in names():
             stop(f"there is no road {name!r}; choose from {', '.join(names())}")
-    require_writable(state)
+    require_writable(state)  # SQLite makes a journal beside it
+    require_writable_in_place(state)
     limit_threads()
     version, found = torch.__version__, list[Find]()
 

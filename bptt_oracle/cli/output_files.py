@@ -1,4 +1,4 @@
-"""Files that a command writes: checked before its work, written after it."""
+"""Files that a command writes: checked before its work, written after it, or during it."""
 
 import os
 from collections.abc import Iterable
@@ -13,9 +13,27 @@ if TYPE_CHECKING:
 
 
 def require_writable(file: Path | None) -> None:
-    """Stop before the work if the file could not be written after it. None is accepted."""
+    """Stop before the work if the file could not be written, or replaced, after it. None is
+    accepted."""
     if file is None:
         return
+    _require_place(file)
+    if not os.access(file if file.exists() and not file.is_file() else file.parent, os.W_OK):
+        stop(f"{file} cannot be written: Permission denied")
+
+
+def require_writable_in_place(file: Path | None) -> None:
+    """Stop before the work if the file could not be changed in its place, as one to which lines are
+    appended. None is accepted."""
+    if file is None:
+        return
+    _require_place(file)
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        stop(f"{file} cannot be written: Permission denied")
+
+
+def _require_place(file: Path) -> None:
+    """Stop unless the name is that of a file in a folder that exists."""
     if not file.name:
         stop(f"{file} cannot be written: it is a folder; name a file in it")
     try:
@@ -28,8 +46,6 @@ def require_writable(file: Path | None) -> None:
         stop(f"{file} cannot be written: it is a folder; name a file in it")
     if not file.parent.is_dir():
         stop(f"{file} cannot be written: its folder does not exist; choose a folder that does")
-    if not os.access(file if file.exists() and not file.is_file() else file.parent, os.W_OK):
-        stop(f"{file} cannot be written: Permission denied")
 
 
 def require_report_file(file: Path | None) -> None:

@@ -12,7 +12,7 @@ from ..processes.workers import run_isolated, worker_context
 from ..reports.console import notify, write_output
 from .exits import stop
 from .options import Device, DeviceOption, Dtypes, Quiet, dtypes_of
-from .output_files import require_writable
+from .output_files import require_writable_in_place
 
 
 def preflight(
@@ -72,7 +72,7 @@ def require_appendable(file: Path | None) -> None:
     """Stop before the work unless lines can be appended: the file is new, or holds lines."""
     from ..fleet.lines import holds_lines
 
-    require_writable(file)
+    require_writable_in_place(file)
     if file is not None and file.is_file():
         try:
             may_append = not file.stat().st_size or holds_lines(file)

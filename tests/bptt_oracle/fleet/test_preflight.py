@@ -1,6 +1,7 @@
 """A preflight: a device that computes rightly is healthy, and one flipped bit is not."""
 
 import json
+import os
 import platform
 
 import numpy as np
@@ -264,6 +265,27 @@ def test_a_file_of_lines_is_appended_to_only_if_it_is_one(tmp_path):
     command.require_appendable(write_lines(tmp_path / "a", [healthy_line()]))
     command.require_appendable(write_lines(tmp_path / "empty", []))
     command.require_appendable(tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["preflight", "hunt"])
+def test_a_file_that_grows_must_be_writable_before_the_work(capsys, tmp_path, monkeypatch, name):
+    """That its folder is suffices only for a file that is replaced."""
+    file = write_lines(tmp_path / "lines", [healthy_line()])
+    option, work = {
+        "preflight": ("--output", "bptt_oracle.cli.preflight.run_isolated"),
+        "hunt": ("--state", "bptt_oracle.hunting.store.open_state"),
+    }[name]
+    monkeypatch.setattr(work, lambda *arguments, **options: pytest.fail("worked"))
+    monkeypatch.setattr("os.access", lambda path, mode: path != file or mode != os.W_OK)
+    status, out, err = bptt_oracle(capsys, name, option, str(file))
+    assert (status, out) == (2, "")
+    assert err == f"bptt-oracle: {file} cannot be written: Permission denied\n"
+
+
+def test_lines_are_appended_also_in_a_folder_that_takes_no_file(tmp_path, monkeypatch):
+    file = write_lines(tmp_path / "lines", [healthy_line()])
+    monkeypatch.setattr("os.access", lambda path, mode: path == file)
+    command.require_appendable(file)
 
 
 @pytest.mark.slow
