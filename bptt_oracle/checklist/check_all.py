@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_tensors
 from .batching import row_alone
 from .calls import Caller, set_mode
 from .carrying import both_detached, carry_and_detach, fresh_start
@@ -23,7 +24,7 @@ from .replacement import other_values
 from .resetting import reset_leak
 from .routing import routing
 from .teaching import teacher_forcing
-from .values import output_tensor
+from .values import map_tensors, output_tensor
 
 CAUSAL_PARTS = ("split", "generate", "loop", "new_step", "reset_step")
 WIDTH = 100
@@ -85,7 +86,8 @@ def check_all(
 
     Args:
         model: model(x) -> output, or (output, state).
-        x: tokens [B, T], integers, or numbers [B, T, D]; with batch_first=False [T, B, ·].
+        x: tokens [B, T], integers, or numbers [B, T, D]; with batch_first=False [T, B, ·], and so
+            is what your functions get and return, and targets.
         targets, vocab: for `shapes`; targets, loss and pad for `padding_loss`.
         lengths, run, state_run: run(x, lengths) -> a result per row, for `last_valid_step` and
             `packed_order`; state_run(x, lengths) -> final state, for `padding_state`.
@@ -104,93 +106,225 @@ def check_all(
         with this case, and why; or which arguments it needs.
 
     Raises:
-        Nothing of its own: what a check raises is in the table.
+        ValueError: x is not a tensor, or has fewer than two axes. What a check raises is in the
+            table.
     """
-    given = {name for name, value in locals().items() if value is not None}
-    if causal or (causal is None and not given.isdisjoint(CAUSAL_PARTS)):
-        given.add("causal")
-    else:
-        given.discard("causal")
-    if not batch_first:
-        given.discard("batch_first")
-    g: dict[str, Any] = dict(locals())  # what a check needs is there when it is called
-
-    def keeping_weights(check: Callable[[nn.Module, Any], CheckResult]) -> CheckResult:
-        weights = copy.deepcopy(model.state_dict())
-        try:
-            return check(model, loop)
-        finally:
-            model.load_state_dict(weights)
-
-    def loss_of_model() -> CheckResult:
-        logits = output_tensor(Caller(model)(x))
-        return padding_loss(g["loss"], logits, g["targets"], pad or 0)
-
-    def fresh() -> CheckResult:
-        result = fresh_start(_in_evaluation(model), x, other_values(x))
-        if not result and loop is not None:
-            raise ValueError(
-                "Expected a model without a state between calls, got one that keeps its state for "
-                "the loop; call fresh_start with a function that resets it."
-            )
-        return result
-
-    def teach() -> CheckResult:
-        return teacher_forcing(model, g["decode"], g["targets"], other_values(g["targets"]))
-
-    half = x.shape[1] // 2
-    table: list[tuple[int, str, str, Callable[[], CheckResult]]] = [
-        (1, "label_shift", "split", lambda: label_shift(g["split"], x, batch_first=batch_first)),
-        (2, "shapes", "targets vocab", lambda: shapes(model, x, g["targets"], g["vocab"])),
-        (3, "padding_loss", "loss targets", loss_of_model),
-        (
-            3,
-            "padding_state",
-            "state_run",
-            lambda: padding_state(g["state_run"], x, all_lengths, pad),
-        ),
-        (4, "last_valid_step", "run", lambda: last_valid_step(g["run"], x, all_lengths, pad)),
-        (5, "carry_and_detach", "loop", lambda: keeping_weights(carry_and_detach)),
-        (6, "both_detached", "loop", lambda: keeping_weights(both_detached)),
-        (7, "fresh_start", "", fresh),
-        (
-            8,
-            "reset_leak",
-            "reset_step state reset",
-            lambda: reset_leak(g["reset_step"], x, state, g["reset"]),
-        ),
-        (9, "routing", "new_step", lambda: routing(g["new_step"], x[:, :half], x[:, -half:])),
-        (
-            10,
-            "clipping",
-            "optimizer step max_norm",
-            lambda: clipping(g["optimizer"], g["step"], g["max_norm"]),
-        ),
-        (11, "generation", "generate", lambda: generation(model, g["generate"], x[:, :half])),
-        (12, "teacher_forcing", "decode targets", teach),
-        (13, "causality", "causal batch_first", lambda: causality(model, x)),
-        (14, "packed_order", "run", lambda: packed_order(g["run"], x, all_lengths, pad)),
-        (15, "row_alone", "", lambda: row_alone(model, x, batch_first=batch_first)),
-        (16, "in_chunks", "causal", lambda: in_chunks(model, x, batch_first=batch_first)),
-    ]
-    all_lengths: Lengths = [x.shape[1]] * len(x) if lengths is None else lengths
-    return CheckTable(tuple(_row(point, name, needs, given, c) for point, name, needs, c in table))
+    require_tensors(x=x)
+    if x.dim() < 2:
+        raise ValueError(f"Expected x [B, T] or [B, T, D], got {list(x.shape)}.")
+    B, T = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
+    given = _Given(
+        model=model,
+        x=x,
+        targets=targets,
+        vocab=vocab,
+        lengths=[T] * B if lengths is None else lengths,
+        run=run,
+        state_run=state_run,
+        split=split,
+        loss=loss,
+        pad=pad,
+        loop=loop,
+        optimizer=optimizer,
+        step=step,
+        max_norm=max_norm,
+        generate=generate,
+        decode=decode,
+        reset_step=reset_step,
+        state=state,
+        reset=reset,
+        new_step=new_step,
+        causal=causal,
+        batch_first=batch_first,
+    )
+    if causal is None:
+        given = given._replace(causal=any(getattr(given, p) is not None for p in CAUSAL_PARTS))
+    rows_first = given if batch_first else _rows_first(given)
+    return CheckTable(tuple(_row(check, given, rows_first) for check in CHECKS))
 
 
-def _row(
-    point: int, name: str, needs: str, given: set[str], check: Callable[[], CheckResult]
-) -> Row:
-    """The result of a check, or why there is none."""
-    missing = [argument for argument in needs.split() if argument not in given]
-    if missing:
-        return Row(point, name, "not asked", f"needs {', '.join(missing)}")
+class _Given(NamedTuple):
+    """The arguments of `check_all`; None and False are not given."""
+
+    model: Any
+    x: Tensor
+    targets: Any
+    vocab: Any
+    lengths: Lengths
+    run: Any
+    state_run: Any
+    split: Any
+    loss: Any
+    pad: int | None
+    loop: Any
+    optimizer: Any
+    step: Any
+    max_norm: Any
+    generate: Any
+    decode: Any
+    reset_step: Any
+    state: Any
+    reset: Any
+    new_step: Any
+    causal: bool | None
+    batch_first: bool
+
+
+def _rows_first(given: _Given) -> _Given:
+    """What was given for x [T, B, ·], for the checks that take x [B, T, ·]: the user's functions
+    get and return the layout that they know.
+    """
+
+    def run(x: Tensor, lengths: Any) -> Any:
+        returned = given.run(_exchanged(x), lengths)
+        return map_tensors(lambda result: _by_row(result, len(x)), returned)
+
+    def new_step() -> Callable[[Any, Tensor], Tensor]:
+        step = given.new_step()
+        return lambda ids, x: _by_row(output_tensor(step(ids, _exchanged(x))), len(x))
+
+    def generate(prompt: Tensor, steps: int) -> Any:
+        return map_tensors(_exchanged, given.generate(_exchanged(prompt), steps))
+
+    return given._replace(
+        x=_exchanged(given.x),
+        targets=_exchanged(given.targets),
+        run=run,
+        state_run=lambda x, lengths: given.state_run(_exchanged(x), lengths),
+        loss=lambda logits, targets: given.loss(_exchanged(logits), _exchanged(targets)),
+        generate=generate,
+        decode=lambda targets: given.decode(_exchanged(targets)),
+        new_step=new_step,
+    )
+
+
+def _exchanged(x: Any) -> Any:
+    """[T, B, ·] of [B, T, ·], and the other way; what has fewer axes stays as it is."""
+    return x.transpose(0, 1) if isinstance(x, Tensor) and x.dim() > 1 else x
+
+
+def _by_row(result: Tensor, B: int) -> Any:
+    """[B, T, ·] of a result [T, B, ·]; one without steps, [B, ·], stays as it is."""
+    has_steps = result.dim() > 1 and result.shape[1] == B
+    return _exchanged(result) if has_steps and (result.dim() > 2 or len(result) != B) else result
+
+
+def _loss_of_model(given: _Given, rows_first: _Given) -> CheckResult:
+    """The loss of the model's logits, with rows first unless they are flattened."""
+    logits, targets = output_tensor(Caller(given.model)(given.x)), given.targets
+    require_tensors(targets=targets)
+    if targets.dim() < 2:
+        return padding_loss(given.loss, logits, targets, given.pad or 0)
+    by_row = logits if given.batch_first else _exchanged(logits)
+    return padding_loss(rows_first.loss, by_row, rows_first.targets, given.pad or 0)
+
+
+def _keeping_weights(check: Callable[[nn.Module, Any], CheckResult], given: _Given) -> CheckResult:
+    """A check of the training loop, after which the model has its weights again."""
+    weights = copy.deepcopy(given.model.state_dict())
     try:
-        result = check()
+        return check(given.model, given.loop)
+    finally:
+        given.model.load_state_dict(weights)
+
+
+def _fresh_start(given: _Given, _: _Given) -> CheckResult:
+    """The model alone as the function that reads a sample."""
+    result = fresh_start(_in_evaluation(given.model), given.x, other_values(given.x))
+    if not result and given.loop is not None:
+        raise ValueError(
+            "Expected a model without a state between calls, got one that keeps its state for "
+            "the loop; call fresh_start with a function that resets it."
+        )
+    return result
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the last steps of x [B, T, ·]. Raises ValueError if there is only one."""
+    half = x.shape[1] // 2
+    if not half:
+        raise ValueError(f"Expected x of two steps or more, got {list(x.shape)}.")
+    return x[:, :half], x[:, -half:]
+
+
+class _Check(NamedTuple):
+    """A line of the table, and how it is made of what was given and of the same, rows first."""
+
+    point: int
+    name: str
+    needs: str
+    run: Callable[[_Given, _Given], CheckResult]
+
+
+CHECKS = (
+    _Check(
+        1, "label_shift", "split", lambda g, _: label_shift(g.split, g.x, batch_first=g.batch_first)
+    ),
+    _Check(
+        2,
+        "shapes",
+        "targets vocab batch_first",
+        lambda g, _: shapes(g.model, g.x, g.targets, g.vocab),
+    ),
+    _Check(3, "padding_loss", "loss targets", _loss_of_model),
+    _Check(
+        3,
+        "padding_state",
+        "state_run",
+        lambda _, r: padding_state(r.state_run, r.x, r.lengths, r.pad),
+    ),
+    _Check(4, "last_valid_step", "run", lambda _, r: last_valid_step(r.run, r.x, r.lengths, r.pad)),
+    _Check(5, "carry_and_detach", "loop", lambda g, _: _keeping_weights(carry_and_detach, g)),
+    _Check(6, "both_detached", "loop", lambda g, _: _keeping_weights(both_detached, g)),
+    _Check(7, "fresh_start", "", _fresh_start),
+    _Check(
+        8,
+        "reset_leak",
+        "reset_step state reset",
+        lambda g, _: reset_leak(g.reset_step, g.x, g.state, g.reset, batch_first=g.batch_first),
+    ),
+    _Check(9, "routing", "new_step", lambda _, r: routing(r.new_step, *_halves(r.x))),
+    _Check(
+        10,
+        "clipping",
+        "optimizer step max_norm",
+        lambda g, _: clipping(g.optimizer, g.step, g.max_norm),
+    ),
+    _Check(
+        11, "generation", "generate", lambda _, r: generation(r.model, r.generate, _halves(r.x)[0])
+    ),
+    _Check(
+        12,
+        "teacher_forcing",
+        "decode targets",
+        lambda _, r: teacher_forcing(r.model, r.decode, r.targets, other_values(r.targets)),
+    ),
+    _Check(13, "causality", "causal batch_first", lambda g, _: causality(g.model, g.x)),
+    _Check(14, "packed_order", "run", lambda _, r: packed_order(r.run, r.x, r.lengths, r.pad)),
+    _Check(15, "row_alone", "", lambda g, _: row_alone(g.model, g.x, batch_first=g.batch_first)),
+    _Check(
+        16, "in_chunks", "causal", lambda g, _: in_chunks(g.model, g.x, batch_first=g.batch_first)
+    ),
+)
+
+
+def _row(check: _Check, given: _Given, rows_first: _Given) -> Row:
+    """The result of a check, or why there is none."""
+    missing = [name for name in check.needs.split() if _absent(getattr(given, name))]
+    if missing:
+        return Row(check.point, check.name, "not asked", f"needs {', '.join(missing)}")
+    try:
+        result = check.run(given, rows_first)
     except (ValueError, TypeError) as e:
-        return Row(point, name, "not shown", str(e))
+        return Row(check.point, check.name, "not shown", str(e))
     except Exception as e:  # of the user's function; the other checks go on
-        return Row(point, name, "raised", f"{type(e).__name__}: {e}")
-    return Row(point, name, "holds" if result else "FAILS", result.evidence)
+        return Row(check.point, check.name, "raised", f"{type(e).__name__}: {e}")
+    return Row(check.point, check.name, "holds" if result else "FAILS", result.evidence)
+
+
+def _absent(value: Any) -> bool:
+    """Whether an argument was not given; a tensor cannot be compared with None by ==."""
+    return value is None or value is False
 
 
 def _in_evaluation(model: nn.Module) -> Callable[[Any], Any]:
