@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -23,7 +24,7 @@ def label_shift(split: Split, ids: Tensor, *, batch_first: bool = True) -> Check
             slices of the columns of ids, [B, ·] or flattened. Negative targets count as ignored;
             columns of one token, as ⟨bos⟩ and ⟨eos⟩, may be put beside the ids.
         ids: tokens [B, T], integers ≥ 0, with rows that do not repeat themselves, or numbers
-            [B, T, D]; with batch_first=False [T, B].
+            [B, T, D]; with batch_first=False [T, B, ·], and so are inputs and targets.
         batch_first: whether the first axis of ids holds the rows.
 
     Returns:
@@ -33,21 +34,26 @@ def label_shift(split: Split, ids: Tensor, *, batch_first: bool = True) -> Check
 
     Raises:
         ValueError: the ids repeat, or too many targets are ignored, so that several shifts are
-            possible; ids of one row with targets that go round; or split does not return tensors.
+            possible; ids of one row with targets that go round; flattened inputs that are not
+            columns of the ids; ids of another number of axes; or split does not return tensors.
     """
+    require_tensors(ids=ids)
+    require_functions(split=split)
+    if ids.dim() not in (2, 3) or not ids.numel():
+        raise ValueError(f"Expected ids [B, T] or [B, T, D], got {list(ids.shape)}.")
     inputs, targets = _two_tensors(split(ids.clone()))
-    if inputs.dim() == ids.dim() - 1 and len(inputs) == ids.shape[0] * ids.shape[1]:
-        inputs = inputs.reshape(ids.shape)
-    if targets.dim() == 1 and targets.numel() == inputs.numel():
-        targets = targets.reshape(inputs.shape)
+    rows = ids if batch_first else ids.transpose(0, 1)
+    row_inputs, row_targets = (_by_row(piece, rows, batch_first) for piece in (inputs, targets))
     failures = []
-    if inputs.shape != targets.shape:
+    if row_inputs.shape != row_targets.shape:
         failures.append(f"inputs {list(inputs.shape)} and targets {list(targets.shape)} differ")
     else:
-        by_row = (ids, inputs, targets)
-        if not batch_first:
-            by_row = (ids.transpose(0, 1), inputs.transpose(0, 1), targets.transpose(0, 1))
-        failures += _shift_failures(*by_row)
+        if inputs.dim() < ids.dim() and not _start_columns(rows, row_inputs):
+            raise ValueError(
+                "Expected flattened inputs that are slices of the ids in the order of the ids, got "
+                "others; return them as [B, ·]."
+            )
+        failures += _shift_failures(rows, row_inputs, row_targets)
     return CheckResult.from_failures(
         1, "the target is the next token", failures, f"all {targets.numel()} targets are at t + 1"
     )
@@ -76,13 +82,28 @@ def _shift_failures(ids: Tensor, inputs: Tensor, targets: Tensor) -> list[str]:
     return []
 
 
+def _by_row(piece: Tensor, rows: Tensor, batch_first: bool) -> Tensor:
+    """Inputs or targets as [B, ·], of some that may be flattened or have time first."""
+    B, rest = len(rows), rows.shape[2:]
+    flattened = 0 < piece.dim() < rows.dim() and piece.shape[1:] in ((), rest)
+    if flattened and piece.numel() % (B * rest.numel()):
+        raise ValueError(
+            f"Expected flattened inputs and targets of {B} rows of one length, got "
+            f"{list(piece.shape)}; return them as [B, ·]."
+        )
+    if flattened:
+        piece = piece.reshape((B, -1, *rest) if batch_first else (-1, B, *rest))
+    return piece if batch_first or piece.dim() < 2 else piece.transpose(0, 1)
+
+
 def _two_tensors(returned: Any) -> tuple[Tensor, Tensor]:
     """Inputs and targets: the first two tensors, or those of a dict by the name labels."""
     named = named_values(returned)
     tensors = tensors_in(returned)
-    label = next((named[n] for n in ("labels", "targets", "target", "y") if n in named), None)
-    if isinstance(label, Tensor):
-        tensors = [next(t for t in tensors if t is not label), label]
+    label = next((n for n in ("labels", "targets", "target", "y") if n in named), "")
+    if isinstance(named.get(label), Tensor):
+        others = tensors_in([value for name, value in named.items() if name != label])
+        tensors = [*others[:1], named[label]]
     if len(tensors) < 2 or tensors[0].dim() < 1:
         raise ValueError(f"Expected inputs and targets, got {len(tensors)} tensors.")
     return tensors[0], tensors[1]
@@ -132,6 +153,8 @@ def shapes(model: nn.Module, inputs: Tensor, targets: Tensor, vocab: int) -> Che
             are NaN, random, or do not depend on the inputs.
         TypeError: the model does not return a tensor, or a tuple, dict or object with one.
     """
+    require_functions(model=model)
+    require_tensors(inputs=inputs, targets=targets)
     if inputs.dim() not in (2, 3) or len(inputs) < 2 or (inputs[:1] == inputs).all():
         raise ValueError(
             f"Expected inputs [B, T] or [B, T, D] of two rows or more that differ, got "

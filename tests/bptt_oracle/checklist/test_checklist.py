@@ -80,6 +80,19 @@ def test_label_shift_accepts_ignored_targets_and_rejects_repeating_ids():
     rejects(ValueError, "repeating", checklist.label_shift, lambda i: (i[:, :-1], i[:, 1:]), same)
 
 
+@pytest.mark.claim("Q4")
+def test_label_shift_reads_flattened_inputs_and_targets_row_by_row():
+    ids = tokens(B, 12)
+    flat = lambda i: (i[:, :-1].flatten(), i[:, 1:].flatten())  # noqa: E731
+    holds(checklist.label_shift(flat, ids), 1)
+    fails(checklist.label_shift(lambda i: (flat(i)[0], flat(i)[0]), ids), 1, "t + 0", "copy")
+    stream = lambda i: (i.flatten()[:-1], i.flatten()[1:])  # noqa: E731
+    rejects(ValueError, "rows of one length, got [47]", checklist.label_shift, stream, ids)
+    by_step = lambda i: (i[:, :-1].T.flatten(), i[:, 1:].T.flatten())  # noqa: E731
+    rejects(ValueError, "in the order of the ids", checklist.label_shift, by_step, ids)
+    rejects(ValueError, "got [12]", checklist.label_shift, flat, ids[0])
+
+
 # 2
 
 

@@ -36,6 +36,8 @@ RIGHT_SPLITS = {
         torch.cat([column(i, BOS), i[:, :-1]], 1).reshape(-1),
         i.reshape(-1),
     ),
+    "both flattened, a column short": lambda i: (i[:, :-1].flatten(), i[:, 1:].flatten()),
+    "inputs flattened": lambda i: (i[:, :-1].flatten(), i[:, 1:]),
     "prompt ignored": lambda i: (i[:, :-1], i[:, 1:].masked_fill(torch.arange(11) < 3, -100)),
     "a window inside": lambda i: (i[:, 2:8], i[:, 3:9]),
     "a dict": lambda i: {"input_ids": i[:, :-1], "labels": i[:, 1:]},
@@ -46,6 +48,9 @@ RIGHT_SPLITS = {
 }
 WRONG_SPLITS = {
     "copies": lambda i: (i[:, :-1], i[:, :-1]),
+    "copies, flattened": lambda i: (i[:, :-1].flatten(), i[:, :-1].flatten()),
+    "two ahead, flattened": lambda i: (i[:, :-2].flatten(), i[:, 2:].flatten()),
+    "copies in a dict": lambda i: {"labels": i, "input_ids": i},
     "the same": lambda i: (i, i),
     "two ahead": lambda i: (i[:, :-2], i[:, 2:]),
     "backwards": lambda i: (i[:, 1:], i[:, :-1]),
@@ -95,6 +100,27 @@ add(
     checklist.label_shift,
     WRONG_SPLITS["rolled"],
     IDS[:1],
+)
+UNCLEAR_SPLITS = {
+    "flattened step by step": lambda i: (i[:, :-1].T.flatten(), i[:, 1:].T.flatten()),
+    "one stream of all rows": lambda i: (i.flatten()[:-1], i.flatten()[1:]),
+    "tokens selected": lambda i: (i[:, :-1][i[:, 1:] > 5], i[:, 1:][i[:, 1:] > 5]),
+    "labels alone": lambda i: {"labels": i[:, 1:]},
+}
+for name, split in UNCLEAR_SPLITS.items():
+    add("label_shift", "blind", name, checklist.label_shift, split, IDS)
+flattened = RIGHT_SPLITS["both flattened, a column short"]
+add(
+    "label_shift", "right", "numbers, flattened", checklist.label_shift, flattened, numbers(B, 9, 3)
+)
+add(
+    "label_shift",
+    "right",
+    "ids [T, B], flattened",
+    checklist.label_shift,
+    lambda i: (i[:-1].flatten(), i[1:].flatten()),
+    IDS.T,
+    batch_first=False,
 )
 add("label_shift", "blind", "a string", checklist.label_shift, lambda i: "ids", IDS)
 
