@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -45,6 +46,8 @@ def row_alone(
             one per row.
         TypeError: the model does not return a tensor, or a tuple, dict or object with one.
     """
+    require_functions(model=model)
+    require_tensors(x=x)
     axis = 0 if batch_first else 1
     if x.dim() < 2 or x.shape[axis] < 2:
         raise ValueError(f"Expected x of two rows or more, got {list(x.shape)}.")

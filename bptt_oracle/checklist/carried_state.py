@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_modules
 from .comparison import difference, require_numbers
 from .recorded_calls import Call, is_attached, record_calls
 from .values import tensors_in
@@ -50,6 +51,8 @@ def run_loop(model: nn.Module, loop: Callable[[], object]) -> tuple[list[Carried
 
     Raises ValueError where nothing can be seen; see `carry_and_detach`.
     """
+    require_modules(model=model)
+    require_functions(loop=loop)
     error = ""
     with record_calls(model) as calls:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions
 from .calls import fixed_seed, full_precision, modules_of
 from .carried_state import carrying_failures, run_loop
 from .check_result import CheckResult
@@ -122,6 +123,7 @@ def fresh_start(run: Callable[[Any], object], sample: Any, other_sample: Any) ->
             or they differ by less than rounding may cause; or a module that `run` refers to keeps
             and reads a state whose effect the result does not show.
     """
+    require_functions(run=run)
     before, other = _tensors(run, sample), _tensors(run, other_sample)
     after, again = _tensors(run, sample), _tensors(run, sample)
     if not before:

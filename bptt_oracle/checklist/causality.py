@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_modules, require_tensors
 from .calls import Caller, fixed_seed, set_mode
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -43,6 +44,8 @@ def causality(model: nn.Module, x: Tensor) -> CheckResult:
             zeros prove nothing; or the rows of x are mixed, as without batch_first.
         TypeError: the model does not return a tensor, or a tuple, dict or object with one.
     """
+    require_modules(model=model)
+    require_tensors(x=x)
     if x.dim() < 2 or x.shape[1] < 2:
         raise ValueError(f"Expected x [B, T] or [B, T, D] with T ≥ 2, got {list(x.shape)}.")
     caller = Caller(model)

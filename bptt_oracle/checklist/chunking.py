@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -49,6 +50,10 @@ def in_chunks(
             the results are NaN, random, or do not depend on the state.
         TypeError: the model does not return a tensor, or a tuple, dict or object with one.
     """
+    require_functions(model=model)
+    require_tensors(x=x)
+    if reset is not None:
+        require_tensors(reset=reset)
     time = 1 if batch_first else 0
     if x.dim() < 2 or x.shape[time] < 3:
         raise ValueError(f"Expected x of three steps or more, got {list(x.shape)}.")

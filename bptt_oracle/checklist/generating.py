@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_modules, require_tensors
 from .calls import fixed_seed, set_mode
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -42,10 +43,15 @@ def generation(
         on the past. Fails: reports written and fed tokens of row 0, or that the past is forgotten.
 
     Raises:
-        ValueError: steps < 3; `generate` writes fewer tokens than asked, or never calls `model`, or
-            calls it with other numbers of rows, as a beam search does; or the model's own logits
-            are NaN or do not depend on its tokens.
+        ValueError: steps < 3, or no prompt; `generate` writes fewer tokens than asked, or never
+            calls `model`, or calls it with other numbers of rows, as a beam search does; or the
+            model's own logits are NaN or do not depend on its tokens.
     """
+    require_modules(model=model)
+    require_functions(generate=generate)
+    require_tensors(prompt=prompt)
+    if prompt.dim() < 2 or not prompt.numel():
+        raise ValueError(f"Expected a prompt [B, T], got {list(prompt.shape)}.")
     if steps < 3:
         raise ValueError(f"Expected three or more steps, got {steps}: too little is fed back.")
     run, seed = _first_whole_run(model, generate, prompt, steps)
@@ -133,7 +139,12 @@ def _run(
             returned = generate(prompt.clone(), steps)
     finally:
         handle.remove()
-    tokens = tensors_in(returned)[0]
+    tokens = next(iter(tensors_in(returned)), None)
+    if tokens is None or tokens.numel() % len(prompt):
+        raise ValueError(
+            f"Expected generate(prompt, steps) to return tokens of {len(prompt)} rows, got "
+            f"{type(returned).__name__ if tokens is None else list(tokens.shape)}."
+        )
     return _Run(tokens.reshape(len(prompt), -1)[:, -steps:], fed, logits)
 
 

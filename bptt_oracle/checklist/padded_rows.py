@@ -1,6 +1,7 @@
 """A padded batch, and the result of each of its rows in the batch and alone."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor, lengths: Lengths, pad: float, reorder: bool) -> "Batch":
-        given = [int(n) for n in (lengths.tolist() if isinstance(lengths, Tensor) else lengths)]
+        given = _whole_numbers(lengths)
         if x.dim() < 2 or len(given) != len(x) or not all(1 <= n <= x.shape[1] for n in given):
             raise ValueError(
                 f"Expected x [B, T] or [B, T, D] and B lengths from 1 to T, got {list(x.shape)} "
@@ -62,6 +63,16 @@ class Batch(NamedTuple):
         """Copies, because a function may change its arguments."""
         own = self.own_lengths
         return self.x.clone(), own.clone() if isinstance(own, Tensor) else type(own)(own)
+
+
+def _whole_numbers(lengths: object) -> list[int]:
+    """The lengths as integers. Raises ValueError if they are not."""
+    values = lengths.tolist() if isinstance(lengths, Tensor) else lengths
+    if not isinstance(values, list | tuple) or not all(isinstance(n, Integral) for n in values):
+        raise ValueError(
+            f"Expected lengths as a tensor, list or tuple of integers, got {lengths!r:.60}."
+        )
+    return [int(n) for n in values]
 
 
 class RowResults:

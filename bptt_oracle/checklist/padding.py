@@ -10,6 +10,7 @@ step of each row is replaced too, and results must follow.
 
 from torch import Tensor
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .padded_rows import Batch, Lengths, RowResults, Run, padding_of
@@ -89,8 +90,9 @@ def packed_order(run: Run, x: Tensor, lengths: Lengths, pad: float | None = None
         ValueError: as for `padding_state`; or fewer than two rows; or rows that give the same
             results, so that their order cannot be seen; or `run` takes sorted rows only.
     """
-    if len(x) < 2:
-        raise ValueError(f"Expected two rows or more, got {len(x)}: one row has no order.")
+    require_tensors(x=x)
+    if x.dim() < 2 or len(x) < 2:
+        raise ValueError(f"Expected two rows or more, got x {list(x.shape)}: one row has no order.")
     failures, batch = _check_rows(run, x, lengths, pad, preferred_axis=0, reorder=True)
     return CheckResult.from_failures(
         14, "after packing, results are in the order of the batch", failures, _rows_agree(batch)
@@ -107,6 +109,8 @@ def _check_rows(
     one_result: bool = False,
 ) -> tuple[list[str], Batch]:
     """The rows whose result in the batch is not that of the row alone, and the batch."""
+    require_functions(run=run)
+    require_tensors(x=x)
     caller = Caller(run)
     own_pad = padding_of(caller.modules) if pad is None else pad
     batch = Batch.of(x, lengths, 0 if own_pad is None else own_pad, reorder)

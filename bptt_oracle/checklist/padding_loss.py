@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arguments import require_functions, require_tensors
 from .check_result import CheckResult
 from .comparison import difference, require_numbers
 from .values import named_values
@@ -35,6 +36,13 @@ def padding_loss(
         ValueError: no target is padding, or all are; logits or loss are NaN; the loss is not a
             scalar; or the numbers are such that a wrong denominator gives the same loss.
     """
+    require_functions(loss=loss)
+    require_tensors(logits=logits, targets=targets)
+    if not logits.is_floating_point() or logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"Expected logits [B, T, V] or [N, V] and targets of the same [B, T] or [N], got "
+            f"{logits.dtype} {list(logits.shape)} and {list(targets.shape)}."
+        )
     real = targets != pad
     if real.all() or not real.any():
         raise ValueError("Expected some targets that are padding and some that are not.")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -47,6 +48,10 @@ def reset_leak(
             the state; or the output has no axis of steps and reset has one.
         TypeError: `step` does not return a tensor, or a tuple, dict or object with one.
     """
+    require_functions(step=step)
+    require_tensors(x=x, reset=reset)
+    if x.dim() < 2:
+        raise ValueError(f"Expected x [B, T] or [B, T, D], got {list(x.shape)}.")
     if not batch_first:
         x, step = x.transpose(0, 1), _by_rows(step)
     by_row = _by_row(x, reset).to(x.device)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from .arguments import require_functions, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -30,10 +31,18 @@ def routing(
         Fails: reports which of these is violated and by how much, or that no state is kept at all.
 
     Raises:
-        ValueError: fewer than two streams; a step that new_step() has just made remembers streams;
-            the results are NaN, random, the same for all streams, or do not depend on the chunk.
+        ValueError: fewer than two streams, or another number of them in the second chunk; a step
+            that new_step() has just made remembers streams; the results are NaN, random, the same
+            for all streams, or do not depend on the chunk.
         TypeError: a step does not return a tensor, or a tuple, dict or object with one.
     """
+    require_functions(new_step=new_step)
+    require_tensors(first_chunk=first_chunk, second_chunk=second_chunk)
+    if not first_chunk.dim() or not second_chunk.dim() or len(first_chunk) != len(second_chunk):
+        raise ValueError(
+            f"Expected two chunks [B, T, ·] of the same B streams, got {list(first_chunk.shape)} "
+            f"and {list(second_chunk.shape)}."
+        )
     B = len(first_chunk)
     if B < 2:
         raise ValueError(f"Expected two or more streams, got {B}.")

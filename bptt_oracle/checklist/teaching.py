@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .arguments import require_functions, require_modules, require_tensors
 from .calls import Caller
 from .check_result import CheckResult
 from .comparison import require_numbers
@@ -32,12 +33,20 @@ def teacher_forcing(
         reports how much the result changes in evaluation.
 
     Raises:
-        ValueError: the two targets are equal, or differ in the first column only; the target is not
-            fed in training either, so that nothing can be seen; only the first column is fed in
-            evaluation, which may be ⟨bos⟩: give both targets the same; the result is NaN, or a
-            loss, which depends on the target in any case.
+        ValueError: the two targets are equal, or differ in the first column only, or are not [B, T]
+            of one shape; the target is not fed in training either, so that nothing can be seen;
+            only the first column is fed in evaluation, which may be ⟨bos⟩: give both targets the
+            same; the result is NaN, or a loss, which depends on the target in any case.
     """
-    if target.shape != other_target.shape or torch.equal(target, other_target):
+    require_tensors(target=target, other_target=other_target)
+    require_modules(model=model)
+    require_functions(run=run)
+    if target.shape != other_target.shape or target.dim() < 2:
+        raise ValueError(
+            f"Expected two targets [B, T] of one shape, got {list(target.shape)} and "
+            f"{list(other_target.shape)}."
+        )
+    if torch.equal(target, other_target):
         raise ValueError("Expected two different targets of one shape, got the same twice.")
     caller = _InMode(model, run)
     same_first = other_target.clone()

@@ -441,6 +441,11 @@ def test_teacher_forcing_detects_the_target_fed_in_evaluation():
     rejects(ValueError, "not fed either", check, lambda training: 0.0)
     same, model = tokens(B, T), Decoder(float)
     rejects(ValueError, "same twice", checklist.teacher_forcing, model, model.decode, same, same)
+    shapes = "one shape, got [4, 6] and [4, 7]"
+    other = tokens(B, T + 1)
+    rejects(ValueError, shapes, checklist.teacher_forcing, model, model.decode, same, other)
+    one, two = same[0], 1 + same[0]
+    rejects(ValueError, "[6]", checklist.teacher_forcing, model, model.decode, one, two)
 
 
 # 11

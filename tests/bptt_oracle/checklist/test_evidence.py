@@ -113,6 +113,51 @@ def test_a_function_for_sorted_rows_reorders_nothing():
     rejects(ValueError, "sorted rows", checklist.packed_order, run, IDS, equal)
 
 
+def nothing(*arguments):
+    """A function that is never called."""
+    raise AssertionError("called")
+
+
+@pytest.mark.parametrize(
+    ("got", "check", "arguments"),
+    [
+        ("split as a function, got NoneType", "label_shift", (None, IDS)),
+        ("ids as a tensor, got list", "label_shift", (nothing, [1, 2])),
+        ("inputs as a tensor, got list", "shapes", (nothing, [1, 2], IDS, 11)),
+        ("loss as a function, got NoneType", "padding_loss", (None, IDS, IDS, 0)),
+        ("targets as a tensor, got list", "padding_loss", (nothing, numbers(2, 3), [1, 0], 0)),
+        ("and targets of the same [B, T]", "padding_loss", (nothing, numbers(4, 6), IDS, 0)),
+        ("x as a tensor, got list", "padding_state", (nothing, [[1]], [1])),
+        ("run as a function, got NoneType", "last_valid_step", (None, IDS, LENGTHS)),
+        ("x as a tensor, got tuple", "packed_order", (nothing, (IDS, IDS), LENGTHS)),
+        ("tuple of integers, got 6", "packed_order", (nothing, IDS, 6)),
+        ("tuple of integers, got [2.5, 6,", "packed_order", (nothing, IDS, [2.5, 6, 1, 4])),
+        ("loop as a function, got NoneType", "carry_and_detach", (Model(), None)),
+        ("model as an nn.Module, got function", "both_detached", (nothing, nothing)),
+        ("run as a function, got NoneType", "fresh_start", (None, IDS, IDS)),
+        ("reset as a tensor, got list", "reset_leak", (nothing, IDS, None, [True])),
+        ("x [B, T] or [B, T, D], got [6]", "reset_leak", (nothing, IDS[0], None, RESET)),
+        ("first_chunk as a tensor, got tuple", "routing", (nothing, (IDS, IDS), (IDS, IDS))),
+        ("got [4, 6] and [3, 6]", "routing", (nothing, IDS, IDS[:3])),
+        ("model as an nn.Module, got function", "generation", (nothing, nothing, IDS)),
+        ("a prompt [B, T], got [6]", "generation", (Model(), nothing, IDS[0])),
+        ("target as a tensor, got list", "teacher_forcing", (Model(), nothing, [1], [2])),
+        ("model as an nn.Module, got function", "causality", (nothing, IDS)),
+        ("x as a tensor, got list", "row_alone", (nothing, [[1]])),
+        ("model as a function, got NoneType", "in_chunks", (None, IDS)),
+    ],
+)
+def test_an_argument_of_another_kind_is_one_sentence(got, check, arguments):
+    rejects(ValueError, got, getattr(checklist, check), *arguments)
+
+
+@pytest.mark.parametrize("returned", [[1, 2], IDS[:3, :3]])
+def test_a_generator_that_returns_no_rows_of_tokens_is_one_sentence(returned):
+    rejects(
+        ValueError, "tokens of 4 rows", checklist.generation, Model(), lambda p, n: returned, IDS
+    )
+
+
 def test_a_model_is_put_back_as_it_was():
     model = Keeping(num_layers=2, dropout=0.5)
     model.rnn.eval()
