@@ -114,7 +114,11 @@ class Inside(Keeping):
 
 
 def inside(model, check=checklist.carry_and_detach):
-    loop = loop_of(model, lambda s: s, call=lambda x, state: (model(x), state))
+    def call(x, state):
+        output = model(x)
+        return output["logits"] if isinstance(output, dict) else output, state
+
+    loop = loop_of(model, lambda s: s, call=call)
     return check(model, loop)
 
 
@@ -129,6 +133,21 @@ class CellsInside(nn.Module):
         output, h = self.inner(x, None if self.forget else self.hidden)
         self.hidden = h.detach() if self.cut else h
         return output
+
+
+class InsideOfDict(Inside):
+    """The same, with its output in a dict."""
+
+    def forward(self, x, state=None):
+        return {"logits": super().forward(x)}
+
+
+class OfLists(Model):
+    """Takes and returns h and c in a list."""
+
+    def forward(self, x, state=None):
+        output, state = super().forward(x, None if state is None else tuple(state))
+        return output, list(state)
 
 
 class Separate(Model):
@@ -286,7 +305,7 @@ RIGHT = {
     "state kept inside": lambda: inside(Inside()),
     "state kept inside, LSTM": lambda: inside(Inside(kind=nn.LSTM)),
     "state kept inside, cells": lambda: inside(CellsInside()),
-    "state kept inside, in a dict": lambda: inside(Inside(returns="tuple")),
+    "state kept inside, in a dict": lambda: inside(InsideOfDict()),
     "cells": lambda: carry(OfCells()),
     "h and c apart": lambda: carry(
         m := Separate(nn.LSTM), call=lambda x, s: (lambda o, h, c: (o, (h, c)))(*m(x, *(s or ())))
@@ -383,7 +402,7 @@ def lstm(**options):
 PAIRS_RIGHT = {
     "a tuple": lambda: both(lstm()),
     "cloned": lambda: both(lstm(), cut),
-    "a list": lambda: both(lstm(), lambda s: tuple([s[0].detach(), s[1].detach()])),
+    "h and c in a list": lambda: both(OfLists(nn.LSTM), lambda s: [s[0].detach(), s[1].detach()]),
     "two layers with dropout": lambda: both(lstm(num_layers=2, dropout=0.5)),
     "projected": lambda: both(Projected()),
     "bidirectional": lambda: both(lstm(bidirectional=True)),
@@ -451,7 +470,7 @@ for kind, cases in (("right", PAIRS_RIGHT), ("wrong", PAIRS_WRONG), ("blind", PA
 ONE, OTHER = tokens(B, T), tokens(2 * B, T)[B:]
 
 
-def fresh(model, take=lambda r: r, **inputs):
+def fresh(model, take=lambda r: r):
     return checklist.fresh_start(lambda x: take(model(x)), ONE, OTHER)
 
 

@@ -1,5 +1,7 @@
 """Padding: points 3, 4 and 14."""
 
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -186,19 +188,28 @@ def run_rule(check, rule, x=PADDED, lengths=LENGTHS, model=None, **options):
     return check(lambda x, n: rule(model, x, n), x, lengths, **options)
 
 
+def output_and_state(returned):
+    """The parts of what a model returns, in a tuple, list, dict or object."""
+    if isinstance(returned, tuple | list):
+        return returned
+    named = returned if isinstance(returned, dict) else vars(returned)
+    return named["logits"], named["state"]
+
+
 def of_model(check, make):
-    """The packed state of an unusual model."""
-    model = make(lambda *args, **options: Model(*args, **options))
-    inner = getattr(model, "_orig_mod", model)
+    """The last logits of an unusual model, or the states of its rows one by one."""
+    model = make(Model)
 
-    def run(x, n):
-        state = packed(inner, x, n)[1]
-        return (
-            state
-            if check is checklist.padding_state
-            else (state[0] if isinstance(state, tuple) else state)[-1]
-        )
+    def last_logits(x, n):
+        return at(output_and_state(model(x))[0], n - 1)
 
+    def states(x, n):
+        rows = [output_and_state(model(x[b : b + 1, : n[b]]))[1] for b in range(len(x))]
+        if isinstance(rows[0], tuple):
+            return tuple(torch.cat(parts, dim=1) for parts in zip(*rows, strict=True))
+        return torch.cat(rows, dim=1)
+
+    run = states if check is checklist.padding_state else last_logits
     return check(run, PADDED, LENGTHS)
 
 
@@ -423,7 +434,8 @@ RIGHT_LOSSES = {
     "class weights": lambda o, y: ignoring(o, y, weight=WEIGHTS),
     "divided by the steps of accumulation": lambda o, y: ignoring(o, y) / 4,
     "scaled by a GradScaler": lambda o, y: ignoring(o, y) * 1024,
-    "in an object": lambda o, y: wrapped(o, None, "dict") | {"loss": ignoring(o, y)},
+    "in a dict": lambda o, y: wrapped(o, None, "dict") | {"loss": ignoring(o, y)},
+    "in an object": lambda o, y: SimpleNamespace(logits=o, loss=ignoring(o, y)),
     "valid logits selected": lambda o, y: F.cross_entropy(o[y != 0], y[y != 0]),
     "log_softmax and nll": lambda o, y: F.nll_loss(
         o.log_softmax(-1).transpose(1, 2), y, ignore_index=0
