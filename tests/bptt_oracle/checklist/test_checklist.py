@@ -80,7 +80,6 @@ def test_label_shift_accepts_ignored_targets_and_rejects_repeating_ids():
     rejects(ValueError, "repeating", checklist.label_shift, lambda i: (i[:, :-1], i[:, 1:]), same)
 
 
-@pytest.mark.claim("Q4")
 def test_label_shift_reads_flattened_inputs_and_targets_row_by_row():
     ids = tokens(B, 12)
     flat = lambda i: (i[:, :-1].flatten(), i[:, 1:].flatten())  # noqa: E731
@@ -409,6 +408,71 @@ def test_clipping_detects_none_and_one_too_late_or_too_early(kind):
     assert str(optimizer.state_dict()) == settings
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def clip_by_hand(factor):
+    """A check of a step that multiplies the gradients by a factor of their norm."""
+    model, optimizer = (lm := LM()), torch.optim.SGD(lm.parameters(), lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        model(tokens(B, T))[0].square().mean().backward()
+        grads = [p.grad for p in model.parameters()]
+        norm = torch.stack([g.norm() for g in grads]).norm()
+        for g in grads:
+            g.mul_(factor(norm))
+        optimizer.step()
+
+    return checklist.clipping(optimizer, step, max_norm=1.0)
+
+
+def test_clipping_leaves_small_gradients_alone_and_names_a_scaler_only_where_there_is_one():
+    holds(clip_by_hand(lambda norm: (1 / norm).clamp(max=1)), 10)
+    fails(clip_by_hand(lambda norm: 1 / (norm + 1e-6)), 10, "are enlarged to", "min(1, max_norm")
+    squared = clip_by_hand(lambda norm: 1 / norm**2)
+    fails(squared, 10, "only")
+    assert "GradScaler" not in squared.evidence
+
+
+def test_clipping_inside_the_optimizers_step_is_not_convicted():
+    class ClipsInside(torch.optim.SGD):
+        def step(self, closure=None):
+            nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
+            super().step(closure)
+
+    class ClipsNothing(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+
+    def check(kind):
+        model = LM()
+        optimizer = kind(model.parameters(), lr=0.1)
+
+        def step():
+            optimizer.zero_grad()
+            model(tokens(B, T))[0].square().mean().backward()
+            optimizer.step()
+
+        return checklist.clipping(optimizer, step, 1.0)
+
+    rejects(ValueError, "ClipsInside", check, ClipsInside)
+    fails(check(ClipsNothing), 10, "at the step")
+
+
+@pytest.mark.parametrize(
+    ("got", "change"),
+    [
+        ("got NoneType", {"optimizer": None}),
+        ("step as a function, got NoneType", {"step": None}),
+        ("got '1'", {"max_norm": "1"}),
+        ("got -1", {"max_norm": -1}),
+        ("got nan", {"max_norm": float("nan")}),
+    ],
+)
+def test_clipping_takes_an_optimizer_a_function_and_a_positive_number(got, change):
+    optimizer = torch.optim.SGD(LM().parameters(), 0.1)
+    arguments = {"optimizer": optimizer, "step": optimizer.step, "max_norm": 1.0} | change
+    rejects(ValueError, got, checklist.clipping, *arguments.values())
 
 
 @pytest.mark.claim("Q4", "B7")

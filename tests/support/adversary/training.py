@@ -49,12 +49,18 @@ def clipped(
             "each": lambda: [clip_grad_norm_([p], MAX) for p in parameters],
             "value": lambda: clip_grad_value_(parameters, MAX),
             "half": lambda: clip_grad_norm_(parameters, MAX / 2),
+            "tiny": lambda: by_hand(parameters, 1e-6 * MAX),
             "ten": lambda: clip_grad_norm_(parameters, 10 * MAX),
             "inf": lambda: clip_grad_norm_(parameters, MAX, norm_type=torch.inf),
             "total": lambda: torch.nn.utils.get_total_norm([p.grad for p in parameters]),
             "step": optimizer.step,
             "zero": optimizer.zero_grad,
             "manual": lambda: by_hand(parameters),
+            "normalise": lambda: normalised(parameters),
+            "ratio": lambda: normalised(parameters, eps=0.0),
+            "square": lambda: normalised(parameters, power=2),
+            "penalty": lambda: [p.grad.add_(p.detach()) for p in parameters],
+            "tokens": lambda: [p.grad.mul_(X.numel()) for p in parameters],
         }
         for name in order.split():
             actions[name]()
@@ -62,16 +68,84 @@ def clipped(
     return checklist.clipping(optimizer, step, max_norm)
 
 
-def by_hand(parameters):
+def by_hand(parameters, limit=MAX):
     norm = torch.stack([p.grad.norm() for p in parameters]).norm()
     for p in parameters:
-        p.grad.mul_(min(1.0, MAX / float(norm)))
+        p.grad.mul_(min(1.0, limit / float(norm)))
 
 
-def scaled(unscale=True, order="unscale clip step", model=None, scale=65536.0):
+def normalised(parameters, eps=1e-6, power=1):
+    """Without min(1, ·): small gradients grow too; of the power 2 the root is forgotten."""
+    norm = torch.stack([p.grad.norm() for p in parameters]).norm()
+    for p in parameters:
+        p.grad.mul_(MAX / (norm**power + eps))
+
+
+def clipping_inside(kind, first=True, norm=MAX):
+    """A class of optimizers that clip in their own step, before the update or after it."""
+
+    class ClipsInside(kind):
+        def step(self, closure=None):
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            if first:
+                clip_grad_norm_(parameters, norm)
+            super().step(closure)
+            if not first:
+                clip_grad_norm_(parameters, norm)
+
+    return ClipsInside
+
+
+class OfOneself(torch.optim.Optimizer):
+    """Signs of a momentum, as Lion has them; nothing is clipped."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for p in self.param_groups[0]["params"]:
+            m = self.state[p].setdefault("m", torch.zeros_like(p))
+            p.sub_(self.param_groups[0]["lr"] * (0.9 * m + 0.1 * p.grad).sign())
+            m.mul_(0.99).add_(0.01 * p.grad)
+
+
+class Unwatched:
+    """No torch.optim.Optimizer."""
+
+    def __init__(self, parameters, lr):
+        self.param_groups = [{"params": list(parameters), "lr": lr}]
+
+    def zero_grad(self):
+        for p in self.param_groups[0]["params"]:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self):
+        for p in self.param_groups[0]["params"]:
+            p.sub_(self.param_groups[0]["lr"] * p.grad)
+
+
+def in_a_hook():
+    """Clipped by a hook of the optimizer's step."""
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.register_step_pre_hook(lambda *_: clip_grad_norm_(model.parameters(), MAX) and None)
+
+    def step():
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        optimizer.step()
+
+    return checklist.clipping(optimizer, step, MAX)
+
+
+def scaled(
+    unscale=True, order="unscale clip step", model=None, scale=65536.0, kind=torch.optim.SGD
+):
     """A step with a GradScaler."""
     model = Model() if model is None else model
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer = kind(model.parameters(), 0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)
 
     def step():
@@ -82,6 +156,7 @@ def scaled(unscale=True, order="unscale clip step", model=None, scale=65536.0):
         actions = {
             "unscale": lambda: scaler.unscale_(optimizer),
             "clip": lambda: clip_grad_norm_(model.parameters(), MAX),
+            "normalise": lambda: normalised(list(model.parameters())),
             "step": lambda: scaler.step(optimizer),
         }
         for name in order.split():
@@ -103,6 +178,8 @@ def accumulated(where="end", batches=3):
                 clip_grad_norm_(model.parameters(), MAX)
         if where == "end":
             clip_grad_norm_(model.parameters(), MAX)
+        if where == "normalised":
+            normalised(list(model.parameters()))
         optimizer.step()
 
     return checklist.clipping(optimizer, step, MAX)
@@ -219,8 +296,29 @@ CLIP_RIGHT = {
     "compiled": lambda: clipped(model=compiled(Model())),
     "dropout": lambda: clipped(model=Model(nn.LSTM, num_layers=2, dropout=0.5)),
     "cells": lambda: clipped(model=OfCells()),
+    "a penalty added by hand": lambda: clipped("backward penalty clip step"),
+    "multiplied by the tokens by hand": lambda: clipped("backward tokens clip step"),
+    "a hook of the optimizer": in_a_hook,
+    "an optimizer of one's own": lambda: clipped(kind=OfOneself),
+    "clipped before and inside": lambda: clipped(kind=clipping_inside(SGD)),
+    "max_norm below the smallest gradients": lambda: clipped(
+        "backward tiny step", max_norm=1e-6 * MAX
+    ),
 }
 CLIP_WRONG = {
+    "normalised": lambda: clipped("backward normalise step"),
+    "normalised without an epsilon": lambda: clipped("backward ratio step"),
+    "normalised, accumulation": lambda: accumulated("normalised"),
+    "normalised, GradScaler": lambda: scaled(order="unscale normalise step"),
+    "normalised, bfloat16": lambda: clipped("backward normalise step", model=Model().bfloat16()),
+    "divided by the square of the norm": lambda: clipped("backward square step"),
+    "an optimizer of one's own, not clipped": lambda: clipped("backward step", kind=OfOneself),
+    "clipped inside, after the update": lambda: clipped(
+        "backward step", kind=clipping_inside(SGD, first=False)
+    ),
+    "clipped inside to ten times max_norm": lambda: clipped(
+        "backward step", kind=clipping_inside(SGD, norm=10 * MAX)
+    ),
     "not at all": lambda: clipped("backward step"),
     "after the step": lambda: clipped("backward step clip"),
     "before backward": lambda: clipped("clip backward step"),
@@ -249,6 +347,18 @@ CLIP_BLIND = {
     "no backward": lambda: clipped("clip step"),
     "a closure": with_closure,
     "half of max_norm": lambda: clipped("backward half step"),
+    "clipped inside": lambda: clipped("backward step", kind=clipping_inside(SGD)),
+    "clipped inside, Adam": lambda: clipped("backward step", kind=clipping_inside(ADAM)),
+    "clipped inside, dropout": lambda: clipped(
+        "backward step",
+        model=Model(nn.LSTM, num_layers=2, dropout=0.5),
+        kind=clipping_inside(torch.optim.RMSprop),
+    ),
+    "clipped inside, bfloat16": lambda: clipped(
+        "backward step", model=Model().bfloat16(), kind=clipping_inside(SGD)
+    ),
+    "clipped inside, GradScaler": lambda: scaled(order="unscale step", kind=clipping_inside(SGD)),
+    "no torch.optim.Optimizer": lambda: clipped(kind=Unwatched),
 }
 for kind, cases in (("right", CLIP_RIGHT), ("wrong", CLIP_WRONG), ("blind", CLIP_BLIND)):
     for name, run in cases.items():
