@@ -15,7 +15,10 @@ from .values import named_values
 def padding_loss(
     loss: Callable[[Tensor, Tensor], object], logits: Tensor, targets: Tensor, pad: int
 ) -> CheckResult:
-    """(3) The loss ignores targets that are padding, and divides by the number of the other ones.
+    """(3) The loss ignores targets that are padding, and does not divide by their number.
+
+    Which denominator it has is for you to choose: the number of the other targets, that of the
+    sequences, or none. The evidence names it.
 
     Args:
         loss: loss(logits, targets) -> scalar, or an object or dict that holds it by the name loss;
@@ -26,15 +29,17 @@ def padding_loss(
         pad: the padding token or ignore index.
 
     Returns:
-        Holds: the gradient at padding is zero and the value is Σ mℓ / Σ m, the cross entropy ℓ
-        averaged over the other tokens (m = 1); or, of another loss, as with label smoothing, class
-        weights or a scale, equal tokens have equal gradients, and their number changes nothing. The
-        evidence includes the loss of a batch of padding only. Fails: reports the gradient, and
-        names the wrong denominator if it is a common one.
+        Holds: the gradient at padding is zero, and the value is Σ mℓ / Σ m, the cross entropy ℓ
+        averaged over the other tokens (m = 1); or, of another loss or another denominator, equal
+        tokens of a row have equal gradients, and fewer of them give the same loss, or one that is
+        smaller in proportion and does not change with a column of padding. The evidence includes
+        the loss of a batch of padding only. Fails: reports the gradient, and names the wrong
+        denominator if it is a common one.
 
     Raises:
         ValueError: no target is padding, or all are; logits or loss are NaN; the loss is not a
-            scalar; or the numbers are such that a wrong denominator gives the same loss.
+            scalar; the numbers are such that a wrong denominator gives the same loss; or the
+            denominator cannot be seen, of a loss that is neither a mean nor a sum.
     """
     require_functions(loss=loss)
     require_tensors(logits=logits, targets=targets)
@@ -55,26 +60,34 @@ def padding_loss(
     if not gradient.any():
         raise ValueError("Expected a loss that depends on the logits, got a gradient of zero.")
     value = value.detach()
-    failures = []
+    failures: list[str] = []
+    denominator = f"Σ mℓ / {int(real.sum())}"
     leak = float(gradient[~real].abs().nan_to_num(torch.inf).max())
     if leak:
         failures.append(f"logits at padding have a gradient of up to {leak:.2g}")
     means = _means(logits.detach(), targets, real)
     expected = means.pop("Σ mℓ / Σ m")
+    named = [name for name, wrong in means.items() if not difference(value, wrong)]
+    is_mean = not difference(value, expected)
+    if is_mean and named and not leak:
+        raise ValueError(
+            "Expected logits and lengths for which a wrong denominator gives another loss, got "
+            "some for which it gives the same; draw other ones."
+        )
     with torch.no_grad():
-        if difference(value, expected):
-            failures += _weighted_failures(loss, logits, targets, pad, value, expected, means)
-        elif any(not difference(mean, expected) for mean in means.values()):
-            raise ValueError(
-                "Expected logits and lengths for which a wrong denominator gives another loss, got "
-                "some for which it gives the same; draw other ones."
+        if not is_mean and not named and not leak:
+            denominator = _denominator(loss, logits, targets, pad, value)
+        if not is_mean and (named or not denominator):
+            failures.append(
+                f"the loss is {float(value):.6g}, Σ mℓ / Σ m is {float(expected):.6g}"
+                + "".join(f" (it is {name})" for name in named[:1])
             )
         padding_only = float(_scalar(loss(logits.detach(), torch.full_like(targets, pad))))
     return CheckResult.from_failures(
         3,
         "padding adds nothing to the loss or to its denominator",
         failures,
-        f"{float(value):.6g} = Σ mℓ / {int(real.sum())}; of padding only it is {padding_only:.3g}",
+        f"{float(value):.6g} = {denominator}; of padding only it is {padding_only:.3g}",
     )
 
 
@@ -86,33 +99,28 @@ def _means(logits: Tensor, targets: Tensor, real: Tensor) -> dict[str, Tensor]:
     total = counted.sum()
     means = {
         "Σ mℓ / Σ m": total / real.sum(),
-        "the sum, undivided": total,
         "divided by all positions": total / real.numel(),
         "the mean over padding too": losses.mean(),
     }
     if targets.dim() > 1 and len(set(real.sum(1).tolist())) > 1:
-        means["a mean of means over sequences"] = (counted.sum(1) / real.sum(1).clamp(min=1)).mean()
-        means["divided by the number of sequences"] = total / len(targets)
-    if real.sum() == 1:
-        del means["the sum, undivided"]
+        as_long_as_the_longest = len(real) * real.sum(1).max()
+        means["divided by the positions up to the longest row"] = total / as_long_as_the_longest
     return means
 
 
-def _weighted_failures(
+def _denominator(
     loss: Callable[[Tensor, Tensor], object],
     logits: Tensor,
     targets: Tensor,
     pad: int,
     value: Tensor,
-    expected: Tensor,
-    means: dict[str, Tensor],
-) -> list[str]:
-    """The failure of a loss that is not the mean cross entropy, unless it is a mean over the tokens
-    of another loss of one token.
+) -> str:
+    """The denominator of a loss that is not the mean cross entropy, in words; empty if padding
+    changes it, or if tokens that are not padding are left out. Raises ValueError of another loss.
 
     All positions get the same logits and the same target, so that all tokens have one loss and one
-    weight. Of a mean, the value then does not change with the number of tokens, and the gradients
-    of all tokens are equal.
+    weight. Of a mean over tokens or over sequences, the value then does not change with the number
+    of tokens; of a sum it changes in proportion, and a column of padding must change nothing.
     """
     real = targets != pad
     fewer = real.clone()
@@ -129,14 +137,42 @@ def _weighted_failures(
         whole = _scalar(loss(same, torch.where(real, label, pad)))
         (gradient,) = torch.autograd.grad(whole, same)
     part = _scalar(loss(same, torch.where(fewer, label, pad)))
-    sizes = gradient.norm(dim=-1)[real]
-    if not difference(part, whole) and not difference(sizes, sizes[:1].expand_as(sizes)):
-        return []
-    names = [name for name, wrong in means.items() if not difference(value, wrong)]
-    return [
-        f"the loss is {float(value):.6g}, Σ mℓ / Σ m is {float(expected):.6g}"
-        + "".join(f" (it is {name})" for name in names[:1])
-    ]
+    sizes = gradient.norm(dim=-1)
+    if sizes[real].any() and not sizes[real].all():
+        return ""
+    rows = [(sizes, real)] if real.dim() < 2 else list(zip(sizes, real, strict=True))
+    in_rows = all(_are_equal(of_row[tokens]) for of_row, tokens in rows if tokens.any())
+    everywhere = _are_equal(sizes[real])
+    if in_rows and not difference(part, whole):
+        return f"Σ mℓ / {int(real.sum())}" if everywhere else "a mean of means over sequences"
+    if difference(_with_more_padding(loss, logits, targets, pad), value):
+        return ""
+    if everywhere and not difference(part * real.sum(), whole * fewer.sum()):
+        return "Σ mℓ, divided by no number of tokens"
+    raise ValueError(
+        "Expected a mean over tokens or over sequences, or a sum, got another loss, whose "
+        "denominator cannot be seen."
+    )
+
+
+def _are_equal(values: Tensor) -> bool:
+    return not difference(values, values[:1].expand_as(values))
+
+
+def _with_more_padding(
+    loss: Callable[[Tensor, Tensor], object], logits: Tensor, targets: Tensor, pad: int
+) -> Tensor:
+    """The loss with one more column of padding. Raises ValueError if it takes no other size."""
+    step = targets.dim() - 1
+    last = logits.narrow(step, logits.shape[step] - 1, 1)
+    more = torch.full_like(targets.narrow(step, 0, 1), pad)
+    try:
+        return _scalar(loss(torch.cat([logits, last], step), torch.cat([targets, more], step)))
+    except (RuntimeError, IndexError, ValueError) as e:
+        raise ValueError(
+            "Expected a loss of any number of steps, to see whether a column of padding changes "
+            f"it, got one that raises {type(e).__name__} with one step more."
+        ) from e
 
 
 def _scalar(returned: Any) -> Tensor:

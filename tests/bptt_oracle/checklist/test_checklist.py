@@ -143,9 +143,7 @@ def test_padding_loss_accepts_the_right_denominator_and_names_the_wrong_ones():
     assert "padding only it is 0" in check["masked"].evidence
     assert "padding only it is nan" in check["ignore_index"].evidence
     fails(check["mean"], 3, "gradient", "over padding too")
-    fails(check["sum"], 3, "undivided")
     fails(check["all"], 3, "all positions")
-    fails(check["per_sequence"], 3, "mean of means")
     rejects(
         ValueError,
         "some targets",
@@ -155,6 +153,26 @@ def test_padding_loss_accepts_the_right_denominator_and_names_the_wrong_ones():
         targets * 0,
         PAD,
     )
+
+
+def test_padding_loss_leaves_the_choice_of_the_denominator_and_names_it():
+    logits = torch.randn(B, T, V)
+    targets = torch.where(torch.arange(T) < LENGTHS[:, None], tokens(B, T), PAD)
+    named = {
+        "sum": "divided by no number of tokens",
+        "per_sequence": "a mean of means over sequences",
+        "masked": "Σ mℓ / 13",
+    }
+    for name, denominator in named.items():
+        result = checklist.padding_loss(losses()[name], logits, targets, PAD)
+        holds(result, 3)
+        assert denominator in result.evidence
+    smoothed = {"ignore_index": PAD, "reduction": "sum", "label_smoothing": 0.1}
+
+    def by_positions(o, y):
+        return F.cross_entropy(o.flatten(0, 1), y.flatten(), **smoothed) / y.numel()
+
+    fails(checklist.padding_loss(by_positions, logits, targets, PAD), 3, "Σ mℓ / Σ m is")
 
 
 # 3, 4, 14: padding

@@ -450,13 +450,25 @@ RIGHT_LOSSES = {
         / (y != 0).sum()
     ),
 }
+RIGHT_LOSSES |= {  # whose denominator is chosen in another way
+    "sum": lambda o, y: ignoring(o, y, reduction="sum"),
+    "sum, smoothed": lambda o, y: ignoring(o, y, reduction="sum", label_smoothing=0.1),
+    "divided by B": lambda o, y: ignoring(o, y, reduction="sum") / len(y),
+    "mean of means": per_sequence,
+    "mean of means, smoothed": lambda o, y: torch.stack(
+        [ignoring(a[None], b[None], label_smoothing=0.1) for a, b in zip(o, y, strict=True)]
+    ).mean(),
+}
 WRONG_LOSSES = {
     "mean over padding": cross_entropy,
-    "sum": lambda o, y: ignoring(o, y, reduction="sum"),
     "divided by B·T": lambda o, y: ignoring(o, y, reduction="sum") / y.numel(),
-    "divided by B": lambda o, y: ignoring(o, y, reduction="sum") / len(y),
+    "divided by B·T, smoothed": lambda o, y: (
+        ignoring(o, y, reduction="sum", label_smoothing=0.1) / y.numel()
+    ),
     "divided by T": lambda o, y: ignoring(o, y, reduction="sum") / y.shape[1],
-    "mean of means": per_sequence,
+    "mask one step short": lambda o, y: masked_mean(
+        o, torch.where(F.pad(y[:, 1:], (0, 1)) != 0, y, 0)
+    ),
     "ignores another token": lambda o, y: cross_entropy(o, y, ignore_index=-100),
     "mask of the wrong sign": lambda o, y: masked_mean(o, torch.where(y == 0, 1, 0)),
     "mask one step late": lambda o, y: (
@@ -467,9 +479,6 @@ WRONG_LOSSES = {
         cross_entropy(o, y, reduction="none").view_as(y) * (y != 0)
     ).mean(),
     "smoothing over padding": lambda o, y: cross_entropy(o, y, label_smoothing=0.1),
-    "mean of means, smoothed": lambda o, y: torch.stack(
-        [ignoring(a[None], b[None], label_smoothing=0.1) for a, b in zip(o, y, strict=True)]
-    ).mean(),
     "a penalty on all logits": lambda o, y: ignoring(o, y) + 0.01 * o.square().mean(),
 }
 
@@ -489,7 +498,35 @@ for kind, loss in (("right", ignoring), ("wrong", WRONG_LOSSES["divided by B·T"
     add("padding_loss", kind, "one row", of_loss, loss, LOGITS[:1], PADDED[:1])
 masked = LOGITS.index_fill(2, torch.tensor([0]), -torch.inf)
 add("padding_loss", "right", "logits of −∞", of_loss, ignoring, masked)
+add(
+    "padding_loss",
+    "wrong",
+    "divided by B times the longest row",
+    of_loss,
+    lambda o, y: ignoring(o, y, reduction="sum") / (len(y) * (y != 0).sum(1).max()),
+    targets=torch.where(torch.arange(T) < T - 1, PADDED, 0),
+)
+equal_lengths = torch.where(torch.arange(T) < T - 1, IDS, 0)
+add("padding_loss", "right", "equal lengths", of_loss, ignoring, targets=equal_lengths)
+add(
+    "padding_loss",
+    "right",
+    "smoothing, of one size only",
+    of_loss,
+    lambda o, y: masked_mean(o.view(B, T, V), y.view(B, T), label_smoothing=0.1),
+)
 add("padding_loss", "blind", "NaN logits", of_loss, ignoring, LOGITS * torch.nan)
 add("padding_loss", "blind", "no padding", of_loss, ignoring, LOGITS, IDS)
 add("padding_loss", "blind", "no reduction", of_loss, lambda o, y: ignoring(o, y, reduction="none"))
+UNCLEAR_LOSSES = {
+    "divided by the root of each length": lambda o, y: (
+        (cross_entropy(o, y, reduction="none").view_as(y) * (y != 0)).sum(1)
+        / (y != 0).sum(1).sqrt()
+    ).sum(),
+    "a sum of one size only": lambda o, y: (
+        cross_entropy(o, y, reduction="none").view(B, T) * (y != 0)
+    ).sum(),
+}
+for name, loss in UNCLEAR_LOSSES.items():
+    add("padding_loss", "blind", name, of_loss, loss)
 add("padding_loss", "blind", "a constant", of_loss, lambda o, y: o.sum() * 0)
