@@ -119,11 +119,9 @@ def _run(
         own_seed = 1000 * seed + len(fed)
         if len(fed) == other_call:
             own_seed = 1000 * (SEEDS + other_seed)
-        fed.append(
-            _last_tokens(tensors_in(arguments_in_order(module, args, kwargs))[0], len(prompt))
-        )
+        fed.append(_tokens(tensors_in(arguments_in_order(module, args, kwargs))[0]))
         own = output_tensor(output)
-        logits.append(_last_logits(own, len(prompt)).detach().clone())
+        logits.append(own.detach())
         generator = torch.Generator().manual_seed(own_seed)
         return replace_output(output, torch.randn(own.shape, generator=generator).mul(9).to(own))
 
@@ -145,37 +143,46 @@ def _run(
             f"Expected generate(prompt, steps) to return tokens of {len(prompt)} rows, got "
             f"{type(returned).__name__ if tokens is None else list(tokens.shape)}."
         )
-    return _Run(tokens.reshape(len(prompt), -1)[:, -steps:], fed, logits)
+    B = len(prompt)
+    steps_first = any(x.dim() > 1 and x.shape[0] != B == x.shape[1] for x in fed)
+    return _Run(
+        tokens.reshape(B, -1)[:, -steps:],
+        [_last_tokens(x, B, steps_first) for x in fed],
+        [_last_logits(own, steps_first) for own in logits],
+    )
 
 
-def _last_tokens(x: Tensor, B: int) -> Tensor:
-    """[B]: the last token of each row of x, [B, n], [n, B] or [B]; one-hot rows are read too."""
+def _tokens(x: Tensor) -> Tensor:
+    """A copy of the tokens that the model was called with; one-hot rows are read too."""
     if x.is_floating_point():
         if x.dim() < 2 or not torch.equal(
             x, nn.functional.one_hot(x.argmax(-1), x.shape[-1]).to(x)
         ):
             raise ValueError("Expected calls of the model with tokens, got other numbers.")
         x = x.argmax(-1)
+    return x.detach().clone()
+
+
+def _last_tokens(x: Tensor, B: int, steps_first: bool) -> Tensor:
+    """[B]: the last token of each row of x, [B, n], [n, B] or [B]."""
     if x.dim() < 2:
         x = x.reshape(-1)
         x = x[-1:] if B == 1 else x
-    elif x.shape[0] == B:
-        x = x[:, -1]
-    elif x.shape[1] == B:
-        x = x[-1]
+    else:
+        x = x[-1] if steps_first else x[:, -1]
     if x.shape != (B,):
         raise ValueError(
             f"Expected calls of the model with {B} rows, got one with x {list(x.shape)}, as in a "
             "beam search, whose tokens cannot be followed."
         )
-    return x.detach().clone()
+    return x
 
 
-def _last_logits(own: Tensor, B: int) -> Tensor:
+def _last_logits(own: Tensor, steps_first: bool) -> Tensor:
     """The logits of the last step, of [B, n, V], [n, B, V] or [B, V]."""
     if own.dim() < 3:
         return own
-    return own[:, -1] if own.shape[0] == B else own[-1]
+    return own[-1] if steps_first else own[:, -1]
 
 
 def _forgotten(

@@ -87,6 +87,26 @@ class RowResults:
 
     def rows(self, batch: Batch) -> list[list[Tensor]]:
         """The tensors of each row."""
+        tensors = self.tensors(batch)
+        if not self.axes:
+            longest = max(range(len(batch.x)), key=lambda b: batch.lengths[b])
+            alone = self.tensors(batch.alone(longest))
+            self.axes = [self.row_axis(t, a) for t, a in zip(tensors, alone, strict=True)]
+        pairs = list(zip(tensors, self.axes, strict=True))
+        return [[t.select(axis, b) for t, axis in pairs] for b in range(len(batch.x))]
+
+    def row_axis(self, tensor: Tensor, alone: Tensor) -> int:
+        """The axis that has B places in the batch and one of a row alone, because layers or steps
+        may be B in number too.
+        """
+        preferred = self.preferred_axis if tensor.dim() > 2 else 0
+        for axis in (preferred, 1 - preferred):
+            if tensor.shape[axis : axis + 1] == (self.B,) and alone.shape[axis : axis + 1] == (1,):
+                return axis
+        return batch_axis(tensor, self.B, preferred)
+
+    def tensors(self, batch: Batch) -> list[Tensor]:
+        """What the function returns of a batch."""
         returned = self.caller(*batch.arguments())
         if self.preferred_axis == 0 and (
             named_values(returned) or isinstance(returned, PackedSequence)
@@ -95,12 +115,7 @@ class RowResults:
         tensors = [t for t in tensors_in(returned) if t.dim()]
         if not tensors:
             raise ValueError("Expected a tensor with one result per row, got none.")
-        if not self.axes:
-            self.axes = [
-                batch_axis(t, self.B, self.preferred_axis if t.dim() > 2 else 0) for t in tensors
-            ]
-        pairs = list(zip(tensors, self.axes, strict=True))
-        return [[t.select(axis, b) for t, axis in pairs] for b in range(len(batch.x))]
+        return tensors
 
     def failures(self, batch: Batch) -> list[str]:
         """The rows whose result differs from that of the row alone."""

@@ -158,6 +158,35 @@ def test_a_generator_that_returns_no_rows_of_tokens_is_one_sentence(returned):
     )
 
 
+def test_layers_or_steps_as_many_as_rows_are_not_taken_for_rows():
+    model = Model(num_layers=2)
+    x, lengths = IDS[:2], torch.tensor([3, 6])
+
+    def states_by_row(x, n):
+        return packed(model, x, n)[1].transpose(0, 1)
+
+    assert checklist.packed_order(lambda x, n: packed(model, x, n), x, lengths)
+    assert checklist.padding_state(states_by_row, x, lengths)
+    swapped = checklist.packed_order(lambda x, n: packed(model, x, n)[1].flip(1), x, lengths)
+    assert "its result is in row" in swapped.evidence
+
+
+@pytest.mark.parametrize("T", [3, 4, 6])  # of 4 rows, and the prefix grows
+def test_a_generator_that_feeds_its_prefix_with_time_first_is_right(T):
+    model = Model(batch_first=False)
+
+    def generate(prompt, steps, feed=torch.cat):
+        y, written = prompt.T, []
+        for _ in range(steps):
+            written.append(model(y)[0][-1:].argmax(-1))
+            y = feed([y, written[-1]])
+        return torch.cat(written).T
+
+    assert checklist.generation(model, generate, IDS[:, :T])
+    stale = lambda prompt, steps: generate(prompt, steps, lambda ys: torch.cat([ys[0]] * 2))  # noqa: E731
+    assert not checklist.generation(model, stale, IDS[:, :T])
+
+
 def test_a_model_is_put_back_as_it_was():
     model = Keeping(num_layers=2, dropout=0.5)
     model.rnn.eval()
