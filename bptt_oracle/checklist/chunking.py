@@ -159,18 +159,21 @@ class _Chunked:
         return max(self.caller.disagreement(a, e) for a, e in pairs)
 
     def rows_are_steps(self) -> list[str]:
-        """The failure that the state has a row for each step."""
+        """The failure that the state has a row for each step, whatever their number is."""
         B = self.x.shape[1 - self.time]
-        length = next(n for n in (2, 1, 3) if n != B)
-        _, state = self.caller((length,))
-        axes = [1 if tensor.dim() > 2 else 0 for tensor in state_tensors(state)]
-        rows = [t.shape[a] for t, a in zip(state_tensors(state), axes, strict=True) if t.dim() > 1]
-        if rows and all(n == length for n in rows):
+        length, other = [n for n in (2, 1, 3) if n != B][:2]
+        if self.has_as_many_rows(length) and self.has_as_many_rows(other):
             cause = "time is taken for the batch, as without batch_first"
             if not self.time:
                 cause = "the batch is taken for time, as with batch_first"
             return [f"the state has {length} rows after {length} steps of {B} rows: {cause}"]
         return []
+
+    def has_as_many_rows(self, length: int) -> bool:
+        """Whether the state after so many steps has as many rows."""
+        _, state = self.caller((length,))
+        states = [tensor for tensor in state_tensors(state) if tensor.dim() > 1]
+        return bool(states) and all(t.shape[1 if t.dim() > 2 else 0] == length for t in states)
 
     def ignored_resets(self, whole: Tensor) -> list[str]:
         """The first reset after which a row is not what it is from a fresh start."""

@@ -50,7 +50,8 @@ def clipping(
         ValueError: `step` does not call optimizer.step(), or calls it with a closure; the scaled
             gradients do not exceed max_norm, as without backward(); gradients are not finite; the
             norm is another one below max_norm, to which the step clips instead; the optimizer is no
-            torch.optim.Optimizer; or it clips inside its own step, where the norm is not seen.
+            torch.optim.Optimizer, or clips inside its own step, where the norm is not seen; or the
+            batches of `step` come to an end.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ValueError(
@@ -218,6 +219,11 @@ def _watch(
         try:
             step()
             change = _change(optimizer, parameters, [value for value, _ in saved])
+        except StopIteration as e:
+            raise ValueError(
+                "Expected a step that can be called several times, got one whose batches come to "
+                "an end."
+            ) from e
         finally:
             optimizer.load_state_dict(optimizer_state)
             with torch.no_grad():

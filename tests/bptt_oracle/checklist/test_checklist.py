@@ -477,6 +477,19 @@ def test_clipping_inside_the_optimizers_step_is_not_convicted():
     fails(check(ClipsNothing), 10, "at the step")
 
 
+def test_clipping_needs_more_than_one_batch():
+    model, batches = LM(), iter([tokens(B, T)])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step():
+        optimizer.zero_grad()
+        model(next(batches))[0].square().mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    rejects(ValueError, "called several times", checklist.clipping, optimizer, step, 1.0)
+
+
 @pytest.mark.parametrize(
     ("got", "change"),
     [

@@ -63,6 +63,17 @@ def test_axes_taken_for_each_other_are_named(check):
     assert "as with batch_first" in taken.evidence
 
 
+def test_layers_as_many_as_steps_are_not_taken_for_rows():
+    net = nn.GRU(4, 5, num_layers=2, batch_first=True)
+
+    def states_by_row(x, state=None):  # [B, L, H]
+        state = None if state is None else state.transpose(0, 1).contiguous()
+        output, state = net(x, state)
+        return output, state.transpose(0, 1)
+
+    assert checklist.in_chunks(states_by_row, X)
+
+
 def test_a_reset_is_named_by_its_row_and_step():
     from support.adversary.number_models import resetting
 
