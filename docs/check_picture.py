@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from bptt_oracle.cases.corpus import corpus
 from bptt_oracle.implementations.demonstrations import demonstrate
 from bptt_oracle.judging.deviations import tally
 from bptt_oracle.reports.check_tables import print_deviations, print_environment, print_results
+from bptt_oracle.reports.console import new_console
 from bptt_oracle.reports.verdicts import check_verdict
 from bptt_oracle.runs.checking import check
 from bptt_oracle.runs.environment import environment
@@ -27,7 +27,7 @@ def main() -> None:
     results = [r for some in check(corpus(200), dtypes, paths, workers=2) for r in some]
     seconds = time.perf_counter() - start
     tallies = tally(results, demonstrate=demonstrate)
-    console = Console(record=True, width=132)
+    console = new_console(record=True, width=132)
     print_environment(console, environment())
     print_results(console, results, devices(), seconds)
     print_deviations(console, tallies, table=False)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..diagnosis.diagnose import Diagnosis
 from ..judging import judge
@@ -29,7 +29,7 @@ def print_environment(
     grid.add_column(overflow="fold")
     for name, value in environment.items():
         if verbose or name in HEADER:
-            grid.add_row(escape(name), escape(str(value)))
+            grid.add_row(name, str(value))
     console.print(grid)
 
 
@@ -54,7 +54,7 @@ def print_results(
     )
     for device, reason in devices.items():
         if reason:
-            console.print(f"{device}: not run: {reason}", markup=False)
+            console.print(f"{device}: not run: {reason}")
     untrusted = sum(r.verdict == "untrusted" for r in ran)
     if untrusted:
         console.print(f"untrusted: {plural(untrusted, 'result')} of ill-conditioned cases")
@@ -75,12 +75,9 @@ def print_results(
     )
     for r in judged:
         command = f"{r.case} {option} {r.path} --dtype {r.dtype}"
-        console.print(
-            f"  [{STYLES[r.verdict]}]{_measure(r)}[/]  {command}",
-            soft_wrap=True,
-            highlight=False,
-        )
-        console.print(f"             {_place(r)}", soft_wrap=True, highlight=False, markup=False)
+        line = Text.assemble("  ", (_measure(r), STYLES[r.verdict]), f"  {command}")
+        console.print(line, soft_wrap=True)
+        console.print(f"             {_place(r)}", soft_wrap=True, highlight=False)
     name = "PATH" if option == "--path" else "MODULE:OBJECT"
     console.print(
         f"replay one: bptt-oracle replay ID {option} {name} --dtype DTYPE", highlight=False
@@ -108,9 +105,8 @@ def results_table(results: Sequence[Result], wide: bool, cell: str = "cell") -> 
         no_R = raised or verdict in ("known deviation", *UNFINISHED)
         R = "–" if no_R else format_R(worst.R)
         place = [_place(worst)] if wide else []
-        style = STYLES[verdict]
-        word = "raised" if raised else verdict
-        table.add_row(*key, str(len(some)), R, *place, f"[{style}]{word}[/]")
+        word = Text("raised" if raised else verdict, STYLES[verdict])
+        table.add_row(*key, str(len(some)), R, *place, word)
     return table
 
 
@@ -134,11 +130,11 @@ def _place(result: Result) -> str:
 def print_offsets(console: Console, offsets: Sequence[Offset]) -> None:
     """Print the tensors whose errors have one sign over many cases."""
     for o in offsets:
-        console.print(
-            f"[{STYLES['fault']}]offset[/]: {o.path} {o.dtype} {o.tensor}: errors of one sign over "
-            f"{plural(o.cases, 'case')}, D {o.D:.2f} of {judge.LIMIT:g}",
-            soft_wrap=True,
+        found = (
+            f": {o.path} {o.dtype} {o.tensor}: errors of one sign over "
+            f"{plural(o.cases, 'case')}, D {o.D:.2f} of {judge.LIMIT:g}"
         )
+        console.print(Text.assemble(("offset", STYLES["fault"]), found), soft_wrap=True)
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis | None) -> None:
@@ -146,7 +142,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis | None) -> None:
     if diagnosis is not None:
         console.print(f"diagnosis: {diagnosis.sentence}", soft_wrap=True, highlight=False)
         if diagnosis.start:
-            console.print(diagnosis.start, soft_wrap=True, highlight=False, markup=False)
+            console.print(diagnosis.start, soft_wrap=True, highlight=False)
 
 
 def print_deviations(
@@ -182,7 +178,9 @@ def _print_deviation_table(console: Console, tallies: Sequence[Tally]) -> None:
     table.add_column("met")
     table.add_column("issue", overflow="fold")
     for tally in tallies:
-        met = "[bold red]stale[/]" if tally.stale else f"{tally.met} of {tally.concerned}"
+        met = Text(f"{tally.met} of {tally.concerned}")
+        if tally.stale:
+            met = Text("stale", STYLES["fault"])
         issue = tally.deviation.issue.removeprefix("https://github.com/").replace("/issues/", "#")
         table.add_row(tally.deviation.id, met, issue)
     console.print(table)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from ..runs.compare import (
     LISTED,
@@ -45,12 +45,12 @@ def print_comparison(
     for word in LISTED:
         chosen = comparison.worst[word]
         for c in chosen:
-            style = STYLES[word]
-            console.print(f"[{style}]{WORDS[word]}[/]  {escape(describe(c))}", soft_wrap=True)
+            line = Text.assemble((WORDS[word], STYLES[word]), f"  {describe(c)}")
+            console.print(line, soft_wrap=True)
         if more := comparison.total[word] - len(chosen):
             console.print(f"{WORDS[word]}: {more} more")
     for sentence in [*kernel_changes(comparison), *map(describe_difference, differences)]:
-        console.print(escape(sentence), soft_wrap=True, highlight=False)
+        console.print(sentence, soft_wrap=True, highlight=False)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int = 2) -> None:
@@ -75,7 +75,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], names: int =
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(*head)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
         for column, cell in zip(table.columns, row, strict=True):
             column.justify = "right" if cell.isdecimal() else column.justify
     for column in table.columns:

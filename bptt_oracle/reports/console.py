@@ -64,7 +64,9 @@ class _Console(Console):
 
 def new_console(**options: Any) -> Console:
     """A console on standard output. A piped table is 160 columns wide; a terminal narrower than 80
-    columns breaks the lines itself."""
+    columns breaks the lines itself. No string is read as markup or emoji, because names and
+    messages are the user's; what has a style is a `Text`."""
+    options = {"markup": False, "emoji": False} | options
     console = _Console(**options)
     width = max(console.width, NARROWEST) if console.is_terminal else PIPED
     return _Console(**({"width": width} | options))
@@ -116,7 +118,7 @@ def progress_bar(quiet: bool = False, stages: Path | None = None) -> Progress:
 def print_verdict(sentence: str, status: int) -> None:
     """Print the last line of a command, coloured by the exit status."""
     style = {AGREE: "green", FAULT: "bold red"}.get(status, "yellow")
-    new_console().print(sentence, style=style, soft_wrap=True, markup=False, highlight=False)
+    new_console().print(sentence, style=style, soft_wrap=True, highlight=False)
 
 
 def plural(n: int, noun: str) -> str:

@@ -100,7 +100,7 @@ def print_study(
     """Print what was found out about a run, the counts last."""
 
     def line(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
+        console.print(text, soft_wrap=True, highlight=False)
 
     if study.smallest:
         line(f"\nsmallest failing case: {study.smallest} --dtype {study.dtype}")

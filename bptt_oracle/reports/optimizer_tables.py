@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.text import Text
 
 from ..judging import judge
 from ..runs.results import UNFINISHED, Result
@@ -21,7 +22,7 @@ def print_optimizers(
     console.print(f"{plural(len(ran), 'result')} in {seconds:.1f} s", highlight=False)
     reasons = Counter(r.note for r in results if r.verdict == "excluded")
     for reason, count in reasons.items():
-        console.print(f"not run: {plural(count, 'result')}: {reason}", markup=False)
+        console.print(f"not run: {plural(count, 'result')}: {reason}")
     untrusted = sum(r.verdict == "untrusted" for r in ran)
     if untrusted:
         console.print(
@@ -38,11 +39,8 @@ def print_optimizers(
         soft_wrap=True,
     )
     for r in judged[: max(WORST, faults if verbose else 0)]:
-        console.print(
-            f"  [{STYLES[r.verdict]}]{format_R(r.R):>9}[/]  {r.case} --path {r.path} "
-            f"--dtype {r.dtype}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        command = f"{r.case} --path {r.path} --dtype {r.dtype}"
+        line = Text.assemble("  ", (f"{format_R(r.R):>9}", STYLES[r.verdict]), f"  {command}")
+        console.print(line, soft_wrap=True)
         place = r.note or f"{r.tensor}, {r.place}"
-        console.print(f"             {place}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"             {place}", soft_wrap=True, highlight=False)

@@ -90,9 +90,9 @@ def print_replay(
         console.print(f"elements that could not be judged by themselves: {counts}", soft_wrap=True)
     if outcome.not_returned:
         missing = ", ".join(outcome.not_returned)
-        console.print(f"not returned: {missing}", markup=False, soft_wrap=True)
+        console.print(f"not returned: {missing}", soft_wrap=True)
     for error in outcome.errors.values():
-        console.print(f"wrong: {error}", markup=False, soft_wrap=True)
+        console.print(f"wrong: {error}", soft_wrap=True)
     word = "known deviation" if known else "fault" if outcome.errors else verdict.word
     kernel = f"kernel: {outcome.kernel}; " if outcome.kernel else ""
     print_replay_verdict(console, word, kernel, f" {known}".rstrip())
@@ -117,8 +117,8 @@ def _condition(expected: Expected, score: Score) -> str:
 
 def print_replay_verdict(console: Console, verdict: str, before: str = "", after: str = "") -> None:
     """Print the last line."""
-    line = Text.assemble(before, "verdict: ", (verdict, STYLES[verdict]), after)  # no markup
-    console.print(line, soft_wrap=True)
+    word = (verdict, STYLES[verdict])
+    console.print(Text.assemble(before, "verdict: ", word, after), soft_wrap=True)
 
 
 def print_invalid_calls(console: Console, case: Case) -> str:
@@ -129,7 +129,7 @@ def print_invalid_calls(console: Console, case: Case) -> str:
     from ..implementations.responses import respond
 
     for name, exception in respond(draw(case)):
-        table.add_row(name, Text(exception) if exception else "[bold red]accepted[/]")
+        table.add_row(name, exception or Text("accepted", STYLES["fault"]))
     console.print(table)
     result = examine_invalid_calls(case)
     print_replay_verdict(console, result.verdict, after=f" {result.note}".rstrip())

@@ -302,7 +302,7 @@ def print_summary(console: Console, summary: Summary) -> bool:
         mistakes.add_row(mistake, f"{detected:,}", f"{total:,}")
     console.print(mistakes)
     for reason in summary.unfinished[:10]:
-        console.print(reason, soft_wrap=True, markup=False)
+        console.print(reason, soft_wrap=True)
     for alarm in summary.alarms[:10]:
         console.print(f"false alarm: {alarm}", soft_wrap=True)
     return (

@@ -5,14 +5,25 @@ import re
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from bptt_oracle.implementations.implementation import Answer
-from bptt_oracle.judging.deviations import Tally, installed_deviations
+from bptt_oracle.judging.deviations import Deviation, Tally, installed_deviations
+from bptt_oracle.judging.offsets import Offset
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import compare_tables
-from bptt_oracle.reports.check_tables import print_deviations, print_environment, print_results
-from bptt_oracle.reports.replay_tables import mark_difference, print_replay
+from bptt_oracle.reports.check_tables import (
+    print_deviations,
+    print_environment,
+    print_offsets,
+    print_results,
+)
+from bptt_oracle.reports.console import new_console, print_verdict
+from bptt_oracle.reports.optimizer_tables import print_optimizers
+from bptt_oracle.reports.replay_tables import (
+    mark_difference,
+    print_replay,
+    print_replay_verdict,
+)
 from bptt_oracle.reports.verdicts import check_verdict
 from bptt_oracle.runs.compare import WORDS
 from bptt_oracle.runs.environment import environment
@@ -25,7 +36,7 @@ CELLS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
 
 def narrow():
     """A console of 80 columns whose text is kept."""
-    return Console(file=io.StringIO(), width=80)
+    return new_console(file=io.StringIO(), width=80)
 
 
 def result(path="cpu-native", cell="LSTM", dtype="float32", verdict="agree", R=1.0, note=""):
@@ -63,7 +74,7 @@ def test_the_environment_and_the_deviations_lose_no_character_at_80_columns():
 
 
 def test_a_comparison_with_every_word_cuts_no_name_at_80_columns(monkeypatch, capsys):
-    monkeypatch.setattr(compare_tables, "new_console", lambda: Console(width=80))
+    monkeypatch.setattr(compare_tables, "new_console", lambda: new_console(width=80))
     head = ["path", "dtype", "results", *WORDS.values()]
     rows = [[path, "bfloat16", *["12345"] * (len(WORDS) + 1)] for path in (*PATHS, *OPTIONAL_PATHS)]
     compare_tables.print_table(head, rows)
@@ -126,3 +137,21 @@ def test_a_stale_deviation_is_named_without_the_table():
     console = narrow()
     print_deviations(console, [Tally(DEVIATION, 1, 0)], table=False)
     assert f"stale: {DEVIATION.id} is listed for torch" in console.file.getvalue()
+
+
+def test_no_text_of_a_user_is_read_as_markup_or_emoji(monkeypatch, capsys):
+    hostile = "[bold]a[/x] :cat: [3,4]"
+    console = new_console(file=io.StringIO(), width=400)
+    wrong = result(path=hostile, verdict="fault", R=np.inf, note=hostile)
+    print_environment(console, {hostile: hostile}, verbose=True)
+    print_results(console, [wrong, wrong], {hostile: hostile}, 1.0)
+    print_optimizers(console, [wrong], 1.0)
+    print_offsets(console, [Offset(hostile, hostile, hostile, 40, 0.5, 20.0)])
+    tallies = [Tally(Deviation(hostile, "", hostile, hostile), 1, met) for met in (0, 1)]
+    print_deviations(console, tallies, files={hostile: hostile})
+    print_replay_verdict(console, "fault", hostile, hostile)
+    monkeypatch.setattr(compare_tables, "new_console", lambda: console)
+    compare_tables.print_table([hostile], [[hostile]], names=1)
+    print_verdict(hostile, 0)
+    shown = console.file.getvalue() + capsys.readouterr().out
+    assert shown.count(hostile) == 2 + 8 + 4 + 3 + 7 + 2 + 2 + 1  # of the calls above, in order
