@@ -57,9 +57,9 @@ class Find(NamedTuple):
 class Progress(NamedTuple):
     """How far the trials of a seed have come."""
 
-    next: int = 0
-    seconds: float = 0.0
-    counts: Counter[str] = Counter()
+    next: int
+    seconds: float
+    counts: Counter[str]  # the caller's own
 
 
 @contextmanager
@@ -160,7 +160,8 @@ def read_progress(connection: sqlite3.Connection, torch: str, seed: int) -> Prog
     row = connection.execute(
         "SELECT next, seconds, counts FROM runs WHERE torch = ? AND seed = ?", (torch, seed)
     ).fetchone()
-    return Progress(row[0], row[1], Counter(json.loads(row[2]))) if row else Progress()
+    next_trial, seconds, counts = row or (0, 0.0, "{}")
+    return Progress(next_trial, seconds, Counter(json.loads(counts)))
 
 
 def save_progress(
