@@ -36,9 +36,14 @@ def cohort(
     from ..reports.cohort_report import report
     from ..reports.cohort_report import verdict as verdict_of
 
+    named: dict[Path, Path] = {}
     for file in runs:
         if not file.is_file():
             stop(f"{file} is not a file")
+        place = file.resolve()
+        if place in named:
+            stop(f"{named[place]} and {file} are one file, which would vote twice; name it once")
+        named[place] = file
     recorded = runs_among(runs)
     fleet = compare(*read_records(file for file in runs if file not in recorded))
     fleet = fleet._replace(groups=fleet.groups + compare_runs(recorded))

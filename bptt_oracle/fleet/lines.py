@@ -5,6 +5,7 @@ What is read may come from anywhere: a line of the wrong kind, size or type rais
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -46,10 +47,21 @@ def to_text(line: Mapping[str, Any], brief: bool = False) -> str:
 
 def append(file: Path, line: Mapping[str, Any]) -> None:
     """Append a line, in one write. Raises OSError."""
+    content = to_text(line).encode()
+    if _is_cut_off(file):  # by a full disk or a signal; only that line is lost
+        content = b"\n" + content
     with file.open("ab", buffering=0) as target:
-        content = to_text(line).encode()
         if target.write(content) != len(content):
             raise OSError(None, "the line could not be written whole", str(file))
+
+
+def _is_cut_off(file: Path) -> bool:
+    """Whether a file ends within a line. Raises OSError."""
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with file.open("rb") as content:
+        content.seek(-1, os.SEEK_END)
+        return content.read() != b"\n"
 
 
 def holds_lines(file: Path) -> bool:

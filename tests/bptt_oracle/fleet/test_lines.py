@@ -9,6 +9,7 @@ from bptt_oracle.fleet.lines import (
     FORMAT,
     LONGEST,
     BadLine,
+    append,
     holds_lines,
     parse,
     read_lines,
@@ -79,6 +80,18 @@ def test_after_a_line_that_is_too_long_the_next_is_read(tmp_path):
     assert parse(found[1][1]) == parse(found[2][1]) == parse(good)
     with pytest.raises(BadLine, match="longer than"):
         parse(found[0][1])
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_after_a_line_that_was_cut_off_the_next_is_whole(tmp_path, cut):
+    good = to_text(healthy_line(), brief=True).encode()
+    file = write_lines(tmp_path / "a", [good, good[:-cut]])
+    append(file, healthy_line(host="next"))
+    append(file, healthy_line(host="last"))
+    with file.open("rb") as source:
+        first, torn, *others = (content for _, _, content in read_lines(source))
+    assert first == good and torn == good[:-cut] + b"\n"
+    assert [parse(content).worker[0] for content in others] == ["next", "last"]
 
 
 def test_positions_lead_back_to_the_lines(tmp_path):

@@ -140,6 +140,16 @@ def test_runs_and_lines_are_compared_together(tmp_path, capsys):
     assert f"{files[2]} differs from 2 equal devices" in out
 
 
+def test_a_file_votes_once(tmp_path, capsys):
+    run, other = runs_of(tmp_path, [row()], [row()])
+    link = tmp_path / "link"
+    link.symlink_to(run)
+    for again in (run, link):
+        status, out, err = bptt_oracle(capsys, "cohort", str(run), str(other), str(again))
+        sentence = f"{run} and {again} are one file, which would vote twice; name it once"
+        assert (status, out, err) == (2, "", f"bptt-oracle: {sentence}\n")
+
+
 def test_a_damaged_run_is_one_sentence_and_status_2(tmp_path, capsys):
     files = runs_of(tmp_path, [row()], [row()], [row()])
     files[1].write_bytes(files[1].read_bytes()[:-5])
