@@ -93,7 +93,7 @@ def check(
         options = Options(
             chosen_dtypes, cases, seed, own, max_faults, reports, processes, quiet, verbose
         )
-        check_implementations(implementation, options)
+        check_implementations(list(dict.fromkeys(implementation)), options)
     if path and names_optimizers(path):
         if device not in (Device.auto, Device.cpu):
             stop(f"optimizers are judged on the CPU, not on --device {device.value}")

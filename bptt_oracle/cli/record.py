@@ -110,14 +110,15 @@ def record(
         cases_to_keep = [parse(name).id for name in values or ()]
     except ValueError as error:
         stop(str(error))
-    loaded = [load(name) for name in implementation or ()]
+    implementations = list(dict.fromkeys(implementation or ()))
+    loaded = list(map(load, implementations))
     limit_threads()
     try:
         with open_engine(scheduler, scheduler_file, resources, wait) as engine:
-            reasons = None if implementation or not engine else devices_of(engine)
-            chosen = implementation or paths_of(device, path, reasons)[0]
+            reasons = None if implementations or not engine else devices_of(engine)
+            chosen = implementations or paths_of(device, path, reasons)[0]
             plan = Plan(cases, seed, dtypes_of(dtype), chosen, cases_to_keep, own)
-            processes = workers_of(workers, [] if implementation else chosen)
+            processes = workers_of(workers, [] if implementations else chosen)
             written = record_with_progress(output, plan, loaded, processes, quiet, engine)
     except KeyboardInterrupt:
         stop("stopped; the same command continues from here")

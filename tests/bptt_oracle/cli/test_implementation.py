@@ -191,6 +191,18 @@ def record(capsys, file, *names):
     assert bptt_oracle(capsys, *arguments)[0] == 0
 
 
+def test_an_implementation_named_twice_is_judged_once(capsys, tmp_path):
+    name = ["--implementation", f"{MODULE}:run_lstm"]
+    arguments = [*name, *name, "--cases", "1", "--dtype", "float32"]
+    run, report = str(tmp_path / "run"), str(tmp_path / "c.json")
+    code, out, err = bptt_oracle(capsys, "record", *arguments, "-o", run, "--workers", "1", "-q")
+    assert (code, out) == (0, "") and "1 result written" in err
+    code, out, _ = bptt_oracle(
+        capsys, "check", *arguments, "--json", report, "--workers", "1", "-q"
+    )
+    assert (code, out.count("\n")) == (0, 1)
+
+
 @pytest.mark.slow
 def test_two_versions_of_a_kernel_with_names_of_their_own_are_compared(capsys, tmp_path):
     one, two, both = (str(tmp_path / name) for name in ("one", "two", "both"))
