@@ -74,10 +74,10 @@ def check_to_junit(report: CheckReport) -> Iterator[str]:
     attributes = " ".join(f'{name}="{number}"' for name, number in numbers.items())
     yield "<?xml version='1.0' encoding='utf-8'?>\n"
     yield f'<testsuite name="bptt-oracle check" {attributes}>\n'
-    for attributes_of_case, kind, message in cases:
-        case = ElementTree.Element("testcase", attributes_of_case)
+    for names, kind, message in cases:  # XML has no control characters
+        case = ElementTree.Element("testcase", {n: printable(text) for n, text in names.items()})
         if kind:
-            ElementTree.SubElement(case, kind, message=message)
+            ElementTree.SubElement(case, kind, message=printable(message))
         ElementTree.indent(case)
         yield f"{ElementTree.tostring(case, encoding='unicode')}\n"
     last = ElementTree.Element("system-out")
@@ -91,7 +91,7 @@ def _junit_results(report: CheckReport) -> Iterator[tuple[dict[str, str], str, s
         kind = "error" if r.verdict in UNFINISHED else kind
         kind = "skipped" if r.verdict in _SKIPPED else kind
         names = {"classname": f"{r.path}.{r.dtype}", "name": r.case, "time": f"{r.seconds:.3f}"}
-        yield names, kind, printable(f"{r.verdict}: {describe(r)}")
+        yield names, kind, f"{r.verdict}: {describe(r)}"
 
 
 def _junit_others(report: CheckReport) -> Iterator[tuple[dict[str, str], str, str]]:

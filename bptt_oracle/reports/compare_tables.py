@@ -16,6 +16,7 @@ from ..runs.compare import (
     environment_changes,
     name_environments,
 )
+from ..runs.files import printable
 from ..runs.run import Run
 from .console import AGREE, FAULT, new_console, plural
 from .console import format_R as format_ratio
@@ -228,9 +229,10 @@ _PLAIN = re.compile(r"(?:[\w .,:;+=→–×-](?!ww\.))*")
 
 
 def literal(text: str) -> str:
-    """The text for Markdown that shows every character of it: as it is if it has only characters
-    without a meaning there, and otherwise as code, in which GitHub shows no image, link, mention or
-    HTML."""
+    """The text for Markdown that shows every printable character of it: as it is if it has only
+    characters without a meaning there, and otherwise as code, in which GitHub shows no image, link,
+    mention or HTML."""
+    text = printable(text)
     plain = _PLAIN.fullmatch(text) and "__" not in text
     return text if plain else code_span(text)
 

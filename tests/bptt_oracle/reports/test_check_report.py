@@ -17,6 +17,7 @@ from bptt_oracle.reports.check_report import (
     check_to_markdown,
 )
 from bptt_oracle.runs.compare import WORDS, Change
+from bptt_oracle.runs.files import printable
 from bptt_oracle.runs.results import UNFINISHED, Result
 from support.command_line import bptt_oracle
 from support.runs import write_both
@@ -127,6 +128,24 @@ def test_junit_has_a_test_for_each_result_offset_and_stale_deviation():
     assert suite.find("system-out").text == "the verdict"
     warned = ElementTree.fromstring("".join(check_to_junit(report(stale_fails=False))))
     assert (warned.attrib["failures"], warned.attrib["skipped"]) == ("2", "4")
+
+
+def test_control_characters_break_no_report():
+    hostile = "a\x07\x01\n\ud800b"
+    kept = printable(hostile)
+    whole = report(
+        title=hostile,
+        verdict=hostile,
+        results=[FAULT._replace(case=hostile, path=hostile, place=hostile, tensor=hostile)],
+        tallies=[STALE._replace(deviation=STALE.deviation._replace(id=hostile))],
+        offsets=[OFFSET._replace(path=hostile, tensor=hostile)],
+    )
+    suite = ElementTree.fromstring("".join(check_to_junit(whole)))
+    names = [case.attrib["name"] for case in suite.findall("testcase")]
+    assert names == [kept, f"offset of {kept}", kept]
+    assert suite.find("testcase").attrib["classname"] == f"{kept}.float32"
+    page = check_to_markdown(whole)
+    assert page.replace("\n", "").isprintable() and f"\n- **stale** {kept} is listed" in page
 
 
 def test_markdown_has_a_verdict_line_a_table_and_a_link_to_the_words():
