@@ -66,7 +66,8 @@ def new_console(**options: Any) -> Console:
     """A console on standard output. A piped table is 160 columns wide; a terminal narrower than 80
     columns breaks the lines itself. No string is read as markup or emoji, because names and
     messages are the user's; what has a style is a `Text`."""
-    options = {"markup": False, "emoji": False} | options
+    literal: dict[str, Any] = {"markup": False, "emoji": False}
+    options = literal | options
     console = _Console(**options)
     width = max(console.width, NARROWEST) if console.is_terminal else PIPED
     return _Console(**({"width": width} | options))
