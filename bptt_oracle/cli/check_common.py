@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cases.case import Case
 from ..reports.console import print_verdict
@@ -10,7 +10,7 @@ from .exits import stop
 from .output_files import write_reports
 
 if TYPE_CHECKING:
-    from ..judging.deviations import Deviation
+    from ..judging.deviation_entries import Deviation
     from ..reports.check_report import CheckReport
 
 
@@ -49,16 +49,16 @@ def require_demonstrations(known: "Sequence[Deviation]", check: Callable[[str], 
 
 
 def with_own_deviations(
-    known: "Sequence[Deviation]", file: Path | None, version: str
+    known: "Sequence[Deviation]", file: Path | None, version: str, case: Any = Case
 ) -> "tuple[Deviation, ...]":
-    """The known deviations, and those of the user's file if there is one. Stops if that is
-    invalid."""
+    """The known deviations, and those of the user's file if there is one, with conditions on fields
+    of `case`, a class of named tuples. Stops if that is invalid."""
     from ..judging.deviations import own_deviations
 
     if file is None:
         return tuple(known)
     try:
-        return *known, *own_deviations(file, version, known)
+        return *known, *own_deviations(file, version, known, case)
     except OSError as error:
         stop(f"{file} cannot be read: {error.strerror}; name a file that exists")
     except ValueError as error:

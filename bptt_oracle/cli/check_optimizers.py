@@ -15,6 +15,7 @@ from .exits import stop
 from .output_files import require_report_files
 
 GROUP = "optimizers"
+LIST = "bptt_oracle/optimizers/deviations.toml"
 MANY = 500  # tensors, if none of them shows a deviation, make it stale: not every one does
 
 
@@ -39,7 +40,7 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
         import torch
 
         from ..judging.deviations import mark_known, tally
-        from ..optimizers.cases import optimizer_cases, parse
+        from ..optimizers.cases import OptimizerCase, optimizer_cases, parse
         from ..optimizers.demonstrations import check_demonstration, demonstrate
         from ..optimizers.examine import check_optimizers as run_all
         from ..optimizers.examine import known_deviations, optimizer_paths
@@ -56,7 +57,8 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
             stop(f"there is no path {name!r}; choose from {GROUP}, {', '.join(paths)}")
     reports = options.reports
     require_report_files(reports.json, reports.junit)
-    known = with_own_deviations(known_deviations(), reports.deviations, torch.__version__)
+    listed, own = known_deviations(), reports.deviations
+    known = with_own_deviations(listed, own, torch.__version__, OptimizerCase)
     require_demonstrations(known, check_demonstration)
     chosen = dict.fromkeys(
         path for name in names for path in (optimizer_paths() if name == GROUP else (name,))
@@ -78,7 +80,8 @@ def check_optimizers(names: Sequence[str], options: Options, list_deviations: bo
     finished_results = [r for r in results if r.verdict not in UNFINISHED]
     tallies = tally(finished_results, known, partial(demonstrate, paths=chosen), parse)
     tallies = [t for t in tallies if t.met or t.deviation.demonstrates or t.concerned >= MANY]
-    print_deviations(console, tallies, table=list_deviations)
+    files = {d.id: str(own) for d in known} | {d.id: LIST for d in listed}
+    print_deviations(console, tallies, list_deviations, files)
     is_stale = reports.stale_fails and any(t.stale for t in tallies)
     status = AGREE
     if any(r.verdict == "fault" for r in results) or is_stale:

@@ -12,7 +12,8 @@ from ..cases.case import Case, parse
 from ..implementations.growing import growing_cases
 from ..implementations.implementation import Implementation
 from ..implementations.loading import as_implementation
-from ..judging.deviations import Deviation, concerns, expected_deviations_of
+from ..judging.deviation_entries import Deviation, expected_deviations_of
+from ..judging.deviations import concerns
 from ..judging.judge import LIMIT
 from ..runs.control import control
 from ..runs.examine import deviations_of, examine

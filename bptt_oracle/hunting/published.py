@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..judging.deviations import Deviation, in_range
+from ..judging.deviation_entries import Deviation
+from ..judging.deviations import in_range
 from .programs.subject import SYMPTOMS
 
 FILE = Path(__file__).with_name("finds.toml")

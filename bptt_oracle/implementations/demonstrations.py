@@ -19,36 +19,57 @@ from ..processes.workers import limit_threads, worker_context
 from . import demonstrations_of_roads
 from .rejections import rejection
 
+NAMES = (  # besides those of RUNS_WITH in demonstrations_of_roads
+    "missing_layers_of_c_0",
+    "onednn_packed_features",
+    "batch_sizes_that_grow",
+    "lstm_packed_unchecked",
+    "state_of_another_type",
+    "lengths_beyond_the_input",
+    "lengths_that_are_no_integers",
+    "unpad_transposes_its_argument",
+    "unpad_of_a_leaf",
+    "unpad_by_a_list",
+    "inverse_of_no_permutation",
+    "inconsistent_packed_sequence",
+    "ties_in_any_order",
+    "proj_size_by_position",
+    "arguments_of_any_type",
+    "layers_with_a_point",
+    "cell_of_unknown_nonlinearity",
+    "packed_sequence_not_loaded",
+    "scripted_net_not_called",
+    "vmap_without_a_gradient",
+    "autocast_keeps_the_weights",
+    "weight_on_meta",
+)
+
 
 def demonstrate(name: str) -> bool | None:
     """Run the demonstration with that name. Raises ValueError if there is none."""
     check_demonstration(name)
-    occurs: bool | None = _function_named(name)()
+    functions = vars(demonstrations_of_roads) if is_of_roads(name) else globals()
+    occurs: bool | None = functions[name]()
     return occurs
 
 
 def check_demonstration(name: str) -> None:
     """Raise ValueError if there is no demonstration with that name."""
-    if name.startswith("_") or not callable(_function_named(name)):
+    if name not in NAMES and not is_of_roads(name):
         raise ValueError(f"there is no demonstration {name!r} in demonstrations.py")
 
 
 def is_of_roads(name: str) -> bool:
     """Whether the demonstration of that name is one of a road."""
-    return name in vars(demonstrations_of_roads)
+    return name in demonstrations_of_roads.RUNS_WITH
 
 
 def runs_with(name: str, roads: Collection[str]) -> bool:
     """Whether the demonstration of that name runs in a check of these roads, which may be none."""
     if not is_of_roads(name):
         return True
-    slow = demonstrations_of_roads.SLOW
-    return slow[name] in roads if name in slow else bool(roads)
-
-
-def _function_named(name: str) -> Any:
-    """What these files call so."""
-    return globals().get(name) or vars(demonstrations_of_roads).get(name)
+    road = demonstrations_of_roads.RUNS_WITH[name]
+    return bool(roads) if road == demonstrations_of_roads.ANY else road in roads
 
 
 def _packed(*lengths: int) -> rnn.PackedSequence:

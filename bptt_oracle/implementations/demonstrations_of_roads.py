@@ -21,12 +21,24 @@ from torch_impl.roads.onnx import quiet
 
 from .rejections import rejection
 
-SLOW = {
+ANY = "any road"
+RUNS_WITH = {
     "onnx_rnn_keeps_the_traced_steps": "cpu-onnx-dynamo",
+    "quantised_gradient_of_the_state": ANY,
     "package_of_another_length": "cpu-aotinductor",
     "compiled_training_without_gradient_of_x": "cpu-aot-eager",
-    "linearized_net_without_a_state": "cpu-jvp",
     "while_loop_that_has_no_effect": "cpu-export",
+    "packed_sequence_to_copy": ANY,
+    "vmap_of_rows_without_a_state": ANY,
+    "weight_norm_then_deepcopy": ANY,
+    "old_weight_norm_then_deepcopy": ANY,
+    "deleted_parameter_still_used": ANY,
+    "packed_data_under_torch_func": ANY,
+    "tangent_of_shared_memory": ANY,
+    "linearized_net_without_a_state": "cpu-jvp",
+    "script_ignores_an_assigned_parameter": ANY,
+    "quantised_net_hides_nan": ANY,
+    "quantised_projection": ANY,
 }
 
 

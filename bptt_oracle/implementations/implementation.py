@@ -25,7 +25,7 @@ import numpy as np
 from torch_impl.execution.problem import Problem
 
 from ..cases.case import Case
-from ..judging.deviations import Deviation
+from ..judging.deviation_entries import Deviation
 
 Lengths = tuple[int, ...] | None
 Layer = Callable[[str, Mapping[str, Any], Any, Sequence[Any] | None, Lengths, bool], Any]

@@ -14,6 +14,7 @@ from typing import Any
 from reference.cells.table import CELL_TABLE
 from torch_impl.execution.precision import DTYPES
 
+from ..judging.deviation_entries import Deviation, require_possible
 from ..processes.failures import CommandError, first_line
 from .engines import ENGINES
 from .fitting import with_abilities_of_module
@@ -153,9 +154,23 @@ def as_implementation(value: Any, name: str) -> Implementation:
     for words, known in ((value.cells, CELL_TABLE), (value.dtypes, DTYPES)):
         if unknown := [word for word in words if word not in known]:
             raise CommandError(f"{name}: {unknown[0]!r} came, expected one of {', '.join(known)}")
+    _require_deviations(value, name)
     if ways == ["module"]:
         return with_abilities_of_module(value)._replace(engine="torch")
     return value
+
+
+def _require_deviations(implementation: Implementation, name: str) -> None:
+    """Raise CommandError unless the deviations are a file, or a tuple of some that can occur."""
+    listed: Any = implementation.deviations
+    if isinstance(listed, Path):
+        return
+    if not isinstance(listed, (tuple, list)) or not all(isinstance(d, Deviation) for d in listed):
+        raise CommandError(
+            f"{name} has deviations {listed!r}; expected a Path, or a tuple of Deviation"
+        )
+    for deviation in listed:
+        require_possible(deviation)
 
 
 def _of_class(value: type, name: str) -> Implementation:

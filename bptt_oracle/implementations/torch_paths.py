@@ -16,7 +16,8 @@ from torch_impl.execution.problem import Problem
 from torch_impl.execution.run import dropout_masks
 from torch_impl.roads.catalogue import ROADS, exclusion_reason, path_named, run_path
 
-from ..judging import deviations
+from ..judging.deviation_entries import FILE, Deviation
+from ..judging.deviations import deviations_in
 from .implementation import Answer, Implementation
 
 
@@ -48,13 +49,13 @@ def torch_path(name: str) -> Implementation:
     return torch_implementation(path_named(name))
 
 
-def _deviations(package: str) -> Path | tuple[deviations.Deviation, ...]:
+def _deviations(package: str) -> Path | tuple[Deviation, ...]:
     """Those of torch, and those of a package that computes what torch exported."""
     if not package or find_spec(package) is None:
-        return deviations.FILE
+        return FILE
     file = Path(__file__).parent / "adapters" / "deviations" / f"{package}.toml"
-    of_torch = deviations.deviations_in(deviations.FILE, torch.__version__)
-    return (*of_torch, *deviations.deviations_in(file, version(package)))
+    of_torch = deviations_in(FILE, torch.__version__)
+    return (*of_torch, *deviations_in(file, version(package)))
 
 
 def _precision(path: ExecutionPath, dtype: str) -> str:

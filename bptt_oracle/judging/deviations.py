@@ -8,9 +8,7 @@ function that shows it.
     python -m bptt_oracle.judging.deviations        writes docs/judging/deviations.md anew
 """
 
-import operator
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
@@ -20,90 +18,9 @@ from typing import Any, NamedTuple
 
 from packaging.version import Version
 
-from reference.cells.table import CELL_TABLE
-from torch_impl.execution.precision import UNIT_ROUNDOFF
-
-from ..cases.case import LAYOUTS, REGIMES, Case, parse
+from ..cases.case import Case, parse
 from . import judge
-
-FILE = Path(__file__).with_name("deviations.toml")
-OF_RESULTS = ("path", "dtype", "tensor")
-FIELDS = (*Case._fields, *OF_RESULTS)
-NUMBERS = [name for name, kind in Case.__annotations__.items() if kind in (int, float)]
-COMPARISONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    ">": operator.gt,
-}
-_RANGE = re.compile(r"\s*(<=|>=|==|!=|<|>)\s*(\d+(?:\.\d+)*)\s*")
-
-
-class Deviation(NamedTuple):
-    """One of deviations.toml."""
-
-    id: str
-    symptom: str
-    issue: str
-    versions: str
-    when: dict[str, Any] = {}
-    demonstrates: str = ""
-
-
-def load(file: Path = FILE, case: Any = Case) -> list[Deviation]:
-    """The deviations of a file; conditions are on fields of results and of `case`, a class of named
-    tuples. Raises ValueError, with one sentence, for an invalid entry."""
-    try:
-        listed = tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are both
-        raise ValueError(f"{file.name} is not valid TOML: {error}") from None
-    entries = listed.get("deviation")
-    if listed.keys() != {"deviation"} or not isinstance(entries, list):
-        raise ValueError(f"{file.name} must hold entries [[deviation]] and nothing else")
-    found: dict[str, Deviation] = {}
-    for entry in entries:
-        deviation = _deviation(entry, case)
-        if deviation.id in found:
-            raise ValueError(f"deviation {deviation.id} is listed twice")
-        found[deviation.id] = deviation
-    return list(found.values())
-
-
-def _deviation(entry: Any, case: Any) -> Deviation:
-    """One entry. Raises ValueError for a missing, unknown or contradictory field."""
-    kinds = {name: dict if name == "when" else str for name in Deviation._fields}
-    missing = [name for name in Deviation._fields[:4] if name not in entry]
-    wrong = [name for name in entry if not isinstance(entry[name], kinds.get(name, ()))]
-    if missing or wrong:
-        reasons = [f"it lacks {', '.join(missing)}"] * bool(missing)
-        reasons += [f"{', '.join(wrong)} is unknown or of a wrong type"] * bool(wrong)
-        raise ValueError(f"deviation {entry.get('id', 'without an id')}: {'; '.join(reasons)}")
-    deviation = Deviation(**entry)
-    reason = _contradiction(deviation, case)
-    if reason:
-        raise ValueError(f"deviation {deviation.id}: {reason}")
-    return deviation
-
-
-def _contradiction(deviation: Deviation, case: Any) -> str:
-    """Why an entry can match no result; empty if it can match one."""
-    if bool(deviation.when) == bool(deviation.demonstrates):
-        return "give either when or demonstrates"
-    fields = (*case._fields, *OF_RESULTS)
-    for field, wanted in deviation.when.items():
-        if field not in fields:
-            return f"results have no field {field!r}; choose from {', '.join(fields)}"
-        if not isinstance(wanted, dict):
-            continue
-        numbers = all(isinstance(bound, (int, float)) for bound in wanted.values())
-        is_number = case.__annotations__.get(field) in (int, float)
-        if not (wanted.keys() <= COMPARISONS.keys() and numbers and is_number):
-            return f"compare a number with numbers by {', '.join(COMPARISONS)}, not {field}"
-    if not all(map(_RANGE.fullmatch, deviation.versions.split(","))):
-        return f"{deviation.versions!r} is not a range of versions such as >=2.4,<2.14"
-    return ""
+from .deviation_entries import COMPARISONS, FILE, RANGE, BadDeviation, Deviation, load
 
 
 def installed_torch() -> str:
@@ -120,7 +37,7 @@ def in_range(deviation: Deviation, installed: str | None = None) -> bool:
     The build (+cpu) of the version is ignored.
     """
     public = Version((installed or installed_torch()).split("+")[0])
-    bounds = (_RANGE.fullmatch(bound) for bound in deviation.versions.split(","))
+    bounds = (RANGE.fullmatch(bound) for bound in deviation.versions.split(","))
     return all(COMPARISONS[bound[1]](public, Version(bound[2])) for bound in bounds if bound)
 
 
@@ -141,7 +58,7 @@ def _holds(fact: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
         return all(COMPARISONS[sign](fact, other) for sign, other in wanted.items())
     if isinstance(wanted, list):
-        return fact in wanted
+        return any(_holds(fact, one) for one in wanted)
     if isinstance(wanted, str) and "*" in wanted:
         return fnmatchcase(fact, wanted)
     return bool(fact == wanted)
@@ -153,54 +70,26 @@ def installed_deviations() -> tuple[Deviation, ...]:
     return tuple(deviation for deviation in load() if in_range(deviation))
 
 
-def expected_deviations_of(reasons: Mapping[str, str]) -> tuple[Deviation, ...]:
-    """Deviations from {"words": reason}: a word is a tensor, dtype, cell, layout or regime, or
-    field=value; all words of a key must hold. Raises ValueError for a word that names nothing."""
-    return tuple(
-        Deviation(words, reason, "none known", ">=0", _conditions(words))
-        for words, reason in reasons.items()
-    )
-
-
-def _conditions(words: str) -> dict[str, Any]:
-    conditions: dict[str, Any] = {}
-    for word in map(str.strip, words.split(",")):
-        field, _, value = word.rpartition("=")
-        kinds = {
-            "dtype": word in UNIT_ROUNDOFF,
-            "cell": word in CELL_TABLE,
-            "layout": word in LAYOUTS,
-            "regime": word in REGIMES,
-            "tensor": word in ("output", "h_n", "c_n") or word.startswith("d_"),
-        }
-        field = field or next((name for name, holds in kinds.items() if holds), "")
-        if field not in FIELDS:
-            raise ValueError(
-                f"{word!r} names no tensor, dtype, cell, layout or regime; expected one, or "
-                f"field=value with a field of {', '.join(FIELDS)}"
-            )
-        conditions[field] = float(value) if field in NUMBERS else value or word
-    return conditions
-
-
 @cache
 def deviations_in(file: Path, version: str) -> tuple[Deviation, ...]:
     """The deviations that a file of this package or of an adapter expects of a version, read once;
-    all of them if the version is unknown. Raises ValueError, with one sentence, for an invalid
-    file."""
-    return _expected_in(file, version)
+    all of them if the version is unknown. Raises OSError; BadDeviation for an invalid file."""
+    return _expected_in(file, version, Case)
 
 
-def _expected_in(file: Path, version: str) -> tuple[Deviation, ...]:
-    return tuple(d for d in load(file) if not version or in_range(d, version))
+def _expected_in(file: Path, version: str, case: Any) -> tuple[Deviation, ...]:
+    return tuple(d for d in load(file, case) if not version or in_range(d, version))
 
 
-def own_deviations(file: Path, version: str, known: Sequence[Deviation]) -> tuple[Deviation, ...]:
-    """The deviations of a user's file that are expected of a version. Raises OSError; ValueError
-    for an invalid file, and for an id that `known` has."""
-    own = _expected_in(file, version)  # not cached: a user may change it
+def own_deviations(
+    file: Path, version: str, known: Sequence[Deviation], case: Any
+) -> tuple[Deviation, ...]:
+    """The deviations of a user's file that are expected of a version, with conditions on fields of
+    `case`, a class of named tuples. Raises OSError; BadDeviation for an invalid file, and for an id
+    that `known` has."""
+    own = _expected_in(file, version, case)  # not cached: a user may change it
     if taken := {d.id for d in known} & {d.id for d in own}:
-        raise ValueError(f"{file.name}: {min(taken)} is already listed; give it another id")
+        raise BadDeviation(f"{file.name}: {min(taken)} is already listed; give it another id")
     return own
 
 

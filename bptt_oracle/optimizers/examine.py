@@ -17,7 +17,8 @@ from torch_impl.optimizers.run import COMPILED_FORMS, exclusion_reason, forms_of
 from torch_impl.optimizers.table import OPTIMIZERS
 
 from ..judging.confirmation import judge_and_confirm
-from ..judging.deviations import Deviation, in_range, load, mark_known
+from ..judging.deviation_entries import Deviation, load
+from ..judging.deviations import in_range, mark_known
 from ..processes.failures import Crash, first_line, lacks_resources
 from ..processes.workers import map_unordered, run_isolated
 from ..runs.results import OUT_OF_RESOURCES, Result, crashed

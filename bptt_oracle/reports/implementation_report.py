@@ -11,7 +11,8 @@ from rich.table import Table
 
 from ..implementations.implementation import Implementation
 from ..judging import judge
-from ..judging.deviations import Deviation, Tally
+from ..judging.deviation_entries import Deviation
+from ..judging.deviations import Tally
 from ..judging.offsets import Offset
 from ..runs.control import Control, Detection
 from ..runs.results import UNFINISHED, Result

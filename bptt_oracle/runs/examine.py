@@ -22,7 +22,8 @@ from ..implementations.fitting import lacking_in
 from ..implementations.implementation import Answer, Implementation
 from ..implementations.loading import describe
 from ..judging.confirmation import judge_and_confirm
-from ..judging.deviations import Deviation, deviations_in, mark_known
+from ..judging.deviation_entries import Deviation
+from ..judging.deviations import deviations_in, mark_known
 from ..judging.judge import Score
 from ..judging.location import location
 from ..judging.truth import Expected, expect

@@ -8,7 +8,7 @@ import torch
 
 import reference
 from bptt_oracle import Implementation
-from bptt_oracle.judging.deviations import expected_deviations_of
+from bptt_oracle.judging.deviation_entries import expected_deviations_of
 from bptt_oracle.judging.evaluation import evaluate
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bptt_oracle.cli import check_optimizers
 from bptt_oracle.optimizers import examine
 from bptt_oracle.optimizers.examine import optimizer_paths
 from support.command_line import bptt_oracle
@@ -43,6 +44,30 @@ def test_a_fault_has_status_1(capsys, monkeypatch):
     assert status == 1
     assert "cpu-asgd-loop" in out.splitlines()[-1]
     assert "ASGD." in out, "the worst cases are named"
+
+
+def own_list(folder, when):
+    file = folder / "ours.toml"
+    file.write_text(f"""[[deviation]]
+id = "ours"
+symptom = "a patched torch"
+issue = "none known"
+versions = ">=0"
+when = {when}
+""")
+    return "--deviations", str(file)
+
+
+def test_own_deviations_are_on_fields_of_optimizers(capsys, tmp_path, monkeypatch):
+    arguments = ("--path", "cpu-sgd-loop", "--cases", "3", "--dtype", "float32")
+    status, out, _ = check(capsys, *arguments, *own_list(tmp_path, '{optimizer = "SGD"}'))
+    assert status == 0, out
+    monkeypatch.setattr(check_optimizers, "MANY", 1)
+    status, out, _ = check(capsys, *arguments, *own_list(tmp_path, '{optimizer = "SGD"}'))
+    assert status == 1 and f"in {tmp_path}/ours.toml and no longer occurs" in out
+    status, out, err = check(capsys, *arguments, *own_list(tmp_path, '{cell = "LSTM"}'))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "results have no field 'cell' of one value; choose from optimizer, options" in err
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,24 @@ def test_a_wrong_file_of_deviations_is_one_sentence(capsys, tmp_path, text, mess
     assert (code, out, err.count("\n")) == (2, "", 1) and message in err
 
 
+@pytest.mark.parametrize(
+    "name, message", [("ours", "results have no field 'sell'"), ("absent", "No such file")]
+)
+def test_a_wrong_file_that_an_implementation_names_is_one_sentence(capsys, tmp_path, name, message):
+    listed(tmp_path, '{sell = "LSTM"}')
+    file = tmp_path / f"with_{name}.py"
+    file.write_text(f"""from pathlib import Path
+from support.written_implementations import run_lstm
+
+lstm = run_lstm._replace(deviations=Path({str(tmp_path)!r}, "{name}.toml"))
+""")
+    arguments = ("--implementation", f"{file}:lstm", "--case", ID, "--workers", "1")
+    for command in (("check",), ("record", "-o", str(tmp_path / "run"))):
+        code, _, err = bptt_oracle(capsys, *command, *arguments)
+        assert (code, err.count("\n")) == (2, 1) and message in err
+        assert "unexpected" not in err
+
+
 def test_an_absent_file_of_deviations_is_one_sentence(capsys):
     for more in ((), ("--implementation", DOUBLING)):
         options = ("--case", ID, "--deviations", "absent.toml", *more)

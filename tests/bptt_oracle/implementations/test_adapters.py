@@ -21,7 +21,7 @@ from bptt_oracle.cases.case import parse
 from bptt_oracle.implementations.adapters.common import DEVIATIONS, with_moderate_gates
 from bptt_oracle.implementations.growing import growing_cases
 from bptt_oracle.implementations.loading import load
-from bptt_oracle.judging.deviations import load as load_deviations
+from bptt_oracle.judging.deviation_entries import load as load_deviations
 from bptt_oracle.processes.failures import Crash
 from bptt_oracle.processes.workers import run_isolated
 from bptt_oracle.runs.checking import examine_named

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bptt_oracle.implementations.loading import as_implementation, implementation_named, load
+from bptt_oracle.judging.deviation_entries import Deviation
 from bptt_oracle.processes.failures import CommandError
 from bptt_oracle.processes.workers import run_isolated
 from support import written_implementations as written
@@ -133,6 +134,11 @@ def test_an_error_in_the_adapter_is_told_with_its_line(tmp_path, monkeypatch, te
         ({"run": None}, "gives no function; give one of layer, net, run, module"),
         ({"layer": len}, "gives layer and run; give one of"),
         ({"engine": "tinygrad"}, "there is no engine 'tinygrad'; numpy, torch, jax"),
+        ({"deviations": "list.toml"}, "x has deviations 'list.toml'; expected a Path, or a tuple"),
+        (
+            {"deviations": (Deviation("a", "b", "c", ">=0", {"colour": "red"}),)},
+            "deviation a: results have no field 'colour'",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_rejected(fields, words):

@@ -125,7 +125,7 @@ def test_the_example_of_onnx_runs_on_a_session_that_computes_rightly(tmp_path, m
 
 @pytest.mark.parametrize("key, reason", [("d_h_0, bfloat16", "accumulates in bfloat16")])
 def test_the_deviation_of_the_page_is_read(key, reason):
-    from bptt_oracle.judging.deviations import expected_deviations_of
+    from bptt_oracle.judging.deviation_entries import expected_deviations_of
 
     assert f'{{"{key}": "{reason}"}}' in TEXT
     (deviation,) = expected_deviations_of({key: reason})

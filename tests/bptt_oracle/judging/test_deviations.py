@@ -1,20 +1,20 @@
 """Known deviations: each still happens, none hides a fault, and a stale one fails the check."""
 
+import inspect
 import json
 
 import pytest
 
 from bptt_oracle.cases.case import Case, draw
 from bptt_oracle.cases.corpus import corpus
-from bptt_oracle.implementations import demonstrations
+from bptt_oracle.implementations import demonstrations, demonstrations_of_roads
 from bptt_oracle.implementations.responses import respond
 from bptt_oracle.judging import deviations
+from bptt_oracle.judging.deviation_entries import Deviation, expected_deviations_of, load
 from bptt_oracle.judging.deviations import (
-    Deviation,
     concerns,
     in_range,
     installed_torch,
-    load,
     mark_known,
     tally,
 )
@@ -206,6 +206,18 @@ def test_every_invalid_call_is_made_within_64_cases():
         ("{}when = {{ H = {{ '=>' = 2 }} }}\n", "compare a number with numbers by"),
         ("{}when = {{ cell = {{ '>' = 2 }} }}\n", "compare a number with numbers by"),
         ("{}when = {{ H = {{ '>' = 'two' }} }}\n", "compare a number with numbers by"),
+        ("{}when = {{ H = {{ '>' = true }} }}\n", "compare a number with numbers by"),
+        ("x = " + "[" * 9999, "is not valid TOML"),
+        ("deviation = ['x']\n", "entries [[deviation]] and nothing else"),
+        ("{}when = {{ T = '1*' }}\n", "T is a whole number, or a list of such, not '1*'"),
+        ("{}when = {{ T = 2.0 }}\n", "T is a whole number, or a list of such, not 2.0"),
+        ("{}when = {{ bias = 'True' }}\n", "bias is true or false, or a list of such"),
+        ("{}when = {{ dropout = true }}\n", "dropout is a number, or a list of such, not True"),
+        ("{}when = {{ cell = [] }}\n", "cell is a text, or a list of such, not []"),
+        ("{}when = {{ cell = ['GRU', 1] }}\n", "cell is a text, or a list of such"),
+        ("{}when = {{ lengths = [[2, 1]] }}\n", "results have no field 'lengths' of one value"),
+        ("{}demonstrates = 'runs_with'\n", "no demonstration 'runs_with'"),
+        ("{}demonstrates = 'find_spec'\n", "no demonstration 'find_spec'"),
         ("{}when = {{ H = 2 }}\n{}when = {{ H = 2 }}\n", "deviation a is listed twice"),
     ],
 )
@@ -225,8 +237,8 @@ def test_a_range_that_is_none_is_rejected(capsys, tmp_path, monkeypatch):
 def rejects(capsys, tmp_path, monkeypatch, text, words):
     file = tmp_path / "deviations.toml"
     file.write_text(text)
-    _, *others = deviations.load.__defaults__
-    monkeypatch.setattr(deviations.load, "__defaults__", (file, *others))
+    _, *others = load.__defaults__
+    monkeypatch.setattr(load, "__defaults__", (file, *others))
     deviations.installed_deviations.cache_clear()
     try:
         code, out, err = bptt_oracle(capsys, "check", "--cases", "1", "--workers", "1")
@@ -234,6 +246,67 @@ def rejects(capsys, tmp_path, monkeypatch, text, words):
         deviations.installed_deviations.cache_clear()
     assert (code, out) == (2, "")
     assert words in err and err.count("\n") == 1
+
+
+def own_functions(module):
+    """The names of the functions that a module defines without an underscore."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+def test_every_function_that_shows_a_deviation_is_listed_and_has_an_entry():
+    of_nets, of_roads = {*demonstrations.NAMES}, demonstrations_of_roads.RUNS_WITH.keys()
+    others = {"demonstrate", "check_demonstration", "is_of_roads", "runs_with"}
+    assert own_functions(demonstrations) - others == of_nets
+    assert own_functions(demonstrations_of_roads) == of_roads
+    assert {d.demonstrates for d in KNOWN if d.demonstrates} == of_nets | of_roads
+
+
+def test_every_name_of_a_list_may_be_a_pattern():
+    facts = pinned()._asdict() | {"path": "cpu-native", "dtype": "float32"}
+    known = MADE_UP._replace(when={"tensor": ["h_n", "d_*"]})
+    of = [name for name in ("h_n", "d_x", "output") if concerns(known, facts | {"tensor": name})]
+    assert of == ["h_n", "d_x"]
+
+
+FIELD_VALUES = {
+    "cell": "GRU", "T": 4, "layers": 2, "bidirectional": True, "bias": False, "P": 2, "tied": True,
+    "layout": "batch", "rule": "", "state": False, "strided": True, "dropout": 0.5, "seed": 7,
+    "path": "numpy", "dtype": "float64", "tensor": "d_*", "regime": "wide", "B": 3, "I": 5, "H": 6,
+}  # fmt: skip
+
+
+def test_words_are_conditions_on_every_field_that_has_one_value():
+    key = ", ".join(f"{name}={value}" for name, value in FIELD_VALUES.items())
+    (deviation,) = expected_deviations_of({key: "a reason"})
+    assert deviation.when == FIELD_VALUES
+    assert {name: type(value) for name, value in deviation.when.items()} == {
+        name: type(value) for name, value in FIELD_VALUES.items()
+    }
+    fields = {*Case._fields, "path", "dtype", "tensor"} - {"lengths", "cotangents"}
+    assert FIELD_VALUES.keys() == fields
+    assert expected_deviations_of({"bias=false": ""})[0].when == {"bias": False}
+
+
+@pytest.mark.parametrize(
+    "word, message",
+    [
+        ("T=x", "'T=x': T must be a whole number"),
+        ("dropout=half", "'dropout=half': dropout must be a number"),
+        ("bias=yes", "'bias=yes': bias must be true or false"),
+        ("lengths=3", "'lengths=3' names no tensor, dtype, cell, layout or regime; expected one"),
+        ("T>=3", "'T>=3' names no tensor"),
+        ("gradient", "'gradient' names no tensor"),
+        ("", "'' names no tensor"),
+    ],
+)
+def test_words_that_name_nothing_are_rejected(word, message):
+    with pytest.raises(ValueError) as raised:
+        expected_deviations_of({f"d_x, {word}": "a reason"})
+    assert str(raised.value).startswith(message)
 
 
 def test_the_page_is_the_list():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bptt_oracle.judging.deviations import in_range, installed_torch, load
+from bptt_oracle.judging.deviation_entries import load
+from bptt_oracle.judging.deviations import in_range, installed_torch
 from bptt_oracle.optimizers.cases import OptimizerCase
 from bptt_oracle.optimizers.examine import FILE
 from support.programs import imported_by, run_program

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bptt_oracle.judging.deviations import installed_torch, load
+from bptt_oracle.judging.deviation_entries import load
+from bptt_oracle.judging.deviations import installed_torch
 from bptt_oracle.optimizers.cases import OptimizerCase, draw, optimizer_cases, parse
 from bptt_oracle.optimizers.examine import (
     FILE,

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from bptt_oracle.judging.deviations import Deviation, Tally
+from bptt_oracle.judging.deviation_entries import Deviation
+from bptt_oracle.judging.deviations import Tally
 from bptt_oracle.judging.offsets import Offset
 from bptt_oracle.reports.check_report import (
     CheckReport,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bptt_oracle.implementations.implementation import Answer
-from bptt_oracle.judging.deviations import Deviation, Tally, installed_deviations
+from bptt_oracle.judging.deviation_entries import Deviation
+from bptt_oracle.judging.deviations import Tally, installed_deviations
 from bptt_oracle.judging.offsets import Offset
 from bptt_oracle.judging.truth import Expected
 from bptt_oracle.reports import compare_tables
