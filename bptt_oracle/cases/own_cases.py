@@ -130,16 +130,43 @@ def _from_yaml(file: Path, text: str) -> list[tuple[str, Any]]:
             f"{file} is YAML, and PyYAML is not installed; install it, or write TOML"
         ) from None
     try:
-        content, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+        tree = yaml.compose(text, yaml.SafeLoader)
+        content = {}
+        for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
+            content[str(key.value)] = value.value if isinstance(value, yaml.SequenceNode) else value
+        nodes = _list_of(file, content)
+        for node in (tree, *nodes):  # before any is read, because a merge (<<) adds keys
+            _require_keys_once(file, node)
+        loader = yaml.SafeLoader("")
+        return [(_place_of(file, node), _read_node(file, node, loader)) for node in nodes]
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{file} is not valid YAML: {reason}") from None
-    entries = _list_of(file, content)
-    nodes = next(value for key, value in tree.value if key.value == "case").value
-    return [
-        (f"{file} line {node.start_mark.line + 1}", entry)
-        for node, entry in zip(nodes, entries, strict=True)
-    ]
+
+
+def _place_of(file: Path, node: Any) -> str:
+    return f"{file} line {node.start_mark.line + 1}"
+
+
+def _require_keys_once(file: Path, node: Any) -> None:
+    """Raise ValueError for a mapping of YAML that has a key twice: the last one would count."""
+    keys: set[str] = set()
+    for key, _ in node.value if node.id == "mapping" else ():
+        if str(key.value) in keys:
+            raise ValueError(f"{_place_of(file, key)}: {key.value} is given twice; leave one out")
+        keys.add(str(key.value))
+
+
+def _read_node(file: Path, node: Any, loader: Any) -> Any:
+    """What a node of YAML stands for. Raises ValueError for a value that is not of the type that
+    its form or its tag says."""
+    try:
+        return loader.construct_document(node)
+    except (ValueError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"{_place_of(file, node)}: a value cannot be read ({error}); write numbers as digits "
+            "and put texts in quotes"
+        ) from None
 
 
 def _list_of(file: Path, content: Any) -> list[Any]:

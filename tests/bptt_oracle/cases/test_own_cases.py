@@ -144,6 +144,14 @@ def test_yaml_holds_the_same(tmp_path):
         read_cases(file)
 
 
+def test_a_case_of_yaml_may_be_that_of_another_with_changes(tmp_path):
+    file = tmp_path / "cases.yml"
+    plain = "{cell: GRU, T: 9, B: 2, I: 1, H: 1}"
+    file.write_text(f"case:\n - &a {plain}\n - &b {{<<: *a, T: 4}}\n - {{<<: *b, B: 5}}\n - *b\n")
+    first = Case("GRU", 9, 2, 1, 1)
+    assert read_cases(file) == [first, first._replace(T=4), first._replace(B=5)]
+
+
 def test_without_pyyaml_yaml_is_rejected_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     (tmp_path / "cases.yml").write_text("case: []")
@@ -181,6 +189,21 @@ def test_without_pyyaml_yaml_is_rejected_in_one_sentence(tmp_path, monkeypatch):
         ("a.toml", TABLE + "cotangents = []", "must be a list of some of output, h_n, c_n"),
         ("a.toml", TABLE + "cotangents = ['x']", "must be a list of some of output, h_n, c_n"),
         ("a.toml", TABLE + "seed = 18446744073709551616", "seed must be at most"),
+        ("a.yml", "case: []\ncase:\n - {cell: GRU}", "line 2: case is given twice; leave one out"),
+        ("a.yml", "case:\n - {cell: GRU, T: 9,\n    T: 8}", "line 3: T is given twice"),
+        ("a.yml", "case:\n - seed: 2020-13-45", r"line 2: a value cannot be read \(month must be"),
+        ("a.yml", "case:\n - seed: 2020-12-05", "line 2: it lacks cell"),
+        ("a.yml", "case:\n - T: !!int x", r"line 2: a value cannot be read \(invalid literal"),
+        ("a.yml", "case:\n - T: !!int ''", "line 2: a value cannot be read .*; write numbers as"),
+        ("a.yml", "case:\n - T: !!bool x", "line 2: a value cannot be read"),
+        ("a.yml", "case:\n - T: !!timestamp x", "line 2: a value cannot be read"),
+        ("a.yml", "case:\n - T: !mine x", "is not valid YAML: could not determine"),
+        ("a.yml", "<<: {case: []}", "must hold a list `case` and nothing else"),
+        ("a.yml", "case: {T: 1}", "must hold a list `case`"),
+        ("a.yml", "- case", "must hold a list `case` and nothing else"),
+        ("a.yml", "", "must hold a list `case` and nothing else"),
+        ("a.yml", "case: &x [*x]", "a case is a table of fields"),
+        ("a.yml", "case: " + "[" * 5000, "is not valid YAML: maximum recursion depth"),
     ],
 )
 def test_a_wrong_file_is_rejected_in_one_sentence_with_its_place(tmp_path, name, text, message):
