@@ -58,17 +58,26 @@ def finish_chunk(cases, task):
     return Answer([finish_case(case) for case in cases], [], 0.2 * len(cases), {"torch": "2"})
 
 
-def made_up(*rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
-    """A run of these rows, in a file of its own; `kept` has the values of tensors of the first
-    row."""
+def made_up(*rows, **facts):
+    """A run of these rows, in a file of its own, with the facts that `write_run` takes."""
     file = Path(tempfile.mkdtemp(dir=FOLDER.name), "run")
-    write_run(file, *rows, torch=torch, code=code, kept=kept, **planned)
+    write_run(file, *rows, **facts)
     return check_run(file)
 
 
-def write_run(file, *rows, torch="2.13.0", code="0123456789abcdef", kept=None, **planned):
-    """Write a finished run; whether its results are possible is not checked."""
-    head = Head(code, 16.0, [{"torch": torch, "threads": 1}], PLAN.facts | planned)
+def write_run(
+    file,
+    *rows,
+    torch="2.13.0",
+    code="0123456789abcdef",
+    kept=None,
+    environments=None,
+    **planned,
+):
+    """Write a finished run; whether its results are possible is not checked. `kept` has the values
+    of tensors of the first row, and `environments` replaces the only one."""
+    environments = environments or [{"torch": torch, "threads": 1}]
+    head = Head(code, 16.0, environments, PLAN.facts | planned)
     tensors = [
         (rows[0].case, KeptTensor(rows[0].path, rows[0].dtype, name, value))
         for name, value in (kept or {}).items()

@@ -6,6 +6,7 @@ from importlib.resources import files
 from xml.etree import ElementTree
 
 import jsonschema
+import numpy as np
 import pytest
 
 from bptt_oracle.judging.deviation_entries import Deviation
@@ -21,7 +22,7 @@ from bptt_oracle.runs.compare import WORDS, Change
 from bptt_oracle.runs.files import printable
 from bptt_oracle.runs.results import UNFINISHED, Result
 from support.command_line import bptt_oracle
-from support.runs import write_both
+from support.runs import ONE_OF_EACH, made_up, row, write_both
 
 ID = "LSTM.T4.B3.I2.H3.L1.time.h0.output.generic.s0"
 AGREE = Result(
@@ -116,6 +117,34 @@ def test_what_the_commands_write_follows_the_schemas(capsys, tmp_path):
     written = json.loads((tmp_path / "c.json").read_text())
     validator("comparison").validate(written)
     assert written["status"] == code == 1 and not validator("check").is_valid(written)
+
+
+A, B = {"torch": "2.4.1"}, {"torch": "2.13.0"}
+EQUAL = made_up(row(), row(1), kept={"output": np.array([1.0, 2.0])})
+MOVED = made_up(row(), row(1, R=0.25, bits="b"), kept={"output": np.array([1.0, np.inf])})
+REPLACED = made_up(row(kernel="onednn"), row(1, masks="m"), torch="2.4.1")
+GATHERED = made_up(row(), row(1, bits="b")._replace(environment=1), environments=[A, B])
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (EQUAL, EQUAL),
+        (EQUAL, MOVED),
+        ONE_OF_EACH,
+        (REPLACED, EQUAL),
+        (EQUAL, GATHERED),
+        (GATHERED, GATHERED),
+    ],
+    ids=["equal", "moved", "one of each", "of two versions", "of workers", "of workers twice"],
+)
+def test_the_json_of_any_two_runs_follows_the_schema_of_a_comparison(capsys, tmp_path, pair):
+    old, new = write_both(tmp_path, pair)
+    file = tmp_path / "c.json"
+    code, _, _ = bptt_oracle(capsys, "compare", str(old), str(new), "-q", "--json", str(file))
+    written = json.loads(file.read_text())
+    validator("comparison").validate(written)
+    assert written["status"] == code
 
 
 def test_junit_has_a_test_for_each_result_offset_and_stale_deviation():
