@@ -13,7 +13,7 @@ import typer
 from ..processes.interrupt import temporary
 from ..processes.workers import limit_threads
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, print_verdict, write_output
-from .exits import stop
+from .exits import stop, stop_interrupted
 from .options import LAST, MOST, Dtype, FailOnOption, Markdown, Quiet, workers_of
 from .output_files import require_report_file, save_pieces
 from .recording import record_with_progress
@@ -151,7 +151,7 @@ def _record_now(file: Path, old: "Run", name: str, quiet: bool) -> None:
     try:
         record_with_progress(file, plan, [loaded], workers_of(0, []), quiet)
     except KeyboardInterrupt:
-        stop("stopped; nothing was compared")
+        stop_interrupted("nothing was compared")
 
 
 def _plan_of(run: "Run", name: str) -> "Plan":

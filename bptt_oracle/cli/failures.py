@@ -19,6 +19,7 @@ from typing import NoReturn
 from ..processes.failures import CommandError, first_line, lacks_resources
 
 COULD_NOT_RUN = 2
+INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 SHOW_TRACEBACK = "BPTT_ORACLE_TRACEBACK"  # an environment variable
 
 
@@ -32,7 +33,7 @@ def failures_as_sentences(passing: tuple[type[BaseException], ...] = ()) -> Iter
     except passing:
         raise
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         with suppress(Exception):  # standard error may be closed or full
             if os.environ.get(SHOW_TRACEBACK):

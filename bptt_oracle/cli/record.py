@@ -16,7 +16,7 @@ from .cluster import (
     devices_of,
     open_engine,
 )
-from .exits import stop
+from .exits import stop, stop_interrupted
 from .options import (
     Cases,
     CasesFile,
@@ -121,7 +121,7 @@ def record(
             processes = workers_of(workers, [] if implementations else chosen)
             written = record_with_progress(output, plan, loaded, processes, quiet, engine)
     except KeyboardInterrupt:
-        stop("stopped; the same command continues from here")
+        stop_interrupted()
     except (WrongKernel, ValueError) as error:
         stop(str(error))
     sentence = f"{plural(written.verdicts.total(), 'result')} written to {output}, "

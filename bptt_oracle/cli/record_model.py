@@ -7,7 +7,7 @@ import typer
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
 from ..reports.console import AGREE, notify, plural, progress_bar
-from .exits import stop
+from .exits import stop, stop_interrupted
 from .output_files import require_report_file, save_pieces
 
 
@@ -33,7 +33,7 @@ def record_model(
 
             recorded = record(output, model, environment(), inputs, show_progress)
     except KeyboardInterrupt:
-        stop("stopped; the same command continues from here")
+        stop_interrupted()
     verdicts, worst = recorded.summary.verdicts, recorded.worst
     sentence = f"{plural(verdicts.total(), 'result')} written to {output}, "
     sentence += plural(verdicts["fault"], "fault")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..reports.console import AGREE, COULD_NOT_RUN, FAULT, notify, print_verdict, write_output
-from .exits import stop
+from .exits import stop, stop_interrupted
 from .options import (
     Cases,
     Dtypes,
@@ -106,7 +106,7 @@ def versions(
     except (work.CannotRun, BadRun) as error:
         stop(str(error))
     except KeyboardInterrupt:
-        stop("stopped; the same command continues from here")
+        stop_interrupted()
     count = sum((comparison.total for _, comparison in steps), Counter[str]())
     status = COULD_NOT_RUN if count["crash"] else AGREE
     status = FAULT if is_failure(count, fail_on or ()) else status

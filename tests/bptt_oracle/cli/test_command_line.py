@@ -354,6 +354,40 @@ def test_ctrl_c_ends_workers_and_all_without_a_traceback(command, seconds):
     assert ran.returncode in (130, -signal.SIGINT)  # a shell reports 130 for both
 
 
+@pytest.mark.parametrize(
+    "command, work",
+    [
+        (["record", "-o", "run"], "bptt_oracle.cli.record.record_with_progress"),
+        (
+            ["record", "-o", "run", "--model", "tagger.py:make"],
+            "bptt_oracle.inspection.record_model.record_model",
+        ),
+        (["versions", "2.4.1", "2.13.0"], "bptt_oracle.runs.versions.record_versions"),
+    ],
+    ids=["record", "record --model", "versions"],
+)
+def test_ctrl_c_in_a_command_that_continues_is_one_sentence_and_130(
+    capsys, tmp_path, monkeypatch, command, work
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(work, press_ctrl_c)
+    expected = (130, "", "bptt-oracle: stopped; the same command continues from here\n")
+    assert bptt_oracle(capsys, *command) == expected
+
+
+def test_ctrl_c_in_a_comparison_with_what_is_computed_now_is_130(capsys, tmp_path, monkeypatch):
+    write_run(tmp_path / "run", row())
+    monkeypatch.setattr("bptt_oracle.cli.compare.record_with_progress", press_ctrl_c)
+    doubling = "support.written_implementations:doubling"
+    command = ["compare", str(tmp_path / "run"), "--implementation", doubling]
+    expected = (130, "", "bptt-oracle: stopped; nothing was compared\n")
+    assert bptt_oracle(capsys, *command) == expected
+
+
+def press_ctrl_c(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_file_is_written_through_a_link_and_a_device_stays_one(tmp_path):
     write_text(Path("/dev/null"), "word")
     assert Path("/dev/null").is_char_device()
