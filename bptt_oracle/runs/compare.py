@@ -217,10 +217,11 @@ def _worst(found: Iterable[Change], most: int) -> list[Change]:
 
 def _nothing_in_common(old: Run, new: Run) -> str:
     reasons = "; ".join(f"{n} {a} and {b}" for n, a, b in differences(old.plan, new.plan))
-    return (
-        f"the runs have no result in common ({reasons or 'although their plans are the same'});"
-        " record both with the same --cases, --seed, --dtype and --path"
-    )
+    advice = "record both with the same --cases, --seed, --dtype and --path"
+    if not reasons:
+        reasons = "although their plans are the same"
+        advice = "compare paths or implementations that compute the same cases"
+    return f"the runs have no result in common ({reasons}); {advice}"
 
 
 def _moved(old: Row | None, new: Row | None) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..processes.interrupt import temporary
 from .row import BadRun
-from .run import Run, attach, reading
+from .run import Run, attach, connection_to, reading
 from .schema import COLUMNS, KEPT_COLUMNS, LONGEST, VERSION, Head, columns_of, create
 
 Names = dict[str, str]  # of the old run, to those of the new one
@@ -25,14 +25,23 @@ def names_of(run: Run) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
+def _recorded_names(run: Run) -> list[str]:
+    """Those of the names of a run that have results: a path may have computed no case of the plan.
+    Raises BadRun."""
+    query = "SELECT EXISTS (SELECT 1 FROM results WHERE path = ?)"
+    with connection_to(run) as connection:
+        return [n for n in names_of(run) if connection.execute(query, (n,)).fetchone()[0]]
+
+
 def pairs_of(old: Run, new: Run, given: Sequence[str] = ()) -> Names:
     """The pairs of names that `given` states, each as OLD=NEW; without them the only name of each
     run, if these differ; {} if results are compared under their own names. Raises BadRun for a pair
-    of names that the runs do not have, or a name in two pairs."""
+    of names that have no results, or a name in two pairs."""
     before, after = names_of(old), names_of(new)
     if not given:
         differ = len(before) == len(after) == 1 and before != after
         return dict(zip(before, after, strict=True)) if differ else {}
+    before, after = _recorded_names(old), _recorded_names(new)
     pairs: Names = {}
     for pair in given:
         ends = pair.split("=")

@@ -49,6 +49,30 @@ def test_pairs_that_are_given_leave_all_other_names_out_and_may_exchange_two():
         assert compare(*runs).counts == {("c", "float32"): {"equal": 1}}
 
 
+def test_a_pair_needs_results_and_not_only_a_place_in_the_plan():
+    """A path may be excluded from every case, as cpu-plain is from small ones."""
+    planned = ["cpu-native", "cpu-cells", "cpu-plain"]
+    run = made_up(row(), row()._replace(path="cpu-cells"), paths=planned)
+    words = "has no results of '{}'; it has cpu-native, cpu-cells$"
+    for given, name in (
+        ("cpu-native=nope", "nope"),
+        ("cpu-plain=cpu-plain", "cpu-plain"),
+        ("cpu-plain=cpu-native", "cpu-plain"),
+        ("cpu-native=cpu-plain", "cpu-plain"),
+    ):
+        with pytest.raises(BadRun, match=words.format(name)):
+            pairs_of(run, run, [given])
+
+
+def test_a_pair_that_computed_no_case_in_common_is_not_blamed_on_the_plan():
+    run = made_up(row(1), row(2)._replace(path="cpu-cells"))
+    with (
+        paired(run, run, pairs_of(run, run, ["cpu-native=cpu-cells"])) as runs,
+        pytest.raises(BadRun, match="; compare paths or implementations that compute the same"),
+    ):
+        compare(*runs)
+
+
 def test_kept_values_are_compared_under_the_new_name():
     x = np.array([4.0, -8.0])
     old, new = run_of("a", kept={"output": x}), run_of("b", kept={"output": x + 2})
