@@ -7,7 +7,7 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads, worker_context
-from ..reports.console import notify, plural
+from ..reports.console import plural, write_summary
 from .cluster import (
     Patience,
     Resources,
@@ -132,7 +132,7 @@ def record(
         named = [f"{r.case} --path {r.path} --dtype {r.dtype}: {r.note}" for r in written.crashes]
         named += [f"and {number - len(named)} more"] * (number > len(named))
         sentence += f", {number} × crash ({'; '.join(named)})"
-    notify(sentence)
+    write_summary(sentence)
 
 
 def _require_run_file(output: Path) -> None:

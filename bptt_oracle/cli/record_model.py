@@ -6,7 +6,7 @@ import typer
 
 from ..processes.interrupt import terminate_on_interrupt
 from ..processes.workers import limit_threads
-from ..reports.console import AGREE, notify, plural, progress_bar
+from ..reports.console import AGREE, plural, progress_bar, write_summary
 from .exits import stop, stop_interrupted
 from .output_files import require_report_file, save_pieces
 
@@ -49,5 +49,5 @@ def record_model(
             f"; {name} overrides forward, and only torch's call inside of it was judged: judge the "
             "whole with bptt_oracle.judge"
         )
-    notify(sentence)
+    write_summary(sentence)
     raise typer.Exit(AGREE)

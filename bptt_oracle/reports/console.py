@@ -141,4 +141,19 @@ def format_R(R: float) -> str:
 def notify(sentence: str) -> None:
     """Write one sentence to standard error, if it can be written."""
     with suppress(OSError):
-        print(f"bptt-oracle: {sentence}", file=sys.stderr)
+        _write_error(sentence)
+
+
+def write_summary(sentence: str) -> None:
+    """Write the result of a command to standard error. If that fails, exit with status 2, because
+    the result was never shown."""
+    try:
+        _write_error(sentence)
+    except OSError:
+        raise typer.Exit(COULD_NOT_RUN) from None
+
+
+def _write_error(sentence: str) -> None:
+    if sys.stderr is None:  # closed: print would write to standard output
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    print(f"bptt-oracle: {sentence}", file=sys.stderr, flush=True)

@@ -277,6 +277,29 @@ def test_output_that_cannot_be_written_exits_2(typed, command, shell, message):
     assert typed(shell, command) == (2, "", message)
 
 
+MODEL = """
+import torch
+
+
+def make():
+    torch.manual_seed(1)
+    return torch.nn.GRU(3, 2), torch.randn(4, 2, 3), lambda model, x: model(x)[0].square().sum()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [["--cases=2", "--path=cpu-native", "--workers=1"], ["--model=tagger.py:make"]]
+)
+@pytest.mark.parametrize("shell", ["2>/dev/full", "2>&-"])
+def test_a_record_whose_summary_cannot_be_written_exits_2_and_keeps_the_run(
+    typed, tmp_path, command, shell
+):
+    (tmp_path / "tagger.py").write_text(MODEL)
+    assert typed(shell, ["record", "-o", "new", *command]) == (2, "", "")
+    assert typed("", ["compare", "new", "new", "-q"])[0] == 0
+
+
 @pytest.mark.parametrize("command", [["check", "--cases=2", "--json"], [*COMPARE, "--json"]])
 def test_a_name_that_cannot_be_a_file_is_rejected_before_the_work(
     capsys, tmp_path, monkeypatch, command
