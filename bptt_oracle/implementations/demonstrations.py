@@ -49,7 +49,9 @@ def demonstrate(name: str) -> bool | None:
     """Run the demonstration with that name. Raises ValueError if there is none."""
     check_demonstration(name)
     functions = vars(demonstrations_of_roads) if is_of_roads(name) else globals()
-    occurs: bool | None = functions[name]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch deprecates, and of what exports assign
+        occurs: bool | None = functions[name]()
     return occurs
 
 
@@ -229,9 +231,7 @@ def packed_sequence_not_loaded() -> bool:
 
 def scripted_net_not_called() -> bool:
     """A net scripted by itself; as a part of another module it can be called."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scripting is deprecated
-        scripted = torch.jit.script(nn.GRU(4, 6))
+    scripted = torch.jit.script(nn.GRU(4, 6))
     return "no attribute 'forward'" in rejection(lambda: scripted(torch.randn(5, 3, 4)))
 
 

@@ -6,7 +6,6 @@ seconds, with the road that does so too.
 import copy
 import io
 import os
-import warnings
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from typing import Any
@@ -51,8 +50,7 @@ def onnx_rnn_keeps_the_traced_steps() -> bool | None:
     net = nn.RNN(3, 5).eval()
     shapes = ({0: torch.export.Dim.AUTO},)
     file: Any = io.BytesIO()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), quiet():
-        warnings.simplefilter("ignore")
+    with redirect_stdout(io.StringIO()), quiet():
         torch.onnx.export(
             net, (torch.randn(4, 1, 3),), file, dynamo=True, dynamic_shapes=shapes, verbose=False
         )
@@ -73,11 +71,9 @@ def onnx_rnn_keeps_the_traced_steps() -> bool | None:
 
 def _quantised(net: nn.Module) -> Any:
     """The net with weights in int8."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torch.ao.quantization import quantize_dynamic
+    from torch.ao.quantization import quantize_dynamic
 
-        return quantize_dynamic(nn.Sequential(net), {type(net)}, dtype=torch.qint8)[0]
+    return quantize_dynamic(nn.Sequential(net), {type(net)}, dtype=torch.qint8)[0]
 
 
 def quantised_gradient_of_the_state() -> bool | None:
@@ -87,12 +83,10 @@ def quantised_gradient_of_the_state() -> bool | None:
     torch.manual_seed(0)
     net = nn.GRU(8, 8)
     x, h = torch.randn(5, 3, 8, requires_grad=True), torch.randn(1, 3, 8, requires_grad=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        output, _ = _quantised(net)(x, h)
-        if not output.requires_grad:
-            return False
-        d_x, d_h = torch.autograd.grad(output.sum(), (x, h), allow_unused=True)
+    output, _ = _quantised(net)(x, h)
+    if not output.requires_grad:
+        return False
+    d_x, d_h = torch.autograd.grad(output.sum(), (x, h), allow_unused=True)
     right = torch.autograd.grad(net(x, h)[0].sum(), h)[0]
     return d_x is None and float((d_h - right).norm() / right.norm()) > 0.1
 
@@ -104,12 +98,7 @@ def package_of_another_length() -> bool | None:
     import tempfile
 
     net = nn.GRU(3, 5).eval()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        torch.no_grad(),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         program = torch.export.export(net, (torch.randn(4, 2, 3),))
         path = os.path.join(folder, "net.pt2")
         file = torch._inductor.aoti_compile_and_package(program, package_path=path)
@@ -125,8 +114,7 @@ def compiled_training_without_gradient_of_x() -> bool:
     """A compiled float32 LSTM whose input needs no gradient: an AssertionError."""
     torch._dynamo.reset()
     net = nn.LSTM(3, 5)
-    with torch._dynamo.config.patch(allow_rnn=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch._dynamo.config.patch(allow_rnn=True):
         compiled = torch.compile(net, backend="aot_eager")
         message = rejection(lambda: compiled(torch.randn(4, 2, 3))[0].sum().backward())
     torch._dynamo.reset()
@@ -181,9 +169,7 @@ def weight_norm_then_deepcopy() -> bool:
 
 def old_weight_norm_then_deepcopy() -> bool:
     """A net under torch.nn.utils.weight_norm that has been called."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net = weight_norm(nn.GRU(4, 6), "weight_hh_l0")
+    net = weight_norm(nn.GRU(4, 6), "weight_hh_l0")
     net(torch.randn(5, 3, 4))
     return bool(rejection(lambda: copy.deepcopy(net)))
 
@@ -232,11 +218,9 @@ def linearized_net_without_a_state() -> bool:
     """The linear function of a net whose parameters require grad."""
     net = nn.GRU(4, 6)
     x = torch.randn(5, 3, 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        linearize: Any = torch.func.linearize
-        _, linear = linearize(lambda z: net(z)[0], x)
-        return "in-place" in rejection(lambda: linear(x))
+    linearize: Any = torch.func.linearize
+    _, linear = linearize(lambda z: net(z)[0], x)
+    return "in-place" in rejection(lambda: linear(x))
 
 
 class _Scripted(nn.Module):
@@ -253,9 +237,7 @@ class _Scripted(nn.Module):
 
 def script_ignores_an_assigned_parameter() -> bool:
     """A weight of a scripted net replaced by zeros: the output is that of the first weight."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        net: Any = torch.jit.script(_Scripted())
+    net: Any = torch.jit.script(_Scripted())
     x = torch.randn(5, 3, 4)
     before = net(x)
     net.gru.weight_hh_l0 = nn.Parameter(torch.zeros(18, 6))

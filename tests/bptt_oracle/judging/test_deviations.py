@@ -53,7 +53,8 @@ COMPILES = ("onnx-keeps-the-traced-steps", "package-of-another-length")  # tens 
         if d.demonstrates
     ],
 )
-def test_what_a_function_shows_still_happens(name):
+@pytest.mark.filterwarnings("error")
+def test_what_a_function_shows_still_happens_without_a_warning(name):
     (deviation,) = (d for d in HERE if d.id == name)
     occurs = demonstrations.demonstrate(deviation.demonstrates)
     assert occurs in (True, None), f"mended in torch {installed_torch()}: close the range of {name}"
