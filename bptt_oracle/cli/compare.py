@@ -45,7 +45,7 @@ def compare(
     ] = None,
     fail_on: FailOnOption = None,
     factor: Annotated[
-        float, typer.Option(min=1, help="Drift is R that grew by more than this factor.")
+        float, typer.Option(min=1, max=1e9, help="Drift is R that grew by more than this factor.")
     ] = 4.0,
     markdown: Markdown = False,
     json: Annotated[Path | None, typer.Option(help="Write everything as JSON.")] = None,
