@@ -219,19 +219,32 @@ def worker_context() -> BaseContext:
     and done nothing else, and that this call starts. Elsewhere: each as a new Python process."""
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import forkserver
 
     context = get_context("forkserver")
     context.set_forkserver_preload(["bptt_oracle.processes.preload"])
     os.environ["OMP_NUM_THREADS"] = "1"  # a BLAS reads it when it is loaded
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # Dask sets it: 13 % more time for fresh pages
-    resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
+    _ensure_resource_tracker()  # started first, because starting it unblocks SIGINT
     with defer_interrupt():
         try:
             forkserver.ensure_running()  # inherits the blocked SIGINT: Ctrl-C is for the main one
         except ChildProcessError:  # the server is that of a process that this one was forked from
             return get_context("spawn")
     return context
+
+
+def _ensure_resource_tracker() -> None:
+    """Start the process that removes the semaphores of pools, unless it runs. It need not warn of
+    those that a command leaves to it when a signal ends the command."""
+    from multiprocessing import resource_tracker
+
+    given = os.environ.get("PYTHONWARNINGS", "")
+    os.environ["PYTHONWARNINGS"] = f"{given},ignore:resource_tracker:UserWarning"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        os.environ["PYTHONWARNINGS"] = given
 
 
 def initialize_worker() -> None:

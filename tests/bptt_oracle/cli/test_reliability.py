@@ -341,6 +341,27 @@ def test_a_terminated_command_leaves_no_temporary_file(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_record_with_workers_prints_nothing(tmp_path, number):
+    words = [sys.executable, "-m", "bptt_oracle", "record", "-o", "run", "--workers=2"]
+    ran = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup has it ignored
+    )
+    while not (tmp_path / "run.unfinished").exists():
+        assert ran.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)  # the pool is open
+    ran.send_signal(number)
+    assert ran.communicate(timeout=60)[1] == "" and ran.returncode == -number
+
+
 @pytest.mark.skipif(not hasattr(os, "umask") or os.name == "nt", reason="Windows has no umask")
 @pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_a_file_has_the_permissions_that_the_umask_leaves_or_those_it_had(tmp_path, mask, mode):
