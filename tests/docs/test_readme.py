@@ -1,11 +1,14 @@
 """The README: every command in it is run, here or by .ci/run, and every link has a target."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from html import unescape
 
 import pytest
+import torch
 
 from bptt_oracle.__main__ import main
 from bptt_oracle.ledger.claims import ROOT
@@ -52,6 +55,34 @@ def test_every_other_command_is_accepted_by_its_program(line):
         words = [sys.executable, *words[1:], "--help"]
     ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+
+
+DRAWING = ROOT / "docs" / "check_picture.py"
+
+
+def text_of(picture):
+    """The text of a picture, without the lines of its table."""
+    texts = re.findall(r"<text[^>]*>(.*?)</text>", picture)
+    text = "".join(map(unescape, texts)).replace("\xa0", " ")
+    return " ".join(re.sub("[│┃]", " ", text).split())
+
+
+@pytest.mark.slow
+def test_the_picture_has_the_deviations_and_cases_that_a_check_prints():
+    """Of one path, which takes seconds: all others have the same known deviations."""
+    shown = text_of((ROOT / "docs" / "check.svg").read_text())
+    if f"torch {torch.__version__} agrees" not in shown:
+        pytest.skip("the picture is of another torch")
+    draw = runpy.run_path(str(DRAWING))["picture"]
+    printed = text_of(draw("--path=cpu-onednn", "--dtype=float32"))
+    for count in (r"\d+ known deviations met", r"cpu-onednn LSTM float32 \d+"):
+        assert re.findall(count, shown) == re.findall(count, printed) != []
+
+
+@pytest.mark.parametrize("argument, status", [("--help", 0), ("twice", 2)])
+def test_the_drawing_of_the_picture_has_no_arguments_but_help(argument, status):
+    ran = subprocess.run([sys.executable, DRAWING, argument], capture_output=True, timeout=60)
+    assert ran.returncode == status and b"usage: check_picture.py" in ran.stdout + ran.stderr
 
 
 def test_the_python_of_the_page_runs(capsys):
