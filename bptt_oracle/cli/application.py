@@ -1,12 +1,13 @@
 """The application: its commands, --version, and help that can be piped into `head`."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .. import __version__
-from ..reports.console import AGREE, write_output, writing_output
+from ..reports.console import AGREE, COULD_NOT_RUN, notify, write_output, writing_output
 from .check import check
 from .claims import claims
 from .cohort import cohort
@@ -19,6 +20,7 @@ from .preflight import preflight
 from .record import record
 from .replay import replay
 from .selftest import selftest
+from .usage import usage_sentence
 from .versions import versions
 
 
@@ -35,8 +37,9 @@ class _Help:
                 raise
 
 
-# Usage errors and exits: typer reports them, with the status that they carry.
-_OF_TYPER = (typer.Exit, typer.Abort, typer.BadParameter.__mro__[2])
+_UsageError: Any = typer.BadParameter.__mro__[2]  # of typer, or of click in its earlier versions
+# What `main` handles, and exits, which carry their status.
+_OF_TYPER = (typer.Exit, typer.Abort, _UsageError)
 
 
 class _Command(_Help, TyperCommand):
@@ -44,6 +47,17 @@ class _Command(_Help, TyperCommand):
 
 
 class _Group(_Help, TyperGroup):
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line and exit with its status. A usage error, about which typer prints a
+        page, is one sentence."""
+        try:
+            status = super().main(*args, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            if error.format_message():  # empty if nothing was typed, and so the help was printed
+                notify(usage_sentence(error))
+            status = COULD_NOT_RUN
+        sys.exit(status)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Its exceptions do not reach typer, which exits with 1 for some."""
         with failures_as_sentences(passing=_OF_TYPER):

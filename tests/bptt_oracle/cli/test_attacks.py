@@ -13,10 +13,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
 
 
 def is_one_sentence(err):
-    """Whether an error message is one printable line, or a usage error of the command line."""
+    """Whether an error message is one line, without control characters and a traceback."""
     text = err.rstrip("\n")
-    usage = text.startswith("Usage:")
-    return text and "Traceback" not in text and (usage or "\n" not in text) and "\x1b" not in text
+    return text and "Traceback" not in text and "\n" not in text and "\x1b" not in text
 
 
 @pytest.mark.parametrize(

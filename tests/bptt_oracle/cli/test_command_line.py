@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from rich.console import Console
 
 from bptt_oracle.cases.corpus import corpus
+from bptt_oracle.cli.usage import usage_sentence
 from bptt_oracle.implementations.implementation import Answer
 from bptt_oracle.implementations.torch_paths import torch_implementation
 from bptt_oracle.judging.truth import Expected
@@ -156,9 +158,38 @@ def test_an_absent_device_exits_2_with_the_reason(capsys):
         ["selftest", "--comparisons", "99999999999999"],
     ],
 )
-def test_a_malformed_option_exits_2(capsys, arguments):
-    code, _, err = bptt_oracle(capsys, *arguments)
-    assert code == 2 and "Invalid value for" in err
+def test_a_malformed_option_is_one_sentence_with_what_came_and_exits_2(capsys, arguments):
+    code, out, err = bptt_oracle(capsys, *arguments)
+    command, *_, option, came = arguments
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert option in err and repr(came) in err
+    assert err.endswith(f"; see `bptt-oracle {command} --help`\n")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["check", "--cases", "abc"], "--cases should be a valid integer, not 'abc'"),
+        (["check", "--device", "tpu"], "--device: 'tpu' is not one of 'auto', 'cpu'"),
+        (["check", "--cases"], "option '--cases' requires an argument"),
+        (["check", "--nope"], "no such option: --nope"),
+        (["chek"], "no such command 'chek'; perhaps 'check'; see `bptt-oracle --help`"),
+        (["replay"], "missing argument 'ID'; see `bptt-oracle replay --help`"),
+        (["export", "run", "\x1b[2J"], "unexpected extra argument"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_one_sentence(capsys, arguments, words):
+    code, out, err = bptt_oracle(capsys, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err and err.removesuffix("\n").isprintable()
+
+
+def test_the_sentence_of_an_earlier_typer_has_its_words():
+    """Its messages state what came."""
+    error = typer.BadParameter("'abc' is not a valid integer.", param_hint="'--cases'")
+    assert usage_sentence(error) == (
+        "--cases: 'abc' is not a valid integer; see `bptt-oracle --help`"
+    )
 
 
 def test_replay_shows_framework_and_truth_side_by_side(capsys):
