@@ -149,6 +149,17 @@ def dtypes_of(dtypes: list[Dtype] | None) -> list[str]:
     return [d.value for d in dict.fromkeys(dtypes or (Dtype.float32, Dtype.float64))]
 
 
+def require_path_names(names: Iterable[str]) -> None:
+    """Stop unless each is the name of a path, which may run here or not, or stands for several."""
+    from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS
+    from torch_impl.roads.catalogue import ROAD_PATHS
+
+    known = ["all", "roads", *PATHS, *OPTIONAL_PATHS, *ROAD_PATHS]
+    for name in names:
+        if name not in known:
+            stop(f"there is no path {name!r}; choose from {', '.join(known)}")
+
+
 def paths_of(
     device: Device, names: list[str] | None, reasons: dict[str, str] | None = None
 ) -> tuple[list[str], dict[str, str]]:
@@ -160,6 +171,7 @@ def paths_of(
     from torch_impl.execution.catalogue import OPTIONAL_PATHS, PATHS, devices
     from torch_impl.roads.catalogue import ROAD_PATHS
 
+    require_path_names(names or ())
     paths = PATHS | OPTIONAL_PATHS | ROAD_PATHS
     reasons = devices() if reasons is None else reasons
     if device is not Device.auto and reasons[device.value]:
@@ -180,9 +192,7 @@ def paths_of(
         if name == "roads" and device in (Device.auto, Device.cpu):
             chosen += ROAD_PATHS
             continue
-        if name not in paths:
-            stop(f"there is no path {name!r}; choose from all, roads, {', '.join(paths)}")
-        own = paths[name].device
+        own = "cpu" if name == "roads" else paths[name].device
         if device not in (Device.auto, own):
             stop(f"the path {name} runs on {own}, not on --device {device.value}")
         if reasons[own]:

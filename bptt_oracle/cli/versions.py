@@ -19,6 +19,7 @@ from .options import (
     Quiet,
     Seed,
     Workers,
+    require_path_names,
 )
 
 
@@ -83,6 +84,11 @@ def versions(
     users_code = [model] if model else implementations
     if reason := find_problem(package, users_code, requirements, path or []):
         stop(reason)
+    if path:
+        require_path_names(path)
+    for source in (name.rpartition(":")[0] for name in users_code):
+        if source.endswith(".py") and not Path(source).is_file():
+            stop(f"there is no file {source}; name one that exists")
     options = [f"--workers={workers}"]
     options += [] if model else [f"--cases={cases}", f"--seed={seed}"]
     options += [f"--dtype={name.value}" for name in dtype or ()]

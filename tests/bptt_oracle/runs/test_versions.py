@@ -110,6 +110,23 @@ def test_a_model_replaces_paths_dtypes_and_implementations(tmp_path, capfd, opti
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--path", "bogus"], "there is no path 'bogus'; choose from all, roads, cpu-onednn"),
+        (["--model", "absent.py:make"], "there is no file absent.py; name one that exists"),
+        (["--implementation", "absent.py:net"], "there is no file absent.py; name one that exists"),
+    ],
+)
+def test_what_no_environment_can_change_is_rejected_before_one_is_made(
+    tmp_path, capfd, monkeypatch, options, words
+):
+    monkeypatch.setattr(versions, "record_versions", lambda *_: pytest.fail("installed first"))
+    command = ["versions", "2.4.1", "2.13.0", "--cache", tmp_path, *options]
+    code, out, err = bptt_oracle(capfd, *command)
+    assert (code, out, err.count("\n")) == (2, "", 1) and words in err
+
+
 @pytest.mark.slow
 def test_an_environment_that_has_the_version_is_not_made_again(tmp_path, monkeypatch):
     release = Release("torch", HERE)
