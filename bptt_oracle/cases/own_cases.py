@@ -35,7 +35,7 @@ def read_cases(file: Path) -> list[Case]:
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{file} is not text in UTF-8; write an id on each line") from None
+        raise ValueError(f"{file} is not text in UTF-8; save it in that encoding") from None
     readers: dict[str, Callable[[Path, str], list[tuple[str, Any]]]]
     readers = {".toml": _from_toml, ".yaml": _from_yaml, ".yml": _from_yaml}
     entries = readers.get(file.suffix.lower(), _from_lines)(file, text)

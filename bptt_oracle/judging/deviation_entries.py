@@ -50,7 +50,9 @@ def load(file: Path = FILE, case: Any = Case) -> list[Deviation]:
     tuples. Raises OSError; BadDeviation, with one sentence, for an invalid entry."""
     try:
         listed = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError
+    except UnicodeDecodeError:
+        raise BadDeviation(f"{file.name} is not text in UTF-8; save it in that encoding") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError
         raise BadDeviation(f"{file.name} is not valid TOML: {error}") from None
     entries = listed.get("deviation")
     if (

@@ -201,6 +201,6 @@ def protect_other_run(file: Path, head: Head) -> None:
     except BadRun:
         return  # damaged: recorded again, as the message of `open_runs` advises
     if not head.environments and as_text(recorded) == as_text(head):
-        raise BadRun(f"{file} is finished; remove it to record it again, or name another file")
+        raise BadRun(f"{file} is finished; remove it to record it again, or name another --output")
     if mismatch := describe_mismatch(recorded, head):
-        raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another file")
+        raise BadRun(f"{file} is a run of {mismatch}; remove it, or name another --output")

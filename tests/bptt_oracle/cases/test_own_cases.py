@@ -214,7 +214,8 @@ def test_a_wrong_file_is_rejected_in_one_sentence_with_its_place(tmp_path, name,
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
 
 
-def test_a_file_that_is_not_text_is_rejected(tmp_path):
-    (tmp_path / "a").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="is not text in UTF-8"):
-        read_cases(tmp_path / "a")
+@pytest.mark.parametrize("name", ["a", "a.toml", "a.yaml"])
+def test_a_file_that_is_not_text_is_rejected_in_the_same_way_in_every_form(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="is not text in UTF-8; save it in that encoding$"):
+        read_cases(tmp_path / name)

@@ -116,6 +116,14 @@ lstm = run_lstm._replace(deviations=Path({str(tmp_path)!r}, "{name}.toml"))
         assert "unexpected" not in err
 
 
+def test_a_file_of_deviations_that_is_not_text_is_one_sentence(capsys, tmp_path):
+    (tmp_path / "ours.toml").write_bytes(b"\xc8\xff")
+    options = ("--deviations", str(tmp_path / "ours.toml"))
+    code, out, err = bptt_oracle(capsys, "check", *SMALL, *options)
+    sentence = "bptt-oracle: ours.toml is not text in UTF-8; save it in that encoding\n"
+    assert (code, out, err) == (2, "", sentence)
+
+
 def test_an_absent_file_of_deviations_is_one_sentence(capsys):
     for more in ((), ("--implementation", DOUBLING)):
         options = ("--case", ID, "--deviations", "absent.toml", *more)
