@@ -35,6 +35,7 @@ def replay(
     """
     with terminate_on_interrupt():
         from torch_impl.execution.path import WrongKernel
+        from torch_impl.optimizers.table import OPTIMIZERS
 
         from ..cases.case import parse
         from ..implementations.loading import implementation_named, load
@@ -56,6 +57,11 @@ def replay(
         stop(
             f"{case} is a call inside your own model; `bptt-oracle record --model` computes it "
             "again, and with --script writes a program for the worst call"
+        )
+    if case.partition(".")[0] in OPTIMIZERS:
+        stop(
+            f"{case!r} is a case of an optimizer, which replay does not show; `bptt-oracle check` "
+            "computes it again with the same --path, --dtype, --cases and --seed"
         )
     if path in ("all", "roads"):
         stop("a case is replayed on one --path at a time; name one")

@@ -8,6 +8,7 @@ import pytest
 
 from bptt_oracle.cli import check_optimizers
 from bptt_oracle.optimizers import examine
+from bptt_oracle.optimizers.cases import optimizer_cases
 from bptt_oracle.optimizers.examine import optimizer_paths
 from support.command_line import bptt_oracle
 
@@ -82,6 +83,14 @@ def test_what_cannot_be_checked_is_rejected_in_one_sentence(capsys, arguments, m
     status, out, err = check(capsys, *arguments)
     assert (status, out) == (2, "")
     assert message in err and "Traceback" not in err
+
+
+def test_a_case_of_an_optimizer_is_not_replayed_but_says_what_to_do(capsys):
+    case = optimizer_cases(1)[0].id
+    status, out, err = bptt_oracle(capsys, "replay", case, "--path", "cpu-sgd-loop")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{case!r} is a case of an optimizer, which replay does not show; " in err
+    assert "`bptt-oracle check` computes it again with the same --path, --dtype, --cases" in err
 
 
 def test_the_commands_of_the_page_run(capsys):
