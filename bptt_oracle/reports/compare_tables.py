@@ -199,9 +199,10 @@ def _median(R: float | None) -> str:
 
 
 def kernel_changes(comparison: Comparison) -> list[str]:
-    """For each path and dtype, which kernel replaced which, and in how many results."""
+    """For each path and dtype, which kernel replaced which, and in how many results: in all of
+    them, while the word "kernel changed" is only of those that no other word describes."""
     return [
-        f"kernel changed: {path} {dtype}, {kernel}, {plural(n, 'result')}"
+        f"another kernel, whatever the word: {path} {dtype}, {kernel}, {plural(n, 'result')}"
         for (path, dtype, kernel), n in comparison.kernels.most_common(MOST)
     ]
 

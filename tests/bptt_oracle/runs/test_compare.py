@@ -343,6 +343,15 @@ def test_every_tensor_recorded_by_both_runs_is_compared():
     assert found == {" ".join([*row().key, name]): 0.25 for name in values}
 
 
+def test_a_kernel_that_changed_under_another_word_is_not_reported_as_that_word():
+    """Other dropout masks, and another kernel: one result, which has one word."""
+    old, new = made_up(row(masks="a")), made_up(row(masks="b", kernel="k"))
+    comparison = compare(old, new)
+    report = markdown(old, new, comparison, [], 0)
+    assert comparison.total == {"masks": 1} and WORDS["kernel"] not in report
+    assert "another kernel, whatever the word: cpu-native float32, native → k, 1 result" in report
+
+
 def test_many_results_are_compared_like_few():
     """More than a batch, with one of each at both ends and in the middle."""
     numbers = range(1, 3000)
