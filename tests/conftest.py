@@ -9,9 +9,9 @@
 `--hypothesis-profile` chooses the profile, else the variable HYPOTHESIS_PROFILE; the default is ci
 if the variable CI is set, and full otherwise. dev is for quick runs between two edits.
 
-Tests marked slow take more than two seconds of processor time and check no claim: they compile,
-start programs, or record large runs. They are reported as not run unless `--slow` is given or the
-profile is nightly.
+Tests marked slow check no claim, and take some seconds of processor time each or together: they
+compile, start programs, or record large runs. They are reported as not run unless `--slow` is given
+or the profile is nightly.
 
 --hypothesis-seed works under every profile, ci included. Every library uses one thread, so that a
 run does not depend on the number of cores. There is one process more than there are processors,

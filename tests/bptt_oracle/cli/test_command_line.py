@@ -298,6 +298,7 @@ def test_what_an_encoding_lacks_is_a_question_mark(typed, command, variables):
     assert "?" in out and out.isascii()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [COMPARE, [*COMPARE, "--markdown"], [*REPLAY, "--script"]])
 @pytest.mark.parametrize(
     "shell, message",
@@ -360,6 +361,7 @@ def test_a_long_name_that_the_system_accepts_is_written(tmp_path):
     assert file.read_text() == "word"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option",
     ["--path=cpu-fast", "--path=cpu-invalid-calls", "--dtype=int8", "--hypothesis-profile=x"],

@@ -123,6 +123,7 @@ def test_cases_that_cannot_tell_mistakes_apart_name_all_of_them():
     assert "cannot tell apart" in diagnosis.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, error", [("float64", 1e-6), ("float64", 1e-10), ("float32", 1e-3)])
 @pytest.mark.parametrize("tensor", ["output", "h_n", "d_x", "d_weight_hh_l0"])
 def test_one_wrong_element_has_no_name(dtype, error, tensor):

@@ -24,6 +24,7 @@ def judge(chosen):
     return words
 
 
+@pytest.mark.slow
 def test_some_planted_mistakes_are_named():
     words = judge(tasks()[::EVERY])
     assert words.count("named") >= 0.95 * len(words)

@@ -64,6 +64,7 @@ def test_a_wrong_implementation_fails_case_by_case(pytest_on):
     assert "Traceback" not in out and "bptt_oracle/doors" not in out
 
 
+@pytest.mark.slow
 def test_a_case_can_be_chosen_by_its_id(pytest_on):
     code, out = pytest_on("numpy_lstm, cases=20", "-k", "T2 and c_n")
     assert code == 0 and "1 passed" in out
@@ -114,6 +115,7 @@ def test_a_case_that_is_not_judged_fails(case, dtypes, lacks):
         bptt_oracle.assert_agrees(written.numpy_lstm, case, dtypes)
 
 
+@pytest.mark.slow
 def test_a_case_that_is_excluded_is_skipped_with_the_reason(pytest_on):
     rejecting = 'numpy_lstm._replace(exclusion_reason=lambda problem, dtype: "its licence ended")'
     code, out = pytest_on(f"{rejecting}, cases=3", "-rs")

@@ -461,6 +461,7 @@ def test_not_a_number_is_a_fault_without_a_name(module, where):
     assert judgement.verdict == "fault" and judgement.mistakes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("T, B, I, H", [(2, 1, 2, 2), (3, 1, 3, 4), (5, 2, 3, 4), (9, 4, 3, 4)])
 @pytest.mark.parametrize("factor", [1.1, 1.01, 1.001])
 @pytest.mark.parametrize("seed", range(3))

@@ -42,6 +42,7 @@ def trier():
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", parameters(FINDS))
 def test_its_program_exits_with_1_while_the_mistake_exists(name):
     find = FINDS[name]
@@ -90,6 +91,7 @@ def test_every_find_on_a_path_is_a_deviation_of_the_same_versions():
                 assert expected == find.expected(version), (find.id, version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", parameters(n for n in FINDS if FINDS[n].road))
 def test_the_hunt_finds_it(name, trier):
     """A program of its road shows it: the fields that it names, and plain ones. Random arrays need

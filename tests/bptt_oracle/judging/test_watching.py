@@ -91,6 +91,7 @@ def test_workers_of_record_show_their_stages(tmp_path, workers):
 OPTIONS = ["--path", "cpu-native", "--dtype", "float32", "--workers", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["check"], ["record", "-o", "run"]], ids=lambda c: c[0])
 def test_stages_are_shown_for_own_cases_in_a_terminal(
     texts, capsys, tmp_path, monkeypatch, command

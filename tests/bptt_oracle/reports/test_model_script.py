@@ -47,6 +47,7 @@ def models():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models())
 def test_the_program_prints_the_errors_of_the_call_alone_and_in_the_model(tmp_path, name):
     worst = worst_of(*models()[name])
@@ -66,6 +67,7 @@ def test_the_program_prints_the_errors_of_the_call_alone_and_in_the_model(tmp_pa
         assert float(alone) < 16
 
 
+@pytest.mark.slow
 def test_an_error_inside_the_model_is_seen_beside_the_call_alone(tmp_path):
     net, x = nn.GRU(5, 6), torch.randn(4, 3, 5)
     with record_layer_calls(net, with_gradients=True) as calls:

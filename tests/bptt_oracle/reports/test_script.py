@@ -107,6 +107,7 @@ def test_a_script_calls_torch_as_its_path_does_and_gets_the_same_bits(
         assert array_of(value).tobytes() == expected[tensor].tobytes(), tensor
 
 
+@pytest.mark.slow
 def test_a_script_in_bfloat16_which_numpy_lacks_runs(capsys, tmp_path):
     file = tmp_path / "program.py"
     file.write_text(printed(capsys, DENSE.id, "--dtype", "bfloat16"))

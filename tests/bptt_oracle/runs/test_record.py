@@ -143,6 +143,7 @@ def test_a_run_continues_where_it_stopped_and_a_damaged_case_is_recorded_again(
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 100, 40_000], ids=["none", "its start", "cut"])
 def test_a_log_that_was_cut_off_loses_no_more_than_its_cases(recorded, tmp_path, monkeypatch, left):
     """SQLite's log holds the last cases until they are in the database."""
