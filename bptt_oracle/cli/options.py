@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..cases.case import Case
 
 MOST = 1_000_000  # cases: a day of work
+IMPOSSIBLE = 10  # times the memory of the machine that a case may need by the estimate
 LAST = 2**64 // MOST - 1  # seed of a corpus; times MOST, a seed of its cases has 64 bits
 
 
@@ -130,11 +131,24 @@ def own_cases_of(context: typer.Context, ids: list[str] | None, file: Path | Non
 
 
 def warn_of_large(cases: "Iterable[Case]", dtypes: Sequence[str]) -> None:
-    """Report the expected time and memory of each case that is large."""
-    from ..judging.cost import LARGE_CASE, describe, estimate, measure_rate, numbers_of
+    """Report the expected time and memory of each case that is large. Stops at one that needs many
+    times the memory of this machine, because it would fill it before it fails."""
+    from ..judging.cost import (
+        LARGE_CASE,
+        describe,
+        estimate,
+        machine_memory,
+        measure_rate,
+        numbers_of,
+    )
 
     for case in cases:
         if (numbers := numbers_of(case)) >= LARGE_CASE:
+            if 8 * numbers > IMPOSSIBLE * machine_memory():
+                stop(
+                    f"{case.id} needs about {8 * numbers / 1e9:.0f} GB, and this machine has "
+                    f"{machine_memory() / 1e9:.0f} GB; choose smaller sizes"
+                )
             rate = measure_rate()
             costs = [f"{describe(estimate(case, dtype, rate))} in {dtype}" for dtype in dtypes]
             notify(

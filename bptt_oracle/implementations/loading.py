@@ -177,6 +177,8 @@ def _of_class(value: type, name: str) -> Implementation:
     """The implementation that a class of modules is; its cell is taken from its name or base."""
     if cells := cells_of_class(value):
         return Implementation(name, module=value, cells=cells)
+    if any(base.__name__ == "Optimizer" for base in value.__mro__):
+        raise CommandError(f"{name} is an optimiser; judge it with bptt_oracle.judge_optimizer")
     raise CommandError(
         f"the cell of {name} is unknown; write Implementation({value.__name__!r}, "
         f"module={value.__name__}, cells=('LSTM',)) and name that"

@@ -15,6 +15,7 @@ Page: docs/cases/large_cases.md
 """
 
 import math
+import os
 import time
 from typing import NamedTuple
 
@@ -72,6 +73,14 @@ def measure_rate() -> float:
         a @ a
         products += 1
     return 2 * 384**3 * products / (time.perf_counter() - start)
+
+
+def machine_memory() -> float:
+    """The bytes of memory of this machine; infinite where the system does not report them."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def describe(cost: Cost) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from bptt_oracle.implementations.loading import as_implementation, implementation_named, load
 from bptt_oracle.judging.deviation_entries import Deviation
@@ -86,6 +87,8 @@ def test_a_class_of_modules_gets_its_cell_from_its_name():
     assert as_implementation(written.PlainLSTM, "x").cells == ("LSTM",)
     with pytest.raises(CommandError, match="the cell of x is unknown; write Implementation"):
         as_implementation(written.OtherNames, "x")
+    with pytest.raises(CommandError, match="x is an optimiser; judge it with bptt_oracle.judge_o"):
+        as_implementation(torch.optim.Adam, "x")
 
 
 @pytest.mark.parametrize(

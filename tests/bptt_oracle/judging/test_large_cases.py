@@ -2,6 +2,7 @@
 
 import math
 import mmap
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,19 @@ def test_a_large_case_is_reported_before_the_work(command, capsys, tmp_path, mon
     code, _, err = bptt_oracle(capsys, *command, *small)
     assert code == 0
     assert f"{ID} is large (" in err and "to judge it takes about 1 s and 0.1 GB in float32" in err
+
+
+@pytest.mark.parametrize(
+    "command", [["check", "--case"], ["record", "-o", "run", "--case"], ["replay"]]
+)
+def test_a_case_that_no_memory_holds_is_rejected_before_the_work(
+    command, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    huge = "LSTM.T4096.B4096.I4096.H4096.L4096.time.h0.output.generic.s7"
+    code, out, err = bptt_oracle(capsys, *command, huge)
+    assert (code, out, err.count("\n")) == (2, "", 1) and not any(tmp_path.iterdir())
+    assert re.search(r"s7 needs about \d+ GB, and this machine has \d+ GB; choose smaller", err)
 
 
 def mapping_of(array):
