@@ -90,6 +90,8 @@ def judge(
     """
     if not callable(function):
         raise ValueError(f"a {type(function).__name__} came; expected a module or a function of x")
+    if isinstance(function, type):
+        raise ValueError(f"the class {function.__name__} came; give an instance of it")
     if params is None:
         params, cell, batch_first = parameters_of(function, cell, batch_first)
     if not isinstance(params, Mapping):

@@ -209,6 +209,7 @@ def test_contradictions_are_one_sentence(arguments, words):
 @pytest.mark.parametrize(
     "arguments, words",
     [
+        (dict(function=torch.nn.LSTM), "the class LSTM came; give an instance of it"),
         (dict(x=X.tolist(), lengths=[5, 2]), "x is float64, and the parameters are float32"),
         (dict(x=[[1.0, 2.0], [3.0]]), "a list that makes no array came; expected an array"),
         (dict(x=X.to("meta")), "a tensor of torch.strided on meta came; expected a dense one"),
