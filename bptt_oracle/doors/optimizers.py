@@ -59,8 +59,8 @@ def judge_optimizer(
     make         make(parameters) returns the optimiser: its `step()` reads the .grad of the leaf
                  tensors in the list and changes them in place, as in torch.optim
     algorithm    whose equations it should follow: SGD, Adam, AdamW, … as in torch.optim
-    options      of the algorithm by torch's names, that `make` sets too; default those of
-                 docs/optimizers/optimizers.md
+    options      of the algorithm by torch's names, which `make` must set as well; one that is left
+                 out has its value in the set "plain" of torch_impl/optimizers/table.py
 
     The parameters start from zero, where they *are* the steps, and from random numbers. Raises
     ValueError, in one sentence, for an unknown algorithm, dtype or option; what `make` and `step`
