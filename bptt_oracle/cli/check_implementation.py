@@ -54,10 +54,9 @@ def _check_one(name: str, options: Options) -> int:
     implementation = load(name)
     known = deviations_of(implementation)
     known = with_own_deviations(known, reports.deviations, implementation.version())
-    chosen = [d for d in dtypes or ("float32", "float64") if d in implementation.dtypes]
+    chosen = [d for d in dtypes or implementation.usual_dtypes() if d in implementation.dtypes]
     if dtypes and not chosen:
         stop(f"{name} has no {', '.join(dtypes)}; it has {', '.join(implementation.dtypes)}")
-    chosen = chosen or list(implementation.dtypes)
     for case in own:
         fitted = fit(implementation, case)
         if implementation.exclusion_reason is None and fitted != case:

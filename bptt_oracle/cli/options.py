@@ -144,12 +144,13 @@ def warn_of_large(cases: "Iterable[Case]", dtypes: Sequence[str]) -> None:
 
     for case in cases:
         if (numbers := numbers_of(case)) >= LARGE_CASE:
-            if 8 * numbers > IMPOSSIBLE * machine_memory():
-                stop(
-                    f"{case.id} needs about {8 * numbers / 1e9:.0f} GB, and this machine has "
-                    f"{machine_memory() / 1e9:.0f} GB; choose smaller sizes"
-                )
             rate = measure_rate()
+            needed, present = estimate(case, "float32", rate).memory, machine_memory()
+            if needed > IMPOSSIBLE * present:
+                stop(
+                    f"{case.id} needs about {needed / 1e9:.0f} GB, and this machine has "
+                    f"{present / 1e9:.0f} GB; choose smaller sizes"
+                )
             costs = [f"{describe(estimate(case, dtype, rate))} in {dtype}" for dtype in dtypes]
             notify(
                 f"{case.id} is large ({numbers:.0e} numbers): to judge it takes about "

@@ -9,6 +9,7 @@ import numpy as np
 from .equations import GRUS, LSTMS, Equations
 from .mistake import Change, Mistake, only_gradients
 from .mistakes_in_parameters import GATES, blocks_read, gate_orders
+from .mistakes_in_paths import at_gate
 from .tape import Tape, Var
 
 NAMED_IN_ADJOINTS = {("i", "f"), ("i", "g")}  # with the factors of δc
@@ -31,7 +32,7 @@ def gate_mistakes() -> Iterator[Mistake]:
     for letters, cells in (("rn", GRUS), ("ifgo", LSTMS)):
         for gate in letters:
             name = f"the gradient of {gate} has the wrong sign"
-            yield only_gradients(name, Change(_negated(gate)), cells)
+            yield only_gradients(name, Change(at_gate(gate, _negated)), cells)
 
 
 def _packed(cell: str, order: tuple[str, ...]) -> Callable[[Tape, Var], Var]:
@@ -53,11 +54,5 @@ def _exchanged(first: int, second: int) -> Callable[[Tape, list[Var]], list[Var]
     return exchanged
 
 
-def _negated(negated: str) -> Equations:
-    """σ for a gate, tanh for g and n, with the gradient of one of them negated."""
-
-    def function(tape: Tape, a: Var, gate: str) -> Var:
-        a = tape.with_gradient(a, np.negative) if gate == negated else a
-        return tape.tanh(a) if negated in "gn" else tape.sigmoid(a)
-
-    return Equations(tanh=function) if negated in "gn" else Equations(sigmoid=function)
+def _negated(tape: Tape, a: Var) -> Var:
+    return tape.with_gradient(a, np.negative)

@@ -111,13 +111,15 @@ def _paths() -> Iterator[Mistake]:
         yield through(
             f"the gradient of a layer's input lacks the {kind} direction", enter=_lacking(direction)
         )
-    for gate in "ifo":
-        yield through(f"no gradient through the gate {gate}", LSTMS, sigmoid=_stopped(gate))
-    for gate in "rz":
-        yield through(f"no gradient through the gate {gate}", GRUS, sigmoid=_stopped(gate))
-    yield through("no gradient through the gate g", LSTMS, tanh=_stopped("g"))
-    yield through("no gradient through the candidate n", GRUS, tanh=_stopped("n"))
-    yield through("no gradient through tanh of c", LSTMS, tanh=_stopped("c"))
+    for part, cells in (
+        *((f"the gate {gate}", LSTMS) for gate in "ifo"),
+        *((f"the gate {gate}", GRUS) for gate in "rz"),
+        ("the gate g", LSTMS),
+        ("the candidate n", GRUS),
+        ("tanh of c", LSTMS),
+    ):
+        change = Change(at_gate(part[-1], _stop))
+        yield only_gradients(f"no gradient through {part}", change, cells)
     yield through(
         "no gradient through z ⊙ h₋",
         GRU,
@@ -154,14 +156,16 @@ def _lacking(lost: int) -> Callable[[Tape, Var, Problem, int, int], Var]:
     return enter
 
 
-def _stopped(stopped: str) -> Callable[[Tape, Var, str], Var]:
-    """σ for a gate, tanh for g, n and c, without a gradient at one of them."""
+def at_gate(changed: str, change: Callable[[Tape, Var], Var]) -> Equations:
+    """The equations with a change of the argument of one σ, or of the tanh of g, n or c."""
 
-    def function(tape: Tape, a: Var, gate: str) -> Var:
-        a = _stop(tape, a) if gate == stopped else a
-        return tape.tanh(a) if stopped in "gnc" else tape.sigmoid(a)
+    def sigmoid(tape: Tape, a: Var, gate: str) -> Var:
+        return tape.sigmoid(change(tape, a) if gate == changed else a)
 
-    return function
+    def tanh(tape: Tape, a: Var, gate: str) -> Var:
+        return tape.tanh(change(tape, a) if gate == changed else a)
+
+    return Equations(sigmoid=sigmoid, tanh=tanh)
 
 
 def _only(first: bool) -> Callable[[Tape, Var, str, Moment], Var]:

@@ -67,8 +67,7 @@ def parametrize_with_cases(
     if expected_deviations:
         listed = expected_deviations_of(expected_deviations)
         described = described._replace(deviations=listed)
-    usual = [d for d in ("float32", "float64") if d in described.dtypes]
-    chosen = dtypes or usual or described.dtypes
+    chosen = dtypes or described.usual_dtypes()
     lacking = [d for d in chosen if d not in described.dtypes]
     if lacking:
         has = ", ".join(described.dtypes)

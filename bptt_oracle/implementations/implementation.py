@@ -104,6 +104,11 @@ class Implementation(NamedTuple):
     deviations: Path | tuple[Deviation, ...] = ()  # that are expected, or a file of them
     version: Callable[[], str] = _no_version
 
+    def usual_dtypes(self) -> tuple[str, ...]:
+        """float32 and float64 as far as it has them; all that it has if it has neither."""
+        usual = tuple(d for d in ("float32", "float64") if d in self.dtypes)
+        return usual or self.dtypes
+
     def product_precision(self, dtype: str) -> str:
         """The precision of products in a dtype: that of `precision`, or the dtype."""
         return dtype if self.precision is None else self.precision(dtype)

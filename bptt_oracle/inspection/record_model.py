@@ -169,8 +169,7 @@ def run_step(subject: Subject) -> Step:
             )
         if loss.requires_grad and not any(call.cotangents for call in calls):
             run_users_code(subject.name, loss.backward)
-    overriding = overriding_classes(model)
-    if not calls and overriding:
+    if not calls and (overriding := overriding_classes(model)):
         raise CommandError(
             f"{overriding[0]} overrides forward and does not call torch's, so there is nothing of "
             "torch to record; judge it with bptt_oracle.judge"

@@ -239,12 +239,15 @@ def _ensure_resource_tracker() -> None:
     those that a command leaves to it when a signal ends the command."""
     from multiprocessing import resource_tracker
 
-    given = os.environ.get("PYTHONWARNINGS", "")
-    os.environ["PYTHONWARNINGS"] = f"{given},ignore:resource_tracker:UserWarning"
+    given = os.environ.get("PYTHONWARNINGS")
+    filters = [given] if given else []
+    os.environ["PYTHONWARNINGS"] = ",".join([*filters, "ignore:resource_tracker:UserWarning"])
     try:
         resource_tracker.ensure_running()
     finally:
-        os.environ["PYTHONWARNINGS"] = given
+        del os.environ["PYTHONWARNINGS"]
+        if given is not None:
+            os.environ["PYTHONWARNINGS"] = given
 
 
 def initialize_worker() -> None:

@@ -206,7 +206,7 @@ def test_x_without_rows_and_steps_is_one_sentence(x, got):
     rejects(ValueError, f"got {got}", checklist.check_all, Model(), x)
 
 
-def test_one_step_has_no_halves_and_convicts_no_one():
+def test_one_step_has_no_halves_and_fails_no_model():
     model = Model()
     parts = everything(model, x=IDS[:, :1], targets=None, lengths=None, split=None)
     table = checklist.check_all(model, **parts)

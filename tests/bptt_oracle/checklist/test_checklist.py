@@ -452,7 +452,7 @@ def test_clipping_leaves_small_gradients_alone_and_names_a_scaler_only_where_the
     assert "GradScaler" not in squared.evidence
 
 
-def test_clipping_inside_the_optimizers_step_is_not_convicted():
+def test_clipping_inside_the_optimizers_step_does_not_fail():
     class ClipsInside(torch.optim.SGD):
         def step(self, closure=None):
             nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
